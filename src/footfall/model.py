@@ -1,0 +1,286 @@
+"""The records that travel the loop. All are frozen; functions return new ones.
+
+Units: money is int64 minor units of the workspace's currency (cents, yen) wherever a name ends in ``_minor``,
+and the currency's major unit as a float elsewhere (values, prices, rewards per visit). Times are UTC; a ``day`` is
+a local day of the workspace's zone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+# ---------------------------------------------------------------- record
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the log: its name, its DuckDB type and what it means."""
+
+    name: str
+    type: str
+    meaning: str
+
+
+EVENT_COLUMNS: tuple[Column, ...] = (
+    Column("message_id", "VARCHAR", "identity of the event; sending it twice is harmless"),
+    Column("ts", "TIMESTAMP", "when it happened, UTC, microseconds"),
+    Column("day", "DATE", "local day of ts in the workspace's zone; the lake is partitioned by it"),
+    Column("name", "VARCHAR", "what happened, in GA4 names: page_view, view_item, purchase, refund, ..."),
+    Column("visitor_id", "VARCHAR", "device or anonymous person"),
+    Column("user_id", "VARCHAR", "identified person, where known"),
+    Column("previous_id", "VARCHAR", "on alias events: the user id that merges into user_id"),
+    Column("visit_id", "VARCHAR", "the log's own visit, where it has one"),
+    Column("provider_id", "VARCHAR", "who received the visit: shop, creator, ad channel"),
+    Column("item_id", "VARCHAR", "what was shown: product, content, creative"),
+    Column("order_id", "VARCHAR", "order of a purchase or refund"),
+    Column("amount_minor", "BIGINT", "money of a purchase or refund, minor units"),
+    Column("category", "VARCHAR", "category of the provider, where the event tells it"),
+    Column("channel", "VARCHAR", "where the visitor came from"),
+    Column("campaign", "VARCHAR", "campaign of the visit"),
+    Column("device", "VARCHAR", "kind of device"),
+    Column("country", "VARCHAR", "country or region of the visitor"),
+    Column("position", "VARCHAR", "place on the page"),
+    Column("propensity", "DOUBLE", "probability with which the provider was shown, where it was logged"),
+    Column("properties", "VARCHAR", "everything else, as a JSON object"),
+    Column("source", "VARCHAR", "file, frame or client that brought it"),
+    Column("batch_id", "VARCHAR", "the import that brought it"),
+    Column("received_at", "TIMESTAMP", "when it was taken in, UTC"),
+)
+
+EVENT_NAMES: tuple[str, ...] = (
+    "visit",
+    "session_start",
+    "page_view",
+    "screen_view",
+    "view_item_list",
+    "view_item",
+    "select_item",
+    "search",
+    "impression",
+    "click",
+    "add_to_wishlist",
+    "add_to_cart",
+    "remove_from_cart",
+    "begin_checkout",
+    "add_payment_info",
+    "purchase",
+    "refund",
+    "sign_up",
+    "login",
+    "identify",
+    "alias",
+    "group",
+    "share",
+    "like",
+    "comment",
+    "follow",
+    "unfollow",
+    "subscribe",
+    "unsubscribe",
+    "video_start",
+    "video_progress",
+    "video_complete",
+    "app_install",
+    "app_open",
+    "message_sent",
+    "message_opened",
+    "message_clicked",
+    "coupon_issued",
+    "coupon_redeemed",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that was kept aside: where it stood, which field is wrong and why, and the row itself."""
+
+    file: str
+    line: int
+    field: str
+    reason: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSummary:
+    """What an import did; the counts add up: read = added + duplicates + rejected."""
+
+    files: tuple[str, ...]
+    read: int
+    added: int
+    duplicates: int
+    conflicting: int  # of the duplicates: same message_id, other content; the first stays
+    rejected: int
+    reasons: Mapping[str, int]
+    first_day: date | None
+    last_day: date | None
+    batch_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of ``footfall check``: what was found, how bad it is, how many, where, and what to do."""
+
+    check: str
+    level: Literal["ok", "note", "warning", "error"]
+    message: str
+    count: int = 0
+    where: tuple[str, ...] = ()
+    way_out: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Which events count as a visit, and what a visit earns. All after that is the same code."""
+
+    name: str
+    visit_events: tuple[str, ...]
+    order_events: tuple[str, ...]
+    refund_events: tuple[str, ...]
+    unit_reward: bool = False  # True: every order event earns 1 (clicks), whatever its amount
+
+
+# ---------------------------------------------------------------- value
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Expected ultimate reward of one visit, with a 90 % interval.
+
+    ``evidence`` is the effective number of visits behind it (Kish 1965: (sum w)^2 / sum w^2).
+    """
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    evidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class DemandForecast:
+    """Forecast visits of each segment on one day, shape (n,), with a 90 % interval."""
+
+    day: date
+    segments: tuple[str, ...]
+    visits: Floats
+    low: Floats
+    high: Floats
+
+
+# ---------------------------------------------------------------- acquire
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictingLimit:
+    """One limit of a conflict: ``needs`` what it demands, ``weight`` its weight in the proof, ``give`` how far it must move."""
+
+    name: str
+    bound: float  # the limit as it stands, in visits
+    weight: float  # multiplier in the proof (Farkas), > 0
+    give: float  # change of the bound, in visits, in the smallest relaxation; 0 where it may stay
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Proof that limits cannot all hold: weighted together they ask for ``excess`` visits more than there can be."""
+
+    limits: tuple[ConflictingLimit, ...]
+    excess: float
+
+
+PlanStatus = Literal["draft", "published", "retired"]
+
+
+@dataclass(frozen=True, slots=True)
+class PairLine:
+    """One eligible (segment, provider) of a plan."""
+
+    segment: str
+    provider_id: str
+    share_today: float  # delivered share of the segment, last reference_days
+    share_reference: float  # the plan's reference p_ij: the same among the eligible, newcomers' share mixed in
+    share_tomorrow: float
+    visits_today: float  # demand of a day like the reference days x share_today
+    visits_tomorrow: float
+    value: float  # expected reward of a visit (never the boosted one)
+    value_low: float
+    value_high: float
+
+
+@dataclass(frozen=True, slots=True)
+class BindingLimit:
+    """A limit that holds a provider's visits, with its price in money per visit (positive: more would be sent)."""
+
+    provider_id: str
+    name: str
+    bound: float
+    price: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderLine:
+    """One provider of a plan, over all segments."""
+
+    provider_id: str
+    category: str
+    newcomer: bool
+    visits_today: float
+    visits_tomorrow: float
+    value: float
+    price: float
+    limits: tuple[str, ...]  # names of its binding limits
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Expected reward of the plan beside what else could be done under the same limits (major units per day)."""
+
+    plan: float
+    keep_shares: float
+    proportional: float
+    lp_bound: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How visits are spread over providers: Gini coefficient, share of the top tenth, share of newcomers."""
+
+    gini: float
+    top_decile_share: float
+    newcomer_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """For each segment, the share of demand that each provider gets; with prices, limits and a certificate."""
+
+    plan_id: str
+    version: int
+    day: date
+    as_of: date
+    created_at: datetime
+    status: PlanStatus
+    inertia: float
+    demand: DemandForecast
+    pairs: tuple[PairLine, ...]
+    providers: tuple[ProviderLine, ...]
+    limits: tuple[BindingLimit, ...]
+    unassigned: Mapping[str, float]  # visits a segment, where limits leave some over
+    comparison: Comparison
+    objective: float
+    bound: float
+    gap: float
+    today: Spread
+    tomorrow: Spread
+    notes: tuple[str, ...] = ()  # softened limits, data warnings
+    inputs: Mapping[str, object] = field(default_factory=dict)  # settings and rules it was made with

@@ -1,0 +1,121 @@
+"""The seams, on one page. An adapter implements one of these; ``testing.py`` holds the contract it must pass.
+
+    Store    where events live            stores/lake.py (Delta on Parquet)
+    Engine   what runs the .sql files     stores/engine.py (DuckDB)
+    State    plans and small records      stores/state.py (SQLAlchemy)
+    Clock    what time it is              app/build.py (the system's), testing.FixedClock
+
+Channel, the seam of messages, comes with the first channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from footfall.model import Plan, PlanStatus
+
+
+class Clock(Protocol):
+    """What time it is."""
+
+    def now(self) -> datetime:
+        """Now, in UTC, aware."""
+        ...
+
+
+class Engine(Protocol):
+    """Runs the .sql files, one statement each, in a small common subset of SQL."""
+
+    def query(self, sql: str, params: Mapping[str, object] | None = None, /, **tables: pa.Table) -> pa.Table:
+        """Run one statement; ``params`` fill ``$name`` marks, ``tables`` are visible under their names."""
+        ...
+
+    def execute(self, sql: str, params: Mapping[str, object] | None = None, /) -> None:
+        """Run one statement for its effect (temporary tables and views)."""
+        ...
+
+    def close(self) -> None:
+        """Give back memory and temporary files."""
+        ...
+
+
+class Store(Protocol):
+    """The event lake: appended to in batches, each exactly once; partitioned by local day."""
+
+    def version(self) -> int:
+        """Version of the log; -1 before the first batch."""
+        ...
+
+    def files(self, first_day: date | None = None, last_day: date | None = None) -> tuple[str, ...]:
+        """Parquet files that hold the log, or the part of it within the days, both included."""
+        ...
+
+    def days(self) -> tuple[date, ...]:
+        """Days that have events, ascending."""
+        ...
+
+    def attach(self, engine: Engine, first_day: date | None = None, last_day: date | None = None) -> None:
+        """Make the log visible to ``engine`` as the view ``events`` (model.EVENT_COLUMNS), empty where it is empty."""
+        ...
+
+    def has_batch(self, batch_id: str) -> bool:
+        """Whether the batch has been committed."""
+        ...
+
+    def staging(self, batch_id: str) -> Path:
+        """A fresh folder inside the lake in which to write ``day=YYYY-MM-DD/*.parquet`` before ``commit``."""
+        ...
+
+    def commit(self, batch_id: str, staged: Path) -> int:
+        """Append the staged files as one transaction, once for a batch id; the rows added (0 where it was there)."""
+        ...
+
+    def replace(self, days: Sequence[date], staged: Path) -> None:
+        """Replace whole days by the staged files in one transaction (erasure, compaction) and purge the old bytes."""
+        ...
+
+    def lock(self, wait_s: float = 600.0) -> AbstractContextManager[None]:
+        """The one writer's lock of this workspace; let go by the system when the process dies."""
+        ...
+
+
+class State(Protocol):
+    """Plans, providers and small settings."""
+
+    def save_plan(self, plan: Plan) -> Plan:
+        """Store a plan under the next version and return it with that version."""
+        ...
+
+    def plan(self, version: int | None = None, status: PlanStatus | None = None) -> Plan | None:
+        """The plan of that version, else the newest of that status, else the newest."""
+        ...
+
+    def plans(self) -> tuple[Plan, ...]:
+        """All plans, newest first."""
+        ...
+
+    def publish(self, version: int) -> Plan:
+        """Make this version the published one and retire the one before; atomic."""
+        ...
+
+    def put_providers(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Insert or update providers (provider_id, category, name); the number stored."""
+        ...
+
+    def providers(self) -> Mapping[str, Mapping[str, str]]:
+        """provider_id -> {category, name}."""
+        ...
+
+    def put(self, key: str, value: Mapping[str, Any]) -> None:
+        """Store a small JSON record under a key."""
+        ...
+
+    def get(self, key: str) -> Mapping[str, Any] | None:
+        """The record under a key."""
+        ...
