@@ -1,0 +1,256 @@
+"""footfall.toml -> a frozen ``Config``. The only reader of settings files and of the environment.
+
+The settings below are the one table: type, range, default and meaning stand together, and the commented file that
+``footfall init`` writes, the JSON schema and the checks are all made from them. Unknown keys are refused.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from zoneinfo import ZoneInfo, available_timezones
+
+import msgspec
+from msgspec import Meta, Struct
+
+from footfall.errors import ConfigError, WorkspaceError
+
+FILE_NAME = "footfall.toml"
+FORMAT_VERSION = 1
+RECIPES = ("store", "clicks")
+SEGMENT_COLUMNS = ("channel", "category", "campaign", "device", "country", "position")
+
+
+class WorkspaceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the workspace is."""
+
+    format: Annotated[int, Meta(description="Version of the workspace's layout; do not change.")] = FORMAT_VERSION
+    recipe: Annotated[
+        str, Meta(description="Which events count as a visit and what a visit earns: store, clicks.")
+    ] = "store"
+    currency: Annotated[
+        str, Meta(description="ISO 4217 code; amounts in another currency are kept aside.", pattern="^[A-Z]{3}$")
+    ] = "USD"
+    timezone: Annotated[
+        str, Meta(description="IANA zone of local days, for example Asia/Taipei. Fixed once events are in.")
+    ] = "UTC"
+    language: Annotated[
+        Literal["en", "zh-Hant", "zh-Hans"], Meta(description="Language of reports: en, zh-Hant, zh-Hans.")
+    ] = "en"
+
+
+class RecordSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How events are taken in."""
+
+    earliest: Annotated[
+        str, Meta(description="Events before this day are kept aside.", pattern=r"^\d{4}-\d{2}-\d{2}$")
+    ] = "1990-01-01"
+    future_days: Annotated[
+        int, Meta(description="Events later than now by more than this are kept aside.", ge=0, le=36500)
+    ] = 366
+    max_amount: Annotated[
+        float, Meta(description="Amounts above this, in major units, are kept aside.", gt=0, le=1e13)
+    ] = 1e12
+    memory_mb: Annotated[int, Meta(description="Memory for reading and counting, MiB.", ge=128)] = 1024
+    threads: Annotated[int, Meta(description="Threads; 0 = all cores.", ge=0, le=1024)] = 0
+
+
+class ValueSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How visits become values."""
+
+    segment: Annotated[
+        tuple[str, ...],
+        Meta(description="Columns whose tuple is the segment: channel, category, campaign, device, country, position."),
+    ] = ("channel",)
+    window_days: Annotated[
+        int, Meta(description="A purchase belongs to a visit at most this many days before it.", ge=0, le=365)
+    ] = 30
+    attribution: Annotated[
+        Literal["first", "last"], Meta(description="Which visit in the window gets the purchase: first, last.")
+    ] = "first"
+    half_life_days: Annotated[
+        float, Meta(description="Longest half-life of evidence, in days.", gt=0, le=3650)
+    ] = 28.0
+    exclude_visitors: Annotated[
+        tuple[str, ...], Meta(description="Visitors left out of all counts (bots, staff, faked orders).")
+    ] = ()
+
+
+class PlanSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How tomorrow's visits are planned."""
+
+    inertia: Annotated[
+        float, Meta(description="How strongly shares hold to the reference; 0 = plain linear programme.", ge=0, le=100)
+    ] = 0.3
+    reference_days: Annotated[int, Meta(description="Days whose delivered shares are the reference.", ge=1, le=90)] = 7
+    eligible_days: Annotated[int, Meta(description="A pair with a visit in these days is eligible.", ge=1, le=365)] = 28
+    newcomer_days: Annotated[
+        int, Meta(description="A provider first seen at most this many days ago is a newcomer.", ge=0, le=365)
+    ] = 14
+    newcomer_visits: Annotated[
+        int, Meta(description="Visits a day that every newcomer is given, where traffic allows.", ge=0)
+    ] = 20
+    newcomer_share: Annotated[
+        float, Meta(description="Share of a segment mixed into the reference for its newcomers together.", ge=0, lt=1)
+    ] = 0.01
+    max_change: Annotated[
+        float, Meta(description="Largest change of a provider's visits from day to day; 0.3 = 30 %.", gt=0, le=1000)
+    ] = 0.3
+    max_provider_share: Annotated[
+        float, Meta(description="Largest share of a segment for one provider, or today's where larger.", gt=0, le=1)
+    ] = 0.5
+    capacity_factor: Annotated[
+        float,
+        Meta(description="Capacity without a file: this x the provider's largest day of the last 28.", gt=0, le=1000),
+    ] = 1.3
+    gap: Annotated[float, Meta(description="Certified gap at which the solver stops.", ge=1e-9, lt=1)] = 1e-4
+    time_limit_s: Annotated[float, Meta(description="Longest time for one solve, seconds.", gt=0)] = 600.0
+
+
+class CheckSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When `footfall check` speaks up."""
+
+    bot_events_per_hour: Annotated[
+        int, Meta(description="A visitor with more events in one hour looks like a bot.", ge=1)
+    ] = 500
+    absurd_amount_factor: Annotated[
+        float, Meta(description="An order above this x the median order looks absurd.", gt=1)
+    ] = 1000.0
+    fake_orders_per_visitor: Annotated[
+        int, Meta(description="A visitor with at least this many orders at one provider in 7 days is looked at.", ge=2)
+    ] = 5
+    fake_share: Annotated[
+        float, Meta(description="A provider with at least this share of such orders is named.", gt=0, le=1)
+    ] = 0.2
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All settings of a workspace."""
+
+    workspace: WorkspaceSettings = WorkspaceSettings()
+    record: RecordSettings = RecordSettings()
+    value: ValueSettings = ValueSettings()
+    plan: PlanSettings = PlanSettings()
+    check: CheckSettings = CheckSettings()
+
+
+def load(directory: Path) -> Config:
+    """Read ``directory/footfall.toml``; ConfigError names the key, WorkspaceError says that none is here."""
+    path = directory / FILE_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise WorkspaceError(
+            f"no workspace at {directory}: there is no {FILE_NAME}",
+            f"make one with `footfall init {directory}`, or name another with --workspace DIR",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise WorkspaceError(f"{path} cannot be read: {error}", "check its permissions and encoding (UTF-8)") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str = FILE_NAME) -> Config:
+    """Parse and check the text of a footfall.toml."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name} is not valid TOML: {error}", "mend the line named, or start anew from `footfall init`") from None
+    _refuse_unknown(raw, name)
+    try:
+        config = msgspec.convert(raw, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}: {error}", "`footfall config` lists every setting with its range") from None
+    _check(config, name)
+    return config
+
+
+def _refuse_unknown(raw: dict[str, Any], name: str) -> None:
+    sections = get_type_hints(Config)
+    for section, values in raw.items():
+        if section not in sections:
+            raise ConfigError(f"{name}: unknown section [{section}]", f"known sections: {', '.join(sections)}")
+        known = sections[section].__struct_fields__
+        for key in values if isinstance(values, dict) else ():
+            if key not in known:
+                raise ConfigError(f"{name}: unknown key {key!r} in [{section}]", f"known keys: {', '.join(known)}")
+
+
+def _check(config: Config, name: str) -> None:
+    if config.workspace.format > FORMAT_VERSION:
+        raise WorkspaceError(
+            f"{name}: this workspace has format {config.workspace.format}; this Footfall knows {FORMAT_VERSION}",
+            "update Footfall",
+        )
+    if config.workspace.recipe not in RECIPES:
+        raise ConfigError(f"{name}: unknown recipe {config.workspace.recipe!r}", f"known recipes: {', '.join(RECIPES)}")
+    check_zone(config.workspace.timezone)
+    for column in config.value.segment:
+        if column not in SEGMENT_COLUMNS:
+            raise ConfigError(
+                f"{name}: [value] segment names {column!r}, which is no segment column",
+                f"use some of: {', '.join(SEGMENT_COLUMNS)}",
+            )
+    if not config.value.segment or len(set(config.value.segment)) != len(config.value.segment):
+        raise ConfigError(f"{name}: [value] segment needs at least one column, each once")
+
+
+def check_zone(zone: str) -> ZoneInfo:
+    """The time zone of that IANA name, or ConfigError with near names."""
+    names = available_timezones()
+    if zone in names:
+        return ZoneInfo(zone)
+    near = sorted(n for n in names if zone and zone.split("/")[-1].lower() in n.lower())[:5]
+    raise ConfigError(
+        f"unknown time zone {zone!r}", f"did you mean {', '.join(near)}?" if near else "use an IANA name such as Asia/Taipei"
+    )
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of footfall.toml (draft 2020-12)."""
+    return msgspec.json.schema(Config)
+
+
+def settings() -> list[tuple[str, str, object, str]]:
+    """Every setting as (section, key, default, meaning), in file order."""
+    rows = []
+    for section, kind in get_type_hints(Config).items():
+        hints = get_type_hints(kind, include_extras=True)
+        default = kind()
+        for key in kind.__struct_fields__:
+            hint = hints[key]
+            meaning = next((m.description for m in get_args(hint)[1:] if isinstance(m, Meta)), "") if get_origin(hint) else ""
+            rows.append((section, key, getattr(default, key), meaning or ""))
+    return rows
+
+
+def template(overrides: dict[str, dict[str, object]] | None = None) -> str:
+    """The text of a new footfall.toml: every setting with its meaning; overridden ones in force, the rest commented out."""
+    overrides = overrides or {}
+    lines = ["# Settings of this Footfall workspace. A line that begins with # shows the default.", ""]
+    current = ""
+    for section, key, default, meaning in settings():
+        if section != current:
+            lines += ([""] if current else []) + [f"[{section}]"]
+            current = section
+        lines.append(f"# {meaning}")
+        chosen = overrides.get(section, {})
+        lines.append(f"{key} = {_toml(chosen[key])}" if key in chosen else f"# {key} = {_toml(default)}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return msgspec.json.encode(value).decode()  # a JSON string is a TOML basic string
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    return re.sub(r"^(\d+(\.\d+)?)e\+?(-?\d+)$", r"\1e\3", repr(value))
+
+
+def workspace_from_environment() -> Path:
+    """The workspace when no --workspace is given: FOOTFALL_WORKSPACE, else the current folder."""
+    return Path(os.environ.get("FOOTFALL_WORKSPACE", "."))
