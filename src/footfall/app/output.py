@@ -1,0 +1,132 @@
+"""One table, four ways out: drawn on the terminal, JSON, CSV, Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+import msgspec
+
+from footfall.errors import ConfigError
+
+Format = Literal["table", "json", "csv", "parquet"]
+Row = Mapping[str, Any]
+
+
+def write(rows: Sequence[Row], format: Format, columns: Sequence[str], table: Callable[[], None] | None = None) -> None:
+    """Write rows to standard output in the format asked for; ``table`` draws the terminal's version."""
+    if format == "json":
+        sys.stdout.write(to_json(rows) + "\n")
+    elif format == "csv":
+        sys.stdout.write(to_csv(rows, columns))
+    elif format == "parquet":
+        write_parquet(rows, columns)
+    elif table is not None:
+        table()
+    else:
+        draw(rows, columns)
+
+
+def to_json(value: object) -> str:
+    """JSON, indented by two; not-a-number becomes null, decimals become numbers."""
+    return msgspec.json.format(msgspec.json.encode(_plain(value)), indent=2).decode()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        return _plain(value.item())
+    return value
+
+
+def to_csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
+    """CSV with a header; empty where there is no value; text that a spreadsheet would run is quoted by an apostrophe."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(row.get(column)) for column in columns])
+    return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    plain = _plain(value)
+    if isinstance(plain, str) and plain[:1] in ("=", "@", "\t", "\r"):
+        return "'" + plain
+    return "" if plain is None else plain
+
+
+def write_parquet(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Parquet to standard output, which must be a file or a pipe."""
+    if sys.stdout.isatty():
+        raise ConfigError("Parquet is not for a terminal", "send it to a file: ... --format parquet > table.parquet")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({column: [_parquet_value(row.get(column)) for row in rows] for column in columns})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    sys.stdout.buffer.write(sink.getvalue())
+
+
+def _parquet_value(value: object) -> object:
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        return value.item()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def draw(rows: Sequence[Row], columns: Sequence[str], title: str = "", numbers: Mapping[str, str] | None = None) -> None:
+    """Draw rows as a table on the terminal; ``numbers`` gives a format for a column, for example ``,.2f``."""
+    from rich.table import Table
+
+    numbers = numbers or {}
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        right = any(isinstance(_plain(row.get(column)), (int, float)) for row in rows[:50])
+        table.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=right)
+    for row in rows:
+        table.add_row(*(_text(row.get(column), numbers.get(column)) for column in columns))
+    console().print(table)
+
+
+def _text(value: object, how: str | None) -> str:
+    plain = _plain(value)
+    if plain is None:
+        return "-"
+    if isinstance(plain, bool):
+        return "yes" if plain else ""
+    if isinstance(plain, (int, float)):
+        return format(plain, how or ("," if isinstance(plain, int) else ",.2f"))
+    if isinstance(plain, list):
+        return ", ".join(str(item) for item in plain)
+    from rich.markup import escape
+
+    return escape(str(plain))
+
+
+_CONSOLES: dict[bool, Any] = {}
+
+
+def console(stderr: bool = False) -> Any:
+    """The terminal: standard output, or standard error for progress and remarks."""
+    if stderr not in _CONSOLES:
+        from rich.console import Console
+
+        wide = None if (sys.stderr if stderr else sys.stdout).isatty() else 160
+        _CONSOLES[stderr] = Console(stderr=stderr, highlight=False, width=wide)
+    return _CONSOLES[stderr]

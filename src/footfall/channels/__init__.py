@@ -1,0 +1,1 @@
+"""Channels: a message in; a receipt out. One adapter for each way to reach a person."""
