@@ -1,0 +1,119 @@
+"""DuckEngine: runs the .sql files in DuckDB, in one process, within a memory limit; larger work spills to a folder."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from footfall.errors import WorkspaceError
+
+
+class DuckEngine:
+    """``ports.Engine`` on an in-memory DuckDB.
+
+    Calls from several threads take turns. Times are UTC (``TimeZone`` is set to it) unless ``timezone`` says
+    otherwise: a workspace's local days are stored in the log, so queries have no need of its zone.
+    """
+
+    def __init__(self, memory_mb: int, threads: int, temp_dir: Path, timezone: str = "UTC") -> None:
+        """memory_mb: DuckDB's memory limit, MiB. threads: 0 = all cores. temp_dir: where larger work spills.
+
+        Raises WorkspaceError where ``temp_dir`` cannot be made.
+        """
+        try:
+            temp_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WorkspaceError(f"{temp_dir} cannot be made: {error.strerror}", "check its permissions") from None
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": f"{memory_mb}MiB",
+            "temp_directory": str(temp_dir),
+            # No query relies on the order of rows in a file; keeping it would cost memory and threads.
+            "preserve_insertion_order": False,
+            # Extensions cannot be relied on to download: what is built in is all that is used.
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+        if threads:
+            settings["threads"] = threads
+        self.memory_mb = memory_mb
+        self._lock = threading.RLock()
+        self._connection = duckdb.connect(":memory:", config=settings)
+        self._connection.execute("SET TimeZone = $zone", {"zone": timezone})
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The DuckDB connection, for statements that are DuckDB's own (COPY); everything else goes through ``query``."""
+        return self._connection
+
+    @contextmanager
+    def session(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The connection for several statements in a row, with other threads kept out and errors translated."""
+        with self._lock, storage_errors():
+            yield self._connection
+
+    def query(self, sql: str, params: Mapping[str, object] | None = None, /, **tables: pa.Table) -> pa.Table:
+        """Run one statement; ``params`` fill ``$name`` marks, ``tables`` are visible under their names."""
+        with self.session() as connection:
+            for name, table in tables.items():
+                connection.register(name, table)
+            try:
+                result = connection.sql(sql, params=dict(params) if params else None)
+                return pa.table({}) if result is None else _arrow(result)
+            finally:
+                for name in tables:
+                    connection.unregister(name)
+
+    def execute(self, sql: str, params: Mapping[str, object] | None = None, /) -> None:
+        """Run one statement for its effect (temporary tables and views)."""
+        with self.session() as connection:
+            connection.execute(sql, dict(params) if params else None)
+
+    def close(self) -> None:
+        """Give back memory and temporary files."""
+        with self._lock:
+            self._connection.close()
+
+
+def _arrow(result: Any) -> pa.Table:
+    table = result.to_arrow_table()
+    return table if isinstance(table, pa.Table) else pa.table(table)
+
+
+@contextmanager
+def storage_errors(what: str = "") -> Iterator[None]:
+    """Turn errors of the disk and of memory, whoever raises them, into WorkspaceError with a way out."""
+    where = f"{what}: " if what else ""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise WorkspaceError(
+            f"{where}out of memory: {_first_line(error)}",
+            "raise [record] memory_mb in footfall.toml, or free space for temporary files",
+        ) from error
+    except duckdb.IOException as error:
+        raise WorkspaceError(f"{where}{_first_line(error)}", _disk_way_out(str(error))) from error
+    except OSError as error:
+        if isinstance(error, WorkspaceError):
+            raise
+        reason = error.strerror or str(error)
+        name = f"{error.filename}: " if error.filename else ""
+        raise WorkspaceError(f"{where}{name}{reason}", _disk_way_out(reason)) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _disk_way_out(reason: str) -> str:
+    low = reason.lower()
+    if "no space" in low or "space left" in low or "quota" in low or "too large" in low:
+        return "free some disk space and run it again; nothing was added"
+    if "permission" in low or "read-only" in low or "denied" in low:
+        return "the folder cannot be written: check its owner and permissions; nothing was added"
+    return "check that the disk can be read and written, then run it again"
