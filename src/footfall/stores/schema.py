@@ -1,0 +1,171 @@
+"""Opening the database of the control state: its settings, its schema, and errors that a person can read."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from footfall.errors import WorkspaceError
+from footfall.stores.migrations import HEAD
+
+BUSY_WAIT_S = 30.0
+
+metadata = sa.MetaData()
+
+plans = sa.Table(
+    "plans",
+    metadata,
+    sa.Column("version", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("plan_id", sa.Text(), nullable=False),
+    sa.Column("status", sa.Text(), nullable=False),
+    sa.Column("day", sa.Date(), nullable=False),
+    sa.Column("as_of", sa.Date(), nullable=False),
+    sa.Column("created_at", sa.DateTime(), nullable=False),
+    sa.Column("body", sa.LargeBinary(), nullable=False),
+    sqlite_autoincrement=True,
+)
+providers = sa.Table(
+    "providers",
+    metadata,
+    sa.Column("provider_id", sa.Text(), primary_key=True),
+    sa.Column("category", sa.Text(), nullable=False),
+    sa.Column("name", sa.Text(), nullable=False),
+)
+records = sa.Table(
+    "records",
+    metadata,
+    sa.Column("key", sa.Text(), primary_key=True),
+    sa.Column("body", sa.Text(), nullable=False),
+)
+
+# Where databases differ, as data: how a transaction begins, what keeps two openers from migrating at once.
+_BEGIN_WRITE = {"sqlite": "BEGIN IMMEDIATE"}
+_BEGIN_READ = {"sqlite": "BEGIN DEFERRED"}
+_MIGRATION_LOCK = {"postgresql": "SELECT pg_advisory_xact_lock(7018112)"}  # SQLite: BEGIN IMMEDIATE locks
+_SQLITE_SETTINGS = ("PRAGMA foreign_keys=ON", "PRAGMA synchronous=FULL")
+
+_CAUSES = (
+    ("disk is full", "the disk is full", "make room, then run it again; nothing was changed"),
+    ("readonly database", "it is read-only", "check the permissions of the file and its folder"),
+    ("unable to open", "it cannot be opened", "check that its folder exists and may be written to"),
+    ("not a database", "it is no database", "put back a copy with `footfall restore`"),
+    ("malformed", "it is damaged", "put back a copy with `footfall restore`"),
+    ("disk i/o error", "the disk reports an error", "check the disk; then put back a copy if needed"),
+    ("locked", f"another process held it for over {BUSY_WAIT_S:.0f} s", "wait for that process, or end it"),
+)
+
+
+@contextmanager
+def readable_errors(place: str) -> Iterator[None]:
+    """Turn what the database raises into a WorkspaceError that names ``place``, the cause and the way out."""
+    try:
+        yield
+    except (exc.DBAPIError, sqlite3.Error) as error:
+        text = str(error.orig if isinstance(error, exc.DBAPIError) else error)
+        for mark, cause, way_out in _CAUSES:
+            if mark in text.lower():
+                raise WorkspaceError(f"the state {place}: {cause} ({text})", way_out) from error
+        raise WorkspaceError(f"the state {place}: {text}", "the database's own log says more") from error
+
+
+def open_engine(url: str) -> sa.Engine:
+    """An engine for ``url``; SQLite with WAL, foreign keys and a busy timeout of ``BUSY_WAIT_S``."""
+    try:
+        parsed = sa.make_url(url)
+        arguments: dict[str, Any] = {"timeout": BUSY_WAIT_S} if parsed.get_backend_name() == "sqlite" else {}
+        engine = sa.create_engine(parsed, connect_args=arguments)
+    except exc.ArgumentError as error:
+        raise WorkspaceError(
+            f"the state's address is wrong: {error}", "use sqlite:///PATH or postgresql+psycopg://..."
+        ) from None
+    except ModuleNotFoundError as error:
+        raise WorkspaceError(
+            f"the state {place(url)} needs the Python package {error.name!r}",
+            f"install it: pip install {error.name}",
+        ) from None
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def place(url: str) -> str:
+    """The address as it may be shown: without a password, a SQLite file as its path."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return str(Path(parsed.database)) if parsed.database else "in memory"
+    return parsed.render_as_string(hide_password=True)
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own implicit BEGIN is switched off: _begin_sqlite begins, so that schema changes are
+    # transactional and a writer takes its lock at once instead of failing half-way.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    if cursor.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
+        cursor.execute("PRAGMA journal_mode=WAL")
+    for setting in _SQLITE_SETTINGS:
+        cursor.execute(setting)
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    begin = _BEGIN_WRITE if connection.get_execution_options().get("footfall_write") else _BEGIN_READ
+    connection.exec_driver_sql(begin[connection.dialect.name])
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """One transaction that writes; on SQLite it waits for the writer's lock before it reads anything."""
+    with engine.connect().execution_options(footfall_write=True) as connection, connection.begin():
+        yield connection
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Bring the schema to ``HEAD``, safely for many openers; WorkspaceError if a newer Footfall was here."""
+    if _revision(engine) == HEAD:
+        return
+    with writing(engine) as connection:
+        lock = _MIGRATION_LOCK.get(connection.dialect.name)
+        if lock:
+            connection.exec_driver_sql(lock)
+        _upgrade(connection)
+
+
+def _revision(engine: sa.Engine) -> str | None:
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    # Alembic is heavy and needed once in a workspace's life.
+    from alembic.config import Config
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
+    from alembic.util.exc import CommandError
+
+    config = Config()
+    folder = Path(__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    script = ScriptDirectory.from_config(config)
+
+    def steps(revision: Any, _context: object) -> Any:
+        return script._upgrade_revs("head", revision)
+
+    try:
+        with EnvironmentContext(config, script, fn=steps) as environment:
+            environment.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
+            environment.run_migrations()
+    except CommandError as error:
+        raise WorkspaceError(
+            f"the state is of a newer version than this Footfall, which knows up to {HEAD}: {error}",
+            "update Footfall",
+        ) from None

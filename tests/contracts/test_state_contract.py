@@ -1,0 +1,27 @@
+"""Each adapter of ``ports.State`` against the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from footfall.stores.state import SqlState
+from footfall.testing_state import StateContract
+
+
+class TestSqlState(StateContract):
+    @pytest.fixture
+    def state(self, tmp_path: Path) -> Iterator[SqlState]:
+        state = SqlState(f"sqlite:///{tmp_path / 'state.db'}")
+        yield state
+        state.close()
+
+
+class TestSqlStateInMemory(StateContract):
+    @pytest.fixture
+    def state(self) -> Iterator[SqlState]:
+        state = SqlState("sqlite://")
+        yield state
+        state.close()
