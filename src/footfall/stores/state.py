@@ -2,7 +2,7 @@
 
 SQLite by default (``sqlite:///WORKSPACE/state.db``), PostgreSQL by its URL for many workers. A plan is one
 row: the columns that are searched by, and the whole plan as zlib-compressed MessagePack, which unlike JSON
-keeps every float, infinities and NaN included, bit for bit. The row's version and status rule, not the body's.
+keeps every float, infinities and NaN included, bit for bit. Version and status are the row's, not the body's.
 """
 
 from __future__ import annotations
