@@ -1,0 +1,96 @@
+"""Counting: from the view ``events`` to FactTables, by the statements of ``sql/`` in the order of ``_STEPS``.
+
+    identity | person_events   the events that count, each with its person
+    purchases, visits          what a purchase and what a visit is
+    visit_groups               visits counted; those near a purchase kept one by one
+    attributed, own_visits, made_visits, orders, refunds
+    aggregate_*                counts and sums
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from footfall.model import Recipe
+from footfall.ports import Engine
+from footfall.value import identity
+from footfall.value.statements import marks_of, statement
+from footfall.value.tables import FactTables
+
+Progress = Callable[[str], None]
+
+_STEPS = ("purchases", "visits", "visit_groups", "attributed", "own_visits", "made_visits", "orders", "refunds")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """All that counting depends on, beside the events.
+
+    ``categories``: provider_id -> category, as an operator's file tells it; an event without a category takes it.
+    ``unit_minor``: what every order earns, in the units of facts, where the recipe counts orders only.
+    """
+
+    recipe: Recipe
+    segment: tuple[str, ...] = ("channel",)
+    window_days: int = 30
+    attribution: str = "first"
+    exclude_visitors: tuple[str, ...] = ()
+    categories: Mapping[str, str] | None = None
+    unit_minor: int = 1
+
+    def marks(self) -> dict[str, str]:
+        """What the marks of the .sql files stand for."""
+        marks = marks_of(self.recipe, self.segment, self.attribution)
+        for name, source in (("visit_columns", "v.{0}"), ("refund_columns", "o.{0}")):
+            marks[name] = ", ".join(source.format(c) for c in self.segment)
+        marks["made_columns"] = ", ".join(f"arg_min_null(p.{c}, p.purchase) AS {c}" for c in self.segment)
+        marks["order_columns"] = ",\n       ".join(
+            f"CASE WHEN a.purchase IS NOT NULL THEN a.{c} WHEN o.purchase IS NOT NULL THEN o.{c} ELSE m.{c} END AS {c}"
+            for c in self.segment
+        )
+        return marks
+
+    def params(self, name: str) -> dict[str, object]:
+        """The parameters of ``sql/<name>.sql``."""
+        if name == "purchases":
+            return {"unit_minor": self.unit_minor if self.recipe.unit_reward else None}
+        if name == "attributed":
+            return {"window_days": self.window_days}
+        return {}
+
+
+def count(engine: Engine, rules: Rules, progress: Progress | None = None) -> FactTables:
+    """Facts of all of the view ``events`` (model.EVENT_COLUMNS); temporary tables are left in ``engine``."""
+    tell = progress or (lambda _: None)
+    tell("persons")
+    identity.resolve(engine, rules.marks(), rules.exclude_visitors)
+    relate(engine, rules, tell)
+    tell("providers")
+    return aggregate(engine, rules, engine.query(statement("providers", rules.marks())))
+
+
+def relate(engine: Engine, rules: Rules, tell: Progress = lambda _: None) -> None:
+    """Make the relations of visits, orders and refunds from the view ``person_events``."""
+    marks = rules.marks()
+    known(engine, rules)
+    for name in _STEPS:
+        tell(name.replace("_", " "))
+        engine.execute(statement(name, marks), rules.params(name) or None)
+
+
+def known(engine: Engine, rules: Rules) -> None:
+    """Make the table ``known_providers`` of the categories that an operator's file tells."""
+    told = rules.categories or {}
+    table = pa.table({"provider_id": pa.array(told.keys(), pa.string()), "category": pa.array(told.values(), pa.string())})
+    engine.query("CREATE OR REPLACE TEMPORARY TABLE known_providers AS SELECT * FROM told", None, told=table)
+
+
+def aggregate(engine: Engine, rules: Rules, providers: pa.Table) -> FactTables:
+    """Facts of the relations that ``relate`` made."""
+    marks = rules.marks()
+    parts = ("aggregate_visits", "aggregate_orders", "aggregate_refunds")
+    visits, orders, refunds = (engine.query(statement(name, marks)) for name in parts)
+    return FactTables.of(visits, orders, refunds, providers, engine.query(statement("left_out", marks)))
