@@ -15,9 +15,9 @@ import pytest
 
 from footfall.model import EVENT_COLUMNS
 from footfall.stores.engine import DuckEngine
-from footfall.value.count import Rules, count
+from footfall.value.relations import Rules, count
 from footfall.value.recipes import recipe
-from footfall.value.tables import FactTables
+from footfall.value.fact_tables import FactTables
 
 TYPES = {
     "VARCHAR": pa.string(),
@@ -58,7 +58,8 @@ def facts_of(engine: DuckEngine, events: pa.Table, **rules: Any) -> FactTables:
 def test_merchandise_store_by_channel(engine: DuckEngine) -> None:
     """GMV per visit by channel, from the data's own README (computed there outside this project)."""
     rows = []
-    for name, event, time in (("visits.csv.gz", "page_view", "started_at"), ("orders.csv.gz", "purchase", "ordered_at")):
+    sources = (("visits.csv.gz", "page_view", "started_at"), ("orders.csv.gz", "purchase", "ordered_at"))
+    for name, event, time in sources:
         with gzip.open(DATA / name, "rt") as file:
             for line in csv.DictReader(file):
                 rows.append(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from footfall.config import Config
 from footfall.ports import Engine, Store
-from footfall.value.count import Progress, Rules, count
+from footfall.value.relations import Progress, Rules, count
 from footfall.value.recipes import recipe
-from footfall.value.tables import FactTables
+from footfall.value.fact_tables import FactTables
 
 __all__ = ["FactTables", "Rules", "facts", "rules_of"]
 

@@ -18,18 +18,27 @@ from footfall.model import Recipe
 from footfall.ports import Engine
 from footfall.value import identity
 from footfall.value.statements import marks_of, statement
-from footfall.value.tables import FactTables
+from footfall.value.fact_tables import FactTables
 
 Progress = Callable[[str], None]
 
-_STEPS = ("purchases", "visits", "visit_groups", "attributed", "own_visits", "made_visits", "orders", "refunds")
+_STEPS = (
+    "purchases",
+    "visits",
+    "visit_groups",
+    "attributed",
+    "own_visits",
+    "made_visits",
+    "orders",
+    "refunds",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """All that counting depends on, beside the events.
 
-    ``categories``: provider_id -> category, as an operator's file tells it; an event without a category takes it.
+    ``categories``: provider_id -> category, as an operator's file tells it; events without a category take it.
     ``unit_minor``: what every order earns, in the units of facts, where the recipe counts orders only.
     """
 
@@ -47,10 +56,11 @@ class Rules:
         for name, source in (("visit_columns", "v.{0}"), ("refund_columns", "o.{0}")):
             marks[name] = ", ".join(source.format(c) for c in self.segment)
         marks["made_columns"] = ", ".join(f"arg_min_null(p.{c}, p.purchase) AS {c}" for c in self.segment)
-        marks["order_columns"] = ",\n       ".join(
-            f"CASE WHEN a.purchase IS NOT NULL THEN a.{c} WHEN o.purchase IS NOT NULL THEN o.{c} ELSE m.{c} END AS {c}"
-            for c in self.segment
+        which = (
+            "CASE WHEN a.purchase IS NOT NULL THEN a.{0} WHEN o.purchase IS NOT NULL THEN o.{0} "
+            "ELSE m.{0} END AS {0}"
         )
+        marks["order_columns"] = ",\n       ".join(which.format(c) for c in self.segment)
         return marks
 
     def params(self, name: str) -> dict[str, object]:
@@ -84,7 +94,8 @@ def relate(engine: Engine, rules: Rules, tell: Progress = lambda _: None) -> Non
 def known(engine: Engine, rules: Rules) -> None:
     """Make the table ``known_providers`` of the categories that an operator's file tells."""
     told = rules.categories or {}
-    table = pa.table({"provider_id": pa.array(told.keys(), pa.string()), "category": pa.array(told.values(), pa.string())})
+    columns = {"provider_id": list(told.keys()), "category": list(told.values())}
+    table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     engine.query("CREATE OR REPLACE TEMPORARY TABLE known_providers AS SELECT * FROM told", None, told=table)
 
 

@@ -57,12 +57,14 @@ class FactTables:
     """Counts and sums behind every figure. ``day`` is always the local day of the visit.
 
     visits     day, segment, provider_id -> visits
-    orders     + delay_days (local day of the order - of the visit) -> orders, amount_minor, amount_sq (sum of squares)
-    refunds    + order_delay_days, refund_delay_days (day of the refund - of the order) -> refunds, amount_minor
+    orders     + delay_days (local day of the order - of the visit) -> orders, amount_minor, and
+               amount_sq, the sum of squares
+    refunds    + order_delay_days, refund_delay_days (day of the refund - of the order) -> refunds,
+               amount_minor
     providers  provider_id -> category (the latest known, or null), category_ts (when it was told), first_day
     left_out   reason -> events that are in no other table: "refund without order", "order without provider"
 
-    Amounts are decimal128(38, 0) in minor units, and exact. Rows are sorted by their keys, and none counts zero.
+    Amounts are decimal128(38, 0) in minor units, and exact. Rows are sorted by their keys; none counts zero.
     """
 
     visits: pa.Table
@@ -75,7 +77,7 @@ class FactTables:
     def of(
         cls, visits: pa.Table, orders: pa.Table, refunds: pa.Table, providers: pa.Table, left_out: pa.Table
     ) -> FactTables:
-        """Facts of these tables, whatever the order of their rows; columns are cast to the schemas of this module."""
+        """Facts of these tables, whatever the order of their rows; columns are cast to this module's schemas."""
         return cls(
             summed(visits.cast(VISITS)),
             summed(orders.cast(ORDERS)),
@@ -104,7 +106,7 @@ class FactTables:
         return FactTables.of(*(pa.concat_tables(pair) for pair in pairs))
 
     def minus(self, other: FactTables) -> FactTables:
-        """Take the counts of ``other`` away. Providers stay as they are: a latest and a first cannot be taken back."""
+        """Take the counts of ``other`` away. Providers stay: a latest and a first cannot be taken back."""
         taken = {name: _negated(table) for name, table in other.tables().items() if name != "providers"}
         return self + FactTables(providers=PROVIDERS.empty_table(), **taken)
 
@@ -135,8 +137,8 @@ class FactTables:
     def between(self, first: date | None = None, last: date | None = None) -> FactTables:
         """Visits of the days ``first`` to ``last``, both included, with all of their own orders and refunds.
 
-        An order counts on the day of its visit, so that orders / visits is the conversion of these visits; one placed
-        after ``last`` by such a visit is in. For what was known on a day, take ``.as_of(day)`` as well.
+        An order counts on the day of its visit, so that orders / visits is the conversion of these visits; one
+        placed after ``last`` by such a visit is in. For what was known on a day, take ``.as_of(day)`` as well.
         """
 
         def within(table: pa.Table) -> pa.Table:
@@ -151,14 +153,13 @@ class FactTables:
         )
 
     def with_categories(self, categories: dict[str, str]) -> FactTables:
-        """The same facts, with the category of each provider named in ``categories`` (provider_id -> category)."""
+        """The same facts, with the category of each provider in ``categories`` (provider_id -> category)."""
         ids = self.providers["provider_id"].to_pylist()
         told = self.providers["category"].to_pylist()
         column = pa.array([categories.get(i, c) for i, c in zip(ids, told, strict=True)], pa.string())
         place = self.providers.schema.get_field_index("category")
-        return FactTables(
-            self.visits, self.orders, self.refunds, self.providers.set_column(place, "category", column), self.left_out
-        )
+        providers = self.providers.set_column(place, "category", column)
+        return FactTables(self.visits, self.orders, self.refunds, providers, self.left_out)
 
 
 def summed(table: pa.Table) -> pa.Table:
@@ -172,11 +173,12 @@ def summed(table: pa.Table) -> pa.Table:
 
 
 def _latest(providers: pa.Table) -> pa.Table:
-    """One row for each provider: the first day of all, the category told last (of two at once the greater name)."""
+    """One row for each provider: its first day, the category told last (of two at once the greater name)."""
     first = providers.group_by("provider_id").aggregate([("first_day", "min")])
     told = providers.filter(pc.is_valid(providers["category"]))
     last = told.group_by("provider_id").aggregate([("category_ts", "max")])
-    told = told.join(last, ["provider_id", "category_ts"], ["provider_id", "category_ts_max"], join_type="inner")
+    keys = ["provider_id", "category_ts"]
+    told = told.join(last, keys, ["provider_id", "category_ts_max"], join_type="inner")
     told = told.group_by("provider_id").aggregate([("category", "max"), ("category_ts", "max")])
     both = first.join(told, "provider_id", join_type="left outer")
     both = both.select(["provider_id", "category_max", "category_ts_max", "first_day_min"])
