@@ -237,17 +237,18 @@ def template(overrides: dict[str, dict[str, object]] | None = None) -> str:
             current = section
         lines.append(f"# {meaning}")
         chosen = overrides.get(section, {})
-        lines.append(f"{key} = {_toml(chosen[key])}" if key in chosen else f"# {key} = {_toml(default)}")
+        lines.append(f"{key} = {toml_value(chosen[key])}" if key in chosen else f"# {key} = {toml_value(default)}")
     return "\n".join(lines) + "\n"
 
 
-def _toml(value: object) -> str:
+def toml_value(value: object) -> str:
+    """A setting as TOML writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return msgspec.json.encode(value).decode()  # a JSON string is a TOML basic string
     if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
+        return "[" + ", ".join(toml_value(v) for v in value) + "]"
     return re.sub(r"^(\d+(\.\d+)?)e\+?(-?\d+)$", r"\1e\3", repr(value))
 
 

@@ -1,0 +1,139 @@
+"""Build: the only place where adapters are named. A folder goes in, a ``Workspace`` with its parts comes out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from footfall import config as settings
+from footfall.config import Config
+from footfall.errors import ConfigError, WorkspaceError
+from footfall.model import ImportSummary
+from footfall.ports import Clock, Engine, State, Store
+
+
+class SystemClock:
+    """The machine's clock; FOOTFALL_NOW (ISO, UTC) stands in for it in demonstrations and tests."""
+
+    def now(self) -> datetime:
+        """Now, in UTC."""
+        fixed = os.environ.get("FOOTFALL_NOW")
+        if fixed:
+            try:
+                moment = datetime.fromisoformat(fixed)
+            except ValueError:
+                raise ConfigError(f"FOOTFALL_NOW={fixed!r} is no ISO date and time", "for example 2026-11-22T08:00:00") from None
+            return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with settings, lake and state, and the parts that work on it."""
+
+    directory: Path
+    config: Config
+    clock: Clock
+
+    @cached_property
+    def store(self) -> Store:
+        """The event lake."""
+        from footfall.stores.lake import Lake
+
+        return Lake(self.directory / "lake" / "events")
+
+    @cached_property
+    def state(self) -> State:
+        """Plans and providers."""
+        from footfall.stores.state import SqlState
+
+        folder = self.directory / "state"
+        folder.mkdir(parents=True, exist_ok=True)
+        return SqlState(f"sqlite:///{folder / 'footfall.db'}")
+
+    @contextmanager
+    def engine(self) -> Iterator[Engine]:
+        """An engine with the workspace's limits, closed at the end."""
+        from footfall.stores.engine import DuckEngine
+
+        scratch = self.directory / "state" / "tmp"
+        scratch.mkdir(parents=True, exist_ok=True)
+        engine = DuckEngine(self.config.record.memory_mb, self.config.record.threads, scratch)
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+    @property
+    def quarantine(self) -> Path:
+        """Where rows are kept aside."""
+        return self.directory / "quarantine"
+
+    @property
+    def facts_directory(self) -> Path:
+        """Where facts are kept between runs; may be deleted at any time."""
+        return self.directory / "state" / "facts"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone of local days."""
+        return ZoneInfo(self.config.workspace.timezone)
+
+    def today(self) -> date:
+        """The local day of now."""
+        return self.clock.now().astimezone(self.zone).date()
+
+    def last_day(self) -> date:
+        """The last local day with events that is not in the future: the day to value visitors as of."""
+        limit = self.today() + timedelta(days=1)
+        days = [day for day in self.store.days() if day <= limit]
+        if not days:
+            raise WorkspaceError(
+                f"the log of {self.directory} is empty", "read events with `footfall import FILE` first"
+            )
+        return days[-1]
+
+    def last_complete_day(self) -> date:
+        """The last day with events that is over: the day to plan from. Where there is only today, today."""
+        last = self.last_day()
+        earlier = [day for day in self.store.days() if day < self.today()]
+        return earlier[-1] if last >= self.today() and earlier else last
+
+    def record(self, frame: object, **options: object) -> ImportSummary:
+        """Take in any Arrow-capable data frame, as ``footfall import`` does a file.
+
+        ``options``: event, mapping (field -> column), fixed (field -> value), decimal, time_zone, source.
+        """
+        from footfall.app import cycle
+
+        return cycle.record(self, frame, **options)
+
+
+def open_workspace(directory: Path | str | None = None, clock: Clock | None = None) -> Workspace:
+    """Open the workspace in ``directory``, else in FOOTFALL_WORKSPACE, else in the current folder."""
+    folder = Path(directory) if directory is not None else settings.workspace_from_environment()
+    return Workspace(folder.absolute(), settings.load(folder), clock or SystemClock())
+
+
+def make_workspace(directory: Path, overrides: dict[str, dict[str, object]], clock: Clock | None = None) -> Workspace:
+    """Make a workspace; WorkspaceError where one is there already."""
+    from footfall.record.money import exponent
+
+    text = settings.template(overrides)
+    config = settings.parse(text)
+    exponent(config.workspace.currency)
+    path = directory / settings.FILE_NAME
+    if path.exists():
+        raise WorkspaceError(f"there is a workspace at {directory} already", "change its footfall.toml, or choose another folder")
+    if directory.exists() and not directory.is_dir():
+        raise WorkspaceError(f"{directory} is a file", "choose another folder")
+    for folder in ("lake", "quarantine", "state"):
+        (directory / folder).mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return open_workspace(directory, clock)

@@ -1,0 +1,262 @@
+"""``footfall plan [publish | list | show | diff | rollback]`` and ``footfall explain``."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from footfall.app import cycle, output
+from footfall.app.build import open_workspace
+from footfall.app.cli.options import FormatOption, TextFormat, WorkspaceOption, day
+from footfall.app.progress import bar
+from footfall.errors import InfeasibleError
+from footfall.model import Plan
+
+plan_app = App(name="plan", help="Plan tomorrow's visits; publish, compare, roll back.", help_format="plaintext", version_flags=[])
+
+View = Literal["provider", "pair"]
+ByOption = Annotated[View, Parameter(name="--by", help="Rows of csv and parquet: provider or pair.")]
+PROVIDER_COLUMNS = ("provider_id", "category", "newcomer", "visits_today", "visits_tomorrow", "value", "price", "limits")
+PAIR_COLUMNS = (
+    "segment",
+    "provider_id",
+    "share_today",
+    "share_reference",
+    "share_tomorrow",
+    "visits_today",
+    "visits_tomorrow",
+    "value",
+    "value_low",
+    "value_high",
+)
+
+
+@plan_app.default
+def plan(
+    *,
+    date: Annotated[str | None, Parameter(name="--date", help="The day to plan; the day after the last otherwise.")] = None,
+    inertia: float | None = None,
+    capacity: Path | None = None,
+    rules: Path | None = None,
+    demand: Path | None = None,
+    eligible: Path | None = None,
+    by: ByOption = "provider",
+    workspace: WorkspaceOption = None,
+    format: FormatOption = "table",
+) -> None:
+    """Plan tomorrow's visits: for each segment, the share of its demand that each provider gets.
+
+    Limits that cannot all hold end with exit status 3, the limits in conflict, and by how much they must give.
+
+    Examples:
+
+        footfall plan
+        footfall plan --inertia 0.1 --rules rules.toml --capacity capacity.csv
+        footfall plan --date 2026-11-11 --demand double11.csv --format json
+        footfall plan publish
+
+    Parameters
+    ----------
+    inertia
+        How strongly shares hold to today's; 0 is the plain linear programme; the setting otherwise.
+    capacity
+        CSV with provider_id,visits: the most visits a day that a provider can serve.
+    rules
+        TOML with [[pin]], [[exclude]], [[boost]], [[floor]], [[cap]] tables.
+    demand
+        CSV with segment,visits: what you expect of the day, in place of the forecast.
+    eligible
+        CSV with segment,provider_id: pairs to allow beside those that had visits.
+    """
+    here = open_workspace(workspace)
+    try:
+        with bar("plan") as advance:
+            made = cycle.plan(here, 
+                day(date, "--date"), inertia=inertia, capacity=capacity, rules=rules, demand=demand, eligible=eligible, progress=advance
+            )
+    except InfeasibleError as error:
+        _print_conflict(error, format)
+        raise
+    _print_plan(made, by, format)
+
+
+def _print_conflict(error: InfeasibleError, format: str) -> None:
+    rows = [{"limit": line.name, "bound": line.bound, "weight": line.weight, "give": line.give} for line in error.conflict.limits]
+    if format == "json":
+        import sys
+
+        sys.stdout.write(output.to_json({"status": "infeasible", "excess_visits": error.conflict.excess, "limits": rows}) + "\n")
+    else:
+        output.write(rows, format if format != "parquet" else "table", ("limit", "bound", "weight", "give"))  # type: ignore[arg-type]
+
+
+def _record(item: Any) -> dict[str, Any]:
+    return {field.name: getattr(item, field.name) for field in fields(item)}
+
+
+def plan_as_dict(made: Plan) -> dict[str, Any]:
+    """A plan as plain data, for JSON."""
+    body = _record(made)
+    body["demand"] = {
+        "day": made.demand.day,
+        "segments": [
+            {"segment": s, "visits": v, "low": lo, "high": hi}
+            for s, v, lo, hi in zip(made.demand.segments, made.demand.visits, made.demand.low, made.demand.high, strict=True)
+        ],
+    }
+    for key in ("pairs", "providers", "limits"):
+        body[key] = [_record(line) for line in body[key]]
+    for key in ("comparison", "today", "tomorrow"):
+        body[key] = _record(body[key])
+    return body
+
+
+def _print_plan(made: Plan, by: View, format: str) -> None:
+    if format == "json":
+        import sys
+
+        sys.stdout.write(output.to_json(plan_as_dict(made)) + "\n")
+        return
+    if format != "table":
+        lines = made.providers if by == "provider" else made.pairs
+        output.write([_record(line) for line in lines], format, PROVIDER_COLUMNS if by == "provider" else PAIR_COLUMNS)  # type: ignore[arg-type]
+        return
+    _draw_plan(made, by)
+
+
+def _draw_plan(made: Plan, by: View) -> None:
+    screen = output.console()
+    whole = made.comparison
+    gain = f" ({whole.plan / whole.keep_shares - 1:+.1%} over keeping today's shares)" if whole.keep_shares else ""
+    screen.print(f"Plan {made.version} for {made.day}, from what was known on {made.as_of}; {made.status}.")
+    screen.print(f"Expected reward {whole.plan:,.2f}{gain}; certified within {made.gap:.2e} of the best.")
+    output.draw(
+        [
+            {"choice": "keep today's shares", "reward": whole.keep_shares},
+            {"choice": "in proportion to value", "reward": whole.proportional},
+            {"choice": f"this plan (inertia {made.inertia:g})", "reward": whole.plan},
+            {"choice": "bound without inertia", "reward": whole.lp_bound},
+        ],
+        ("choice", "reward"),
+    )
+    screen.print()
+    numbers = {"share_today": ".2%", "share_reference": ".2%", "share_tomorrow": ".2%", "visits_today": ",.1f", "visits_tomorrow": ",.1f"}
+    numbers |= {"value": ",.4g", "value_low": ",.4g", "value_high": ",.4g", "price": ",.3g"}
+    if by == "provider":
+        lines = sorted(made.providers, key=lambda line: -abs(line.visits_tomorrow - line.visits_today))
+        rows = [{**_record(line), "change": line.visits_tomorrow - line.visits_today} for line in lines]
+        columns = ("provider_id", "category", "newcomer", "visits_today", "visits_tomorrow", "change", "value", "price", "limits")
+        numbers["change"] = "+,.1f"
+    else:
+        rows, columns = [_record(line) for line in made.pairs], PAIR_COLUMNS
+    output.draw(rows[:40], columns, numbers=numbers)
+    if len(rows) > 40:
+        screen.print(f"... and {len(rows) - 40:,} more; --format csv has them all")
+    left = sum(made.unassigned.values())
+    if left > 0.005:
+        screen.print(f"{left:,.1f} visits are left unassigned by the limits.")
+    screen.print(
+        f"Gini {made.today.gini:.3f} -> {made.tomorrow.gini:.3f}; top tenth of providers {made.today.top_decile_share:.1%} -> "
+        f"{made.tomorrow.top_decile_share:.1%}; newcomers {made.today.newcomer_share:.2%} -> {made.tomorrow.newcomer_share:.2%}."
+    )
+    for note in made.notes:
+        screen.print(f"note: {note}", markup=False, soft_wrap=True)
+    if made.status == "draft":
+        screen.print("`footfall plan publish` puts it in force; `footfall explain PROVIDER` gives the reasons.")
+
+
+@plan_app.command(name="list")
+def list_(*, workspace: WorkspaceOption = None, format: FormatOption = "table") -> None:
+    """List all plans, newest first."""
+    rows = [
+        {
+            "version": p.version,
+            "status": p.status,
+            "day": p.day,
+            "as_of": p.as_of,
+            "created_at": p.created_at,
+            "inertia": p.inertia,
+            "reward": p.comparison.plan,
+            "gap": p.gap,
+        }
+        for p in open_workspace(workspace).state.plans()
+    ]
+    output.write(rows, format, ("version", "status", "day", "as_of", "created_at", "inertia", "reward", "gap"))
+
+
+@plan_app.command
+def show(version: int | None = None, /, *, by: ByOption = "provider", workspace: WorkspaceOption = None, format: FormatOption = "table") -> None:
+    """Show a plan that was made before; the newest if no version is given."""
+    _print_plan(cycle.stored_plan(open_workspace(workspace), version), by, format)
+
+
+@plan_app.command
+def publish(version: int | None = None, /, *, workspace: WorkspaceOption = None) -> None:
+    """Put a plan in force; the newest if no version is given. The one before is retired.
+
+    Example:
+
+        footfall plan publish 12
+    """
+    here = open_workspace(workspace)
+    done = here.state.publish(cycle.stored_plan(here, version).version)
+    output.console().print(f"Plan {done.version} for {done.day} is published.")
+
+
+@plan_app.command
+def rollback(version: int | None = None, /, *, workspace: WorkspaceOption = None) -> None:
+    """Put the plan that was in force before back, or the version given.
+
+    Example:
+
+        footfall plan rollback
+    """
+    done = cycle.rollback(open_workspace(workspace), version)
+    output.console().print(f"Rolled back: plan {done.version} for {done.day} is published.")
+
+
+@plan_app.command
+def diff(
+    first: int | None = None, second: int | None = None, /, *, by: ByOption = "provider", workspace: WorkspaceOption = None, format: FormatOption = "table"
+) -> None:
+    """Compare two plans, by default the published one with the newest.
+
+    Examples:
+
+        footfall plan diff
+        footfall plan diff 3 7 --by pair --format csv
+    """
+    here = open_workspace(workspace)
+    changes = cycle.plan_diff(here, first, second, by)
+    keys = ("provider_id",) if by == "provider" else ("segment", "provider_id")
+    columns = (*keys, "visits_before", "visits_after", "change", "value_before", "value_after")
+    numbers = dict.fromkeys(("visits_before", "visits_after"), ",.1f") | {"change": "+,.1f", "value_before": ",.4g", "value_after": ",.4g"}
+    output.write(changes, format, columns, lambda: output.draw(changes[:40], columns, numbers=numbers))
+
+
+def explain(
+    provider: str, /, *, version: Annotated[int | None, Parameter(help="The plan; the newest otherwise.")] = None,
+    workspace: WorkspaceOption = None, format: TextFormat = "table",
+) -> None:
+    """Why a provider's visits change from today to tomorrow, in parts that sum to the change, to the visit.
+
+    Examples:
+
+        footfall explain shop-7
+        footfall explain Display --version 3 --format json
+
+    Parameters
+    ----------
+    provider
+        The provider's id.
+    """
+    why = cycle.explain(open_workspace(workspace), provider, version)
+    if format == "json":
+        import sys
+
+        sys.stdout.write(output.to_json(why.as_dict()) + "\n")
+        return
+    why.draw(output)

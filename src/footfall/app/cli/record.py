@@ -1,0 +1,261 @@
+"""``footfall import | providers | check | rows | forget``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from footfall.app import cycle, output
+from footfall.app.build import Workspace, open_workspace
+from footfall.app.cli.options import Format, FormatOption, TextFormat, WorkspaceOption, day, pairs
+from footfall.app.progress import bar
+from footfall.errors import ConfigError, FootfallError
+from footfall.model import Finding, ImportSummary
+
+
+def import_(
+    *files: str,
+    event: str | None = None,
+    map: Annotated[list[str] | None, Parameter(help="field=column: the column that holds a field; repeat it.")] = None,
+    set: Annotated[list[str] | None, Parameter(help="field=value: one value for all rows; repeat it.")] = None,
+    rejects: Annotated[Path | None, Parameter(help="Write the rows kept aside to this file instead of importing.")] = None,
+    decimal: Literal["point", "comma"] = "point",
+    delimiter: str | None = None,
+    time_zone: str | None = None,
+    source: str | None = None,
+    workspace: WorkspaceOption = None,
+    format: TextFormat = "table",
+) -> None:
+    """Read events from CSV, TSV, NDJSON or Parquet files, also gzipped; `-` is standard input.
+
+    Importing the same file twice adds nothing. A row that is wrong is kept aside with its file, line, field and
+    reason; the others go in. Mend the rows that `--rejects` writes, and import them.
+
+    Examples:
+
+        footfall import events.ndjson.gz
+        footfall import visits.csv --event page_view --map provider_id=channel --map visitor_id=visit_id
+        footfall import orders.csv --event purchase --map ts=ordered_at --decimal comma --time-zone Europe/Berlin
+        zcat log.gz | footfall import -
+        footfall import --rejects bad.csv
+
+    Parameters
+    ----------
+    files
+        Files to read, `-` for standard input.
+    event
+        Name of the event of every row, for files without an event column.
+    decimal
+        What separates decimals in amounts: point or comma.
+    delimiter
+        What separates columns of a CSV file; found out from its header otherwise.
+    time_zone
+        IANA zone of times without a zone; the workspace's otherwise.
+    source
+        Where the events come from; the file's name otherwise.
+    """
+    here = open_workspace(workspace)
+    if rejects is not None:
+        _write_rejects(here, rejects, files)
+        return
+    if not files:
+        raise ConfigError("no file to import", "name one or more files, or - for standard input")
+    with bar("import") as advance:
+        summary = cycle.import_files(here, 
+            files,
+            event=event,
+            mapping=pairs(map, "--map"),
+            fixed=pairs(set, "--set"),
+            decimal=decimal,
+            delimiter=delimiter,
+            time_zone=time_zone,
+            source=source,
+            progress=advance,
+        )
+    _print_summary(summary, format)
+    if summary.read and not summary.added and not summary.duplicates:
+        raise FootfallError(
+            f"none of {summary.read:,} rows could be used", "see the reasons above; `footfall import --rejects FILE` writes the rows"
+        )
+
+
+def _write_rejects(here: Workspace, path: Path, files: tuple[str, ...]) -> None:
+    from footfall.record.quarantine import write_rejects
+
+    if files:
+        raise ConfigError("--rejects writes rows out; it takes no files to import", "run the two one after the other")
+    count = write_rejects(here.quarantine, path)
+    output.console().print(f"Wrote {count:,} rows kept aside to {path}. Mend them and import the file.", soft_wrap=True)
+
+
+def _print_summary(summary: ImportSummary, format: str) -> None:
+    if format == "json":
+        row: dict[str, Any] = {name: getattr(summary, name) for name in ImportSummary.__slots__}
+        output.write([row], "json", ())
+        return
+    screen = output.console()
+    span = f", days {summary.first_day} to {summary.last_day}" if summary.first_day else ""
+    screen.print(f"Read {summary.read:,} rows: {summary.added:,} added, {summary.duplicates:,} known already, {summary.rejected:,} kept aside{span}.")
+    if summary.conflicting:
+        screen.print(f"{summary.conflicting:,} of the known ones had other content under the same message_id; the first stays.")
+    for reason, count in sorted(summary.reasons.items(), key=lambda item: -item[1])[:12]:
+        screen.print(f"  {count:>10,}  {reason}", markup=False, soft_wrap=True)
+    if summary.rejected:
+        screen.print("`footfall import --rejects FILE` writes the rows kept aside, with the reason beside each.")
+
+
+def providers(
+    file: Path | None = None, /, *, workspace: WorkspaceOption = None, format: FormatOption = "table"
+) -> None:
+    """Read a providers file (columns provider_id, category, name), or show what is known.
+
+    Examples:
+
+        footfall providers shops.csv
+        footfall providers --format json
+
+    Parameters
+    ----------
+    file
+        CSV, TSV, NDJSON or Parquet with the columns provider_id, category, name.
+    """
+    here = open_workspace(workspace)
+    if file is not None:
+        from footfall.record.providers import read_providers
+
+        with here.engine() as engine:
+            found = read_providers(engine, file)
+        count = here.state.put_providers(found.rows)
+        output.console().print(f"Stored {count:,} providers.")
+        return
+    rows = [{"provider_id": key, **value} for key, value in sorted(here.state.providers().items())]
+    output.write(rows, format, ("provider_id", "category", "name"))
+
+
+def check(*, workspace: WorkspaceOption = None, format: TextFormat = "table") -> None:
+    """Look for what is wrong with the log: gaps, duplicates, bots, orders that look faked, and more.
+
+    Nothing is changed. Exit status 1 where something is an error rather than a warning.
+
+    Examples:
+
+        footfall check
+        footfall check --format json
+    """
+    here = open_workspace(workspace)
+    result = cycle.check(here)
+    if format == "json":
+        output.write([], "json", ()) if result is None else print_check_json(result)
+    else:
+        _draw_check(result)
+    errors = sum(finding.level == "error" for finding in result.findings)
+    if errors:
+        raise FootfallError(f"{errors} of the checks found errors", "see above")
+
+
+def print_check_json(result: Any) -> None:
+    """The whole check as one JSON object: findings, and events by name, source and day."""
+    import sys
+
+    profile = {name: table.to_pylist() for name, table in result.profile.items()}
+    sys.stdout.write(output.to_json({"findings": [_finding(f) for f in result.findings], **profile}) + "\n")
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {name: getattr(finding, name) for name in Finding.__slots__}
+
+
+COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "red"}
+
+
+def _draw_check(result: Any) -> None:
+    screen = output.console()
+    for name, table in result.profile.items():
+        rows = table.to_pylist()
+        if not rows:
+            continue
+        output.draw(rows[:14], table.column_names, title=f"By {name}")
+        if len(rows) > 14:
+            screen.print(f"... and {len(rows) - 14:,} more; --format json has them all")
+        screen.print()
+    for finding in result.findings:
+        colour = COLOURS[finding.level]
+        screen.print(f"[{colour}]{finding.level:<8}[/{colour}]", end="")
+        screen.print(finding.message, markup=False, soft_wrap=True)
+        if finding.where:
+            screen.print("        e.g. " + ", ".join(finding.where[:5]), markup=False, soft_wrap=True)
+        if finding.way_out:
+            screen.print("        " + finding.way_out, markup=False, soft_wrap=True)
+
+
+def rows(
+    *,
+    provider: str | None = None,
+    segment: str | None = None,
+    on: Annotated[str | None, Parameter(name="--day", help="Local day of the visit, YYYY-MM-DD.")] = None,
+    from_: Annotated[str | None, Parameter(name="--from", help="First day of the visit.")] = None,
+    to: Annotated[str | None, Parameter(name="--to", help="Last day of the visit.")] = None,
+    as_of: Annotated[str | None, Parameter(name="--as-of", help="Count only what was known on this day.")] = None,
+    kind: Literal["visits", "orders", "refunds"] = "orders",
+    limit: int = 50,
+    workspace: WorkspaceOption = None,
+    format: FormatOption = "table",
+) -> None:
+    """Show the events behind any figure: counting these rows gives the figure.
+
+    Examples:
+
+        footfall rows --provider shop-7 --kind orders
+        footfall rows --provider Display --kind visits --from 2017-05-01 --to 2017-05-31 --format csv
+
+    Parameters
+    ----------
+    provider
+        Only this provider.
+    segment
+        Only this segment.
+    kind
+        visits, orders or refunds.
+    limit
+        Most rows to show; 0 shows all.
+    """
+    here = open_workspace(workspace)
+    first, last = (day(on, "--day"),) * 2 if on else (day(from_, "--from"), day(to, "--to"))
+    table = cycle.rows(here, kind=kind, provider=provider, segment=segment, first=first, last=last, as_of=day(as_of, "--as-of"), limit=limit)
+    output.write(table.to_pylist(), format, table.column_names)
+    if format == "table" and limit and table.num_rows == limit:
+        output.console(stderr=True).print(f"the first {limit:,}; --limit 0 shows all")
+
+
+def forget(visitor: str, /, *, yes: bool = False, workspace: WorkspaceOption = None) -> None:
+    """Erase a person: every event of theirs, also from files kept aside. It cannot be undone.
+
+    Example:
+
+        footfall forget visitor-123 --yes
+
+    Parameters
+    ----------
+    visitor
+        Visitor id or user id.
+    yes
+        Do it without asking.
+    """
+    import sys
+
+    here = open_workspace(workspace)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise ConfigError("erasing needs a confirmation", "add --yes")
+        if input(f"Erase every event of {visitor}? This cannot be undone. [y/N] ").strip().lower() not in ("y", "yes"):
+            output.console().print("Nothing was erased.")
+            return
+    erased = cycle.forget(here, visitor)
+    output.console().print(
+        f"Erased {erased.events:,} events and {erased.rejects:,} rows kept aside, of {len(erased.ids):,} ids.", markup=False
+    )
+
+
+__all__ = ["Format", "check", "forget", "import_", "providers", "rows"]

@@ -1,0 +1,226 @@
+"""The loop on one page.
+
+    record   import_files, record, forget          events in the lake, each once
+    value    count -> valuation -> demand          facts, estimates with intervals, tomorrow's visits
+    acquire  plan -> publish -> explain            shares with prices, a certificate, and reasons
+    retain, learn                                  take their places here
+
+``turn`` is one turn of the loop. Each step takes the workspace and returns a record; nothing is printed here.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from footfall.acquire import plans, solve
+from footfall.app import inputs
+from footfall.app.build import Workspace
+from footfall.errors import ConfigError, WorkspaceError
+from footfall.model import DemandForecast, Finding, ImportSummary, Plan
+from footfall.record import checks, erase, intake, money
+from footfall.value import facts as counting
+from footfall.value import trace, valuation
+from footfall.value.facts import FactTables
+from footfall.value.recipes import recipe, reward_exponent
+from footfall.value.valuation import By, Valuation
+
+Progress = Callable[[float, float], None]
+
+
+def turn(here: Workspace, files: Sequence[str] = ()) -> Plan:
+    """One turn: take events in, count, value, plan, publish."""
+    if files:
+        import_files(here, files)
+    made = plan(here)
+    return here.state.publish(made.version)
+
+
+# ---------------------------------------------------------------- record
+
+
+def import_files(here: Workspace, files: Sequence[str], *, progress: Progress | None = None, **options: Any) -> ImportSummary:
+    """Read files into the lake; ``options`` as in ``record.intake.import_files``."""
+    with here.engine() as engine:
+        return intake.import_files(
+            here.store, engine, here.config, here.clock, files, quarantine_dir=here.quarantine, progress=progress, **options
+        )
+
+
+def record(here: Workspace, frame: Any, **options: Any) -> ImportSummary:
+    """Take in any Arrow-capable data frame; ``options`` as in ``record.intake.record_frame``."""
+    with here.engine() as engine:
+        return intake.record_frame(here.store, engine, here.config, here.clock, frame, quarantine_dir=here.quarantine, **options)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What ``check`` found, and tables of events and visitors by name, source and day."""
+
+    findings: tuple[Finding, ...]
+    profile: Mapping[str, pa.Table]
+
+
+def check(here: Workspace) -> Checked:
+    """Look for what is wrong with the log; changes nothing."""
+    with here.engine() as engine:
+        here.store.attach(engine)
+        found = checks.check(engine, here.store, here.config, here.clock.now(), here.state.providers(), intake_reasons(here))
+        return Checked(found, checks.profile(engine))
+
+
+def intake_reasons(here: Workspace) -> Mapping[str, int]:
+    """Rows kept aside, by reason."""
+    from footfall.record.quarantine import reasons
+
+    return reasons(here.quarantine)
+
+
+def rows(here: Workspace, **question: Any) -> pa.Table:
+    """The events behind a figure; ``question`` as in ``value.trace.rows``."""
+    with here.engine() as engine:
+        return trace.rows(here.store, engine, here.config, providers=here.state.providers(), **question)
+
+
+def forget(here: Workspace, visitor: str) -> erase.Erased:
+    """Erase a person from the lake and from the rows kept aside."""
+    with here.engine() as engine:
+        return erase.forget(here.store, engine, visitor, here.quarantine)
+
+
+# ---------------------------------------------------------------- value
+
+
+def count(here: Workspace, progress: Callable[[str], None] | None = None) -> FactTables:
+    """Facts of the whole log, brought up to date by what is new in it."""
+    with here.engine() as engine:
+        return counting.facts(
+            here.store, engine, here.config, here.facts_directory, categories=categories(here), progress=progress
+        )
+
+
+def categories(here: Workspace) -> dict[str, str]:
+    """provider_id -> category, as the providers file has it."""
+    return {key: row["category"] for key, row in here.state.providers().items() if row.get("category")}
+
+
+def valued(here: Workspace, as_of: date | None = None, extra_pairs: Sequence[tuple[str, str]] = ()) -> Valuation:
+    """Values of all pairs and providers as of a day, by default the last of the log."""
+    config = here.config
+    return valuation.valuate(
+        count(here),
+        as_of or here.last_day(),
+        exponent=reward_exponent(recipe(config.workspace.recipe), money.exponent(config.workspace.currency)),
+        window_days=config.value.window_days,
+        settings=valuation.Settings(half_life_days=config.value.half_life_days),
+        categories=categories(here),
+        extra_pairs=extra_pairs,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Valued:
+    """Rows of ``footfall value``, with what a reader has to know."""
+
+    rows: list[dict[str, Any]]
+    notes: tuple[str, ...]
+
+
+def value(
+    here: Workspace,
+    by: By = "provider",
+    as_of: date | None = None,
+    first: date | None = None,
+    last: date | None = None,
+    progress: Progress | None = None,
+) -> Valued:
+    """What a visitor is worth: plain figures of ``first`` to ``last``, the estimate of a visit on the as-of day."""
+    if first and last and first > last:
+        raise ConfigError(f"--from {first} is after --to {last}", "turn them round")
+    known = valued(here, as_of)
+    return Valued(valuation.rows(known, by, first, last), known.values.notes)
+
+
+def demand(here: Workspace, day: date | None = None) -> DemandForecast:
+    """Forecast visits per segment of a day, by default the day after the last complete one."""
+    as_of = here.last_complete_day()
+    return inputs.forecast(count(here).as_of(as_of), as_of, day or as_of + timedelta(days=1))
+
+
+# ---------------------------------------------------------------- acquire
+
+
+def plan(
+    here: Workspace,
+    day: date | None = None,
+    *,
+    inertia: float | None = None,
+    capacity: Path | None = None,
+    rules: Path | None = None,
+    demand: Path | None = None,
+    eligible: Path | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """Plan a day's visits and keep the plan as a draft; InfeasibleError where limits cannot all hold."""
+    as_of = here.last_complete_day()
+    if day is not None and day <= as_of:
+        raise ConfigError(f"the log already has {as_of}; {day} cannot be planned", f"plan {as_of + timedelta(days=1)} or later")
+    files = inputs.read_files(capacity=capacity, rules=rules, demand=demand, eligible=eligible)
+    known = valued(here, as_of, files.eligible)
+    settings = here.config.plan if inertia is None else _with_inertia(here, inertia)
+    made_from = inputs.plan_inputs(known, day or as_of + timedelta(days=1), files, settings)
+    made = plans.make_plan(made_from, uuid.uuid4().hex, here.clock.now(), solve=solve, progress=inputs.solver_progress(progress))
+    made = replace(made, notes=(*known.values.notes, *made.notes))
+    inputs.keep(here.directory, made.plan_id, made_from)
+    return here.state.save_plan(made)
+
+
+def _with_inertia(here: Workspace, inertia: float) -> Any:
+    from msgspec.structs import replace as with_setting
+
+    if not 0 <= inertia <= 100:
+        raise ConfigError(f"--inertia {inertia} is out of its range", "give a number from 0 to 100; 0.3 is the default")
+    return with_setting(here.config.plan, inertia=inertia)
+
+
+def stored_plan(here: Workspace, version: int | None = None) -> Plan:
+    """The plan of that version, else the newest."""
+    found = here.state.plan(version)
+    if found is None:
+        what = f"no plan {version}" if version is not None else "no plan yet"
+        raise WorkspaceError(f"there is {what}", "`footfall plan list` shows the plans; `footfall plan` makes one")
+    return found
+
+
+def rollback(here: Workspace, version: int | None = None) -> Plan:
+    """Put an earlier plan in force again: the given one, else the one that was published before."""
+    if version is None:
+        now = here.state.plan(status="published")
+        before = here.state.plan(status="retired")
+        if now is None or before is None:
+            raise WorkspaceError("there is no earlier published plan to go back to", "name a version: `footfall plan list`")
+        version = before.version
+    return here.state.publish(stored_plan(here, version).version)
+
+
+def plan_diff(here: Workspace, first: int | None, second: int | None, by: Literal["provider", "pair"]) -> list[dict[str, Any]]:
+    """Two plans side by side: by default the published one and the newest."""
+    from footfall.acquire.diff import diff
+
+    after = stored_plan(here, second)
+    before = stored_plan(here, first) if first is not None else here.state.plan(status="published")
+    if before is None:
+        raise WorkspaceError("no plan is published to compare with", "name two versions: `footfall plan diff 1 2`")
+    return diff(before, after, by)
+
+
+def explain(here: Workspace, provider: str, version: int | None = None) -> plans.Explanation:
+    """Why a provider's visits change from today to the planned day, in parts that sum to the change."""
+    made = stored_plan(here, version)
+    return plans.explain(inputs.kept(here.directory, made.plan_id), provider, solve=solve)
