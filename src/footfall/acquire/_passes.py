@@ -1,0 +1,109 @@
+"""Passes over all rows, cut into blocks of like size that run in threads; sums in fixed order, so deterministic."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from footfall.acquire import kernels
+from footfall.acquire._work import Work
+from footfall.model import Floats
+
+_WORTH_A_THREAD = 50_000  # edges
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DualPoint:
+    """A dual at some prices: value, plain dual H(l) where known (else inf), loads (m,), shares (E,)."""
+
+    price: Floats
+    value: float
+    plain: float
+    load: Floats
+    share: Floats
+
+
+class Passes:
+    """The kernels of ``kernels`` over the whole of a ``Work``; a context manager that owns its threads."""
+
+    def __init__(self, work: Work, threads: int | None = None) -> None:
+        edges = len(work.value)
+        available = threads if threads is not None else min(os.cpu_count() or 1, max(1, edges // _WORTH_A_THREAD))
+        count = max(1, min(available, work.n))
+        cuts = np.searchsorted(work.row_start, np.linspace(0, edges, count + 1)[1:-1])
+        self.work = work
+        self._cuts = [0, *(int(c) for c in cuts), work.n]
+        self._pool = ThreadPoolExecutor(count) if count > 1 else None
+
+    def __enter__(self) -> Passes:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def _each(self, run: Callable[[int, int, int], Any]) -> list[Any]:
+        spans = [(k, a, b) for k, (a, b) in enumerate(zip(self._cuts[:-1], self._cuts[1:], strict=True))]
+        if self._pool is None:
+            return [run(*span) for span in spans]
+        return list(self._pool.map(lambda span: run(*span), spans))
+
+    def limits_worth(self, price: Floats) -> float:
+        """h(l) = sum_j c_j max(l_j, 0) - f_j max(-l_j, 0)."""
+        up = price > 0
+        return float(self.work.capacity[up] @ price[up]) + float(self.work.floor @ np.minimum(price, 0.0))
+
+    def bound(self, price: Floats) -> float:
+        """H(l), at least the optimum of the plain programme."""
+        w = self.work
+        parts = self._each(lambda k, a, b: kernels.bound_rows(w.row_start, w.provider, w.value, w.demand, price, a, b))
+        return float(sum(parts)) + self.limits_worth(price)
+
+    def ridge(self, price: Floats, ridge: float) -> DualPoint:
+        """The dual with a ridge of that size."""
+        w = self.work
+        share, load = np.empty(len(w.value)), np.zeros((len(self._cuts) - 1, w.m))
+        parts = self._each(
+            lambda k, a, b: kernels.ridge_rows(
+                w.row_start, w.provider, w.value, w.demand, price, ridge, a, b, share, load[k]
+            )
+        )
+        worth = self.limits_worth(price)
+        smooth, plain = (float(sum(part[q] for part in parts)) + worth for q in (0, 1))
+        return DualPoint(price, smooth, plain, load.sum(axis=0), share)
+
+    def entropy(self, price: Floats, tau: Floats) -> DualPoint:
+        """The dual of the entropic programme with tau (n,)."""
+        w = self.work
+        share, load = np.empty(len(w.value)), np.zeros((len(self._cuts) - 1, w.m))
+        parts = self._each(
+            lambda k, a, b: kernels.entropy_rows(
+                w.row_start, w.provider, w.value, w.reference, tau, w.mass, w.demand, price, a, b, share, load[k]
+            )
+        )
+        return DualPoint(price, float(sum(parts)) + self.limits_worth(price), np.inf, load.sum(axis=0), share)
+
+    def used(self, share: Floats) -> Floats:
+        """Row sums of shares, (n,)."""
+        w, used = self.work, np.zeros(self.work.n)
+        self._each(
+            lambda k, a, b: kernels.load_rows(w.row_start, w.provider, w.demand, share, a, b, np.zeros(w.m), used)
+        )
+        return used
+
+    def objective(self, share: Floats) -> float:
+        """What the programme maximises: sum d x v, less the entropic term where there is a reference."""
+        w = self.work
+        worth = sum(self._each(lambda k, a, b: kernels.worth_rows(w.row_start, w.value, w.demand, share, a, b)))
+        if w.reference is None:
+            return float(worth)
+        cost = self._each(
+            lambda k, a, b: kernels.divergence_rows(w.row_start, w.reference, w.tau, w.demand, share, a, b)
+        )
+        return float(worth) - float(sum(cost)) - w.left_out

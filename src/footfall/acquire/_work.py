@@ -1,0 +1,127 @@
+"""The problem as the solvers see it: edges that can carry something, with the row data of the entropy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from footfall.acquire import kernels
+from footfall.acquire.problem import Problem, row_sums
+from footfall.model import Floats
+
+WIDE = 2_000_000  # edges up to which values are widened to float64 (one compiled version of each kernel)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Work:
+    """Edges to capacity 0 are gone, and at inertia > 0 those without reference (they could carry nothing).
+
+    tau, mass: (n,), only where ``reference`` is not None. column: (start, row, edge) by provider. kept: positions in
+    the problem's edges, None where all were kept. scale: sum d max|v|, what a gap can be measured against.
+    """
+
+    demand: Floats
+    row_start: npt.NDArray[np.int64]
+    provider: npt.NDArray[np.int32]
+    value: npt.NDArray[Any]
+    capacity: Floats
+    floor: Floats
+    reference: npt.NDArray[Any] | None
+    tau: Floats
+    mass: Floats
+    column: tuple[Any, Any, Any]
+    kept: npt.NDArray[np.int64] | None
+    total_edges: int
+    scale: float
+    left_out: float  # sum d tau p over edges left out: what leaving them costs the entropic objective
+
+    @property
+    def n(self) -> int:
+        """Number of segments."""
+        return len(self.demand)
+
+    @property
+    def m(self) -> int:
+        """Number of providers."""
+        return len(self.capacity)
+
+    def spread(self, share: Floats) -> Floats:
+        """Shares on all edges of the problem; 0 on those left out."""
+        if self.kept is None:
+            return share
+        full = np.zeros(self.total_edges)
+        full[self.kept] = share
+        return full
+
+
+def plain_work(problem: Problem) -> Work:
+    """The plain linear programme: every edge to a provider with capacity."""
+    none = np.zeros(0)
+    return _work(problem, problem.capacity[problem.provider] > 0, problem.value, None, none, none)
+
+
+def entropic_work(problem: Problem, inertia: float) -> Work:
+    """The programme with relative entropy to the reference, tau_i = inertia x sum_j p_ij max(v_ij, 0).
+
+    Rows where that is 0 have no value signal: their values count as 0, with tau at the demand-weighted mean of the
+    other rows (inertia itself where there is none), so that such a row is exactly its reference unless limits move
+    it, and then moves least.
+    """
+    assert problem.reference is not None
+    row_start, value, reference = problem.row_start, problem.value, problem.reference
+    signal = row_sums(row_start, reference * np.maximum(value, 0).astype(np.float64))
+    silent = ~(signal > 0)
+    if silent.any():
+        weight = problem.demand[~silent].sum()
+        usual = float(problem.demand[~silent] @ signal[~silent]) / weight if weight > 0 else 1.0
+        signal = np.where(silent, usual, signal)
+        value = np.where(np.repeat(silent, np.diff(row_start)), value.dtype.type(0), value)
+    mass = row_sums(row_start, reference)
+    keep = (reference > 0) & (problem.capacity[problem.provider] > 0)
+    return _work(problem, keep, value, reference, inertia * signal, mass)
+
+
+def _work(
+    problem: Problem,
+    keep: npt.NDArray[np.bool_],
+    value: npt.NDArray[Any],
+    reference: npt.NDArray[Any] | None,
+    tau: Floats,
+    mass: Floats,
+) -> Work:
+    row_start, provider, kept = problem.row_start, problem.provider, None
+    if not keep.all():
+        kept = np.flatnonzero(keep)
+        row_start = np.concatenate([[0], np.cumsum(keep)])[row_start].astype(np.int64)
+        provider, value = provider[kept], value[kept]
+        reference = None if reference is None else reference[kept]
+    narrow = value.dtype == np.float32 and (reference is None or reference.dtype == np.float32)
+    real = np.float32 if narrow and len(value) > WIDE else np.float64
+    value = np.ascontiguousarray(value, dtype=real)
+    left_out = 0.0
+    if reference is not None:
+        gone = mass - row_sums(row_start, reference) if kept is not None else np.zeros(len(mass))
+        left_out = float((problem.demand * tau) @ gone)
+    tops = np.zeros(len(problem.demand))
+    filled = np.flatnonzero(np.diff(row_start) > 0)
+    if len(filled):
+        tops[filled] = np.maximum.reduceat(np.abs(value), row_start[filled])
+    return Work(
+        demand=np.ascontiguousarray(problem.demand),
+        row_start=np.ascontiguousarray(row_start),
+        provider=np.ascontiguousarray(provider),
+        value=value,
+        capacity=problem.capacity,
+        floor=problem.floor,
+        reference=None if reference is None else np.ascontiguousarray(reference, dtype=real),
+        tau=tau,
+        mass=mass,
+        column=kernels.transpose(row_start, provider, len(problem.capacity)),
+        kept=kept,
+        total_edges=problem.edges,
+        scale=float(problem.demand @ tops),
+        left_out=left_out,
+    )
