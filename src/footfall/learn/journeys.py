@@ -1,4 +1,4 @@
-"""Draws of journeys: who comes, comes again, buys, sends back, and what they do during a visit.
+"""Draws of journeys: who comes, comes again, buys, sends back.
 
 Pure: arrays and a Generator in, arrays out. A **cell** is ``channel x shops + shop``.
 """
@@ -11,22 +11,10 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from footfall.learn.market import World
-from footfall.model import Ints
+from footfall.learn.world import World
+from footfall.model import Floats, Ints
 
-PAGE_VIEW, VIEW_ITEM, ADD_TO_CART, PURCHASE, REFUND = range(5)
-NAMES = ("page_view", "view_item", "add_to_cart", "purchase", "refund")
-ITEMS_PER_SHOP = 24
-
-_SECOND = 1_000_000  # microseconds
-_DAY_S = 86_400
-_VISIT_S = 1_800  # a visit is over before midnight: it starts at least so long before
 _REFUND_DAYS = 14
-_MAX_VIEWS = 4
-# relative traffic of the 24 hours: a dip at night, peaks at noon and in the evening
-_HOURS = np.array(
-    [2, 1, 1, 1, 1, 1, 2, 3, 5, 6, 7, 7, 8, 7, 6, 6, 6, 6, 7, 8, 10, 10, 8, 5], dtype=np.float64
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +33,18 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Visits(Columns):
-    """Visits of one day, int64 (n,) each: ``order`` is -1 and ``amount`` (minor units) 0 where nothing is bought."""
+    """Visits, int64 (n,) each: ``order`` is -1 and ``amount`` (minor units) 0 where nothing is bought."""
 
     visitor: Ints
     cell: Ints
     order: Ints
     amount: Ints
 
-
-@dataclass(frozen=True, slots=True)
-class Rows(Columns):
-    """Event rows before they are written as text: ``ts`` in microseconds since 1970 UTC, -1 for no item or order."""
-
-    ts: Ints
-    name: Ints
-    visitor: Ints
-    cell: Ints
-    item: Ints
-    order: Ints
-    amount: Ints
+    def buying(self, where: npt.NDArray[np.bool_]) -> Visits:
+        """The same visits, with their orders only at ``where``."""
+        return Visits(
+            self.visitor, self.cell, np.where(where, self.order, -1), np.where(where, self.amount, 0)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +60,10 @@ class Outcomes(Columns):
     again_after: Ints
 
 
-def split_journeys(rng: np.random.Generator, world: World, day: int, shares: npt.NDArray[np.float64]) -> Ints:
-    """Cells of the day's new journeys, (n,): demand is Poisson, each journey goes to a shop by ``shares`` (C, J).
+def split_journeys(rng: np.random.Generator, world: World, day: int, shares: Floats) -> Ints:
+    """Cells of the day's new journeys, (n,): demand is Poisson, journeys go to shops by ``shares`` (C, J).
 
-    The number of a segment's journeys does not depend on the shares, so that two policies meet the same demand.
+    How many journeys a segment has does not depend on the shares: two policies meet the same demand.
     """
     demand = world.demand(day)
     counts = rng.poisson(demand)
@@ -125,63 +106,34 @@ def draw_outcomes(rng: np.random.Generator, world: World, day: int, cell: Ints) 
 def draw_returns(
     rng: np.random.Generator, world: World, cell: Ints, delay: Ints, offset: int
 ) -> npt.NDArray[np.intp]:
-    """Which journeys come again on day ``offset`` (>= 1) of theirs: by chance before the order, for sure on its day."""
+    """Which journeys come on day ``offset`` (>= 1) of theirs: by chance before the order, surely with it."""
     rho = world.returns[:, offset][world.category[cell % world.settings.shops]]
-    chance = rng.random(len(cell), dtype=np.float32) < rho
+    chance = rng.random(len(cell)) < rho
     return np.flatnonzero((chance & ((delay < 0) | (offset < delay))) | (delay == offset))
 
 
-def draw_rows(rng: np.random.Generator, visits: Visits, midnight: int) -> Rows:
-    """Events of the visits of one day, visit after visit, each in order of time; ``midnight`` in microseconds.
+def match_customers(
+    rng: np.random.Generator, shop: Ints, waiting_shop: Ints
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Pair new journeys with customers of the same shop at random, each at most once.
 
-    A visit is a page view, 0 to 4 item views, perhaps a cart, and the order last; every gap is 3 s or more.
+    ``shop`` (n,), ``waiting_shop`` (m,); gives the indices of the pairs into both.
     """
-    n = len(visits.visitor)
-    buys = visits.order >= 0
-    views = np.minimum(rng.geometric(0.5, n) - 1, _MAX_VIEWS)
-    views = np.where(buys, np.maximum(views, 1), views)
-    cart = buys | ((views > 0) & (rng.random(n) < 0.10))
-    counts = 1 + views + cart + buys
-    visit = np.repeat(np.arange(n), counts)
-    first = np.cumsum(counts) - counts
-    place = np.arange(len(visit)) - first[visit]
-    name = np.where(place == 0, PAGE_VIEW, np.where(place <= views[visit], VIEW_ITEM, ADD_TO_CART))
-    bought = buys[visit] & (place == counts[visit] - 1)
-    name = np.where(bought, PURCHASE, name)
-    gap = np.minimum(3.0 + rng.exponential(45.0, len(visit)), 280.0) * _SECOND
-    clock = np.cumsum(gap.astype(np.int64))
-    hours = np.concatenate([[0.0], np.cumsum(_HOURS) / _HOURS.sum()])
-    start = np.interp(rng.random(n), hours, np.linspace(0.0, 1.0, 25)) * (_DAY_S - _VISIT_S) * _SECOND
-    ts = midnight + start.astype(np.int64)[visit] + clock - clock[first][visit]
-    return Rows(
-        ts=ts,
-        name=name,
-        visitor=visits.visitor[visit],
-        cell=visits.cell[visit],
-        item=np.where(place == 0, -1, rng.integers(0, ITEMS_PER_SHOP, len(visit))),
-        order=np.where(bought, visits.order[visit], -1),
-        amount=np.where(bought, visits.amount[visit], 0),
+    place, waiting_place = _rank_within(rng, shop), _rank_within(rng, waiting_shop)
+    span = max(int(place.max(initial=0)), int(waiting_place.max(initial=0))) + 1
+    _, left, right = np.intersect1d(
+        shop * span + place, waiting_shop * span + waiting_place, assume_unique=True, return_indices=True
     )
+    return left, right
 
 
-def refund_rows(rng: np.random.Generator, refunds: Visits, midnight: int) -> Rows:
-    """One refund event for each order of ``refunds``, in office hours."""
-    n = len(refunds.visitor)
-    ts = midnight + rng.integers(9 * 3600, 18 * 3600, n) * _SECOND
-    none = np.full(n, -1)
-    return Rows(ts, np.full(n, REFUND), refunds.visitor, refunds.cell, none, refunds.order, refunds.amount)
-
-
-def fake_rows(visits: Visits, midnight: int) -> Rows:
-    """Orders nobody wanted: from three in the night on, at equal steps, paid two seconds after the page was opened."""
-    n = len(visits.visitor)
-    step = min(97.0, 20 * 3600 / max(n, 1))
-    ts = midnight + ((3 * 3600 + step * np.arange(n)) * _SECOND).astype(np.int64)
-    none = np.full(n, -1)
-    nothing = np.zeros(n, dtype=np.int64)
-    zero = np.zeros(n, dtype=np.int64)
-    opened = Rows(ts, np.full(n, PAGE_VIEW), visits.visitor, visits.cell, none, none, nothing)
-    paid = Rows(
-        ts + 2 * _SECOND, np.full(n, PURCHASE), visits.visitor, visits.cell, zero, visits.order, visits.amount
-    )
-    return Rows.concat([opened, paid])
+def _rank_within(rng: np.random.Generator, group: Ints) -> Ints:
+    """A random rank 0, 1, ... of each element within its group, (n,)."""
+    n = len(group)
+    mixed = rng.permutation(n)
+    order = mixed[np.argsort(group[mixed], kind="stable")]
+    ordered = group[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[:n])
+    rank = np.empty(n, dtype=np.int64)
+    rank[order] = np.arange(n) - np.repeat(starts, np.diff(np.append(starts, n)))
+    return rank
