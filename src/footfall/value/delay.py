@@ -11,6 +11,7 @@ Each h(k) compares delays inside the same visit days, so F stays unbiased when r
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numba
@@ -18,8 +19,10 @@ import numpy as np
 
 from footfall.model import Floats, Ints
 
-_STRENGTHS = np.array([3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0])  # in orders
-_SMOOTH_ORDERS = 2.0  # weight of the smooth shape behind the pool's hazards, in orders per day of delay
+_STRENGTHS = np.array([1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0])  # in orders
+_BANDWIDTH = 0.35  # of log(1 + delay): days 9 to 17 speak for day 12
+_RATIO_EVENTS = 2.0  # late orders that the pool's level stands for: a category may well be twice as slow
+_OUTSIDE_ORDERS = 1.5  # what pool and smoothness are worth in the variance, in orders at each delay
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,70 +77,68 @@ def reverse_hazard_counts(
 def fit_delay(
     category: Ints, delay: Ints, age: Ints, count: Floats, n_categories: int, reach_days: int
 ) -> DelayCurves:
-    """Delay curves of all categories, each shrunk to the pool, with the variance of the posterior hazards.
+    """Delay curves of all categories, shrunk to a smooth shape near the pool's, with the variance of the hazards.
 
-    Arguments as in :func:`reverse_hazard_counts`. The pool's hazards lean on the smooth shape
-    F(k) = ((k+1)/(reach+1))^theta with the weight of two orders a day; a category's hazards lean on the pool's with
-    a weight chosen by the beta-binomial likelihood over categories, averaged over a grid.
+    Arguments as in :func:`reverse_hazard_counts`. The weight of the smooth hazards, in orders, is chosen by their
+    beta-binomial likelihood over all categories and delays, averaged over a grid. The variance counts the
+    category's own orders at risk only: smoothing moves uncertainty between neighbouring delays, it removes little.
     """
     events, at_risk = reverse_hazard_counts(category, delay, age, count, n_categories, reach_days)
-    pool_events, pool_risk = events.sum(axis=0), at_risk.sum(axis=0)
-    prior = _smooth_hazards(pool_events, pool_risk)
-    pool = (pool_events + _SMOOTH_ORDERS * prior) / (pool_risk + _SMOOTH_ORDERS)
-    if n_categories == 1:
-        alpha, beta = (_SMOOTH_ORDERS * prior)[None], (_SMOOTH_ORDERS * (1.0 - prior))[None]
-    else:
-        strength = _strength(events, at_risk, pool)
-        # What the pool knows is worth at most what stands behind it.
-        weight = np.minimum(strength, pool_risk + _SMOOTH_ORDERS)[None]
-        alpha, beta = weight * pool, weight * (1.0 - pool)
-    a, b = events + alpha, np.maximum(at_risk - events, 0.0) + beta
-    hazard = a / (a + b)
-    # Variance of log(1 - h) under Beta(a, b), delta method: h / ((1 - h) (a + b + 1)).
-    variance = hazard / (np.maximum(1.0 - hazard, 1e-3) * (a + b + 1.0))
+    smooth = _smooth_hazards(events, at_risk)
+    strength = _strength(events, at_risk, smooth)
+    hazard = np.minimum((events + strength * smooth) / (at_risk + strength), 1.0 - 1e-6)
+    variance = hazard / ((1.0 - hazard) * (at_risk + _OUTSIDE_ORDERS))
     hazard[:, 0] = 0.0
     variance[:, 0] = 0.0
-    log_survival = np.log1p(-np.minimum(hazard, 1.0 - 1e-6))
-    tail = np.cumsum(log_survival[:, ::-1], axis=1)[:, ::-1]
+    tail = np.cumsum(np.log1p(-hazard)[:, ::-1], axis=1)[:, ::-1]
     cdf = np.ones_like(tail)
     cdf[:, :-1] = np.exp(tail[:, 1:])
-    return DelayCurves(cdf=cdf, step_variance=variance, reach_days=reach_days)
+    return DelayCurves(cdf=cdf, step_variance=np.minimum(variance, 1.0), reach_days=reach_days)
 
 
 def _smooth_hazards(events: Floats, at_risk: Floats) -> Floats:
-    """Hazards of F(k) = ((k+1)/(reach+1))^theta with theta fitted to the pool: h(k) = 1 - (k/(k+1))^theta."""
-    k = np.arange(events.shape[0], dtype=np.float64)
-    # One early order and a third of one late: the weakest opinion that keeps theta finite.
-    theta = (events[1:].sum() + 0.3) / ((at_risk[1:] * np.log1p(1.0 / np.maximum(k[1:], 1.0))).sum() + 1.0)
-    hazards: Floats = 1.0 - np.exp(-theta * np.log1p(1.0 / np.maximum(k, 1.0)))
-    hazards[0] = 0.0
+    """Smooth reverse hazards of every category, (C, reach + 1).
+
+    The frame is F(k) = ((k+1)/(reach+1))^theta, that is -log(1 - h(k)) = theta log(1 + 1/k). The pool's theta is
+    fitted around each k (Gaussian weights in log k); a category's is the pool's times its own ratio of events to
+    expected, overall and around k, each a gamma posterior.
+    """
+    k = np.arange(events.shape[1], dtype=np.float64)
+    frame = np.zeros_like(k)
+    frame[1:] = np.log1p(1.0 / k[1:])
+    late = events * (k > 0)
+    exposed = (at_risk - 0.5 * late) * frame  # half: those who leave at k were at risk for half of it
+    near = np.exp(-0.5 * ((np.log1p(k)[:, None] - np.log1p(k)[None]) / _BANDWIDTH) ** 2)
+    total, spent = late.sum(axis=0), exposed.sum(axis=0)
+    theta = (total.sum() + 0.3) / (spent.sum() + 1.0)
+    pool = (near @ total + 1.0) / (near @ spent + 1.0 / theta)
+    expected = exposed * pool
+    ratio = (late.sum(axis=1) + _RATIO_EVENTS) / (expected.sum(axis=1) + _RATIO_EVENTS)
+    own = (late @ near + _RATIO_EVENTS) / (expected @ near + _RATIO_EVENTS / ratio[:, None])
+    hazards: Floats = -np.expm1(-own * pool * frame)
     return hazards
 
 
-def _strength(events: Floats, at_risk: Floats, pool: Floats) -> float:
-    """Weight of the pool's hazards for a category, in orders: beta-binomial likelihood averaged over a grid."""
-    likelihood = _beta_binomial(events, at_risk, pool, _STRENGTHS)
+def _strength(events: Floats, at_risk: Floats, smooth: Floats) -> float:
+    """Weight of the smooth hazards, in orders: beta-binomial likelihood averaged over a grid."""
+    likelihood = _beta_binomial(events, at_risk, smooth, _STRENGTHS)
     weight = np.exp(likelihood - likelihood.max())
     return float(np.exp((weight * np.log(_STRENGTHS)).sum() / weight.sum()))
 
 
 @numba.njit(cache=True)
-def _beta_binomial(events: Floats, at_risk: Floats, pool: Floats, strengths: Floats) -> Floats:
-    from math import lgamma
-
+def _beta_binomial(events: Floats, at_risk: Floats, smooth: Floats, strengths: Floats) -> Floats:
     out = np.zeros(strengths.shape[0])
     for g in range(strengths.shape[0]):
         s = strengths[g]
         for c in range(events.shape[0]):
             for k in range(1, events.shape[1]):
-                n = at_risk[c, k]
-                if n <= 0.0 or pool[k] <= 0.0 or pool[k] >= 1.0:
+                n, h = at_risk[c, k], smooth[c, k]
+                if n <= 0.0 or h <= 0.0 or h >= 1.0:
                     continue
                 d = events[c, k]
                 rest = max(n - d, 0.0)
-                a = s * pool[k]
-                b = s - a
-                out[g] += (
-                    lgamma(a + d) - lgamma(a) + lgamma(b + rest) - lgamma(b) + lgamma(s) - lgamma(s + d + rest)
-                )
+                a, b = s * h, s * (1.0 - h)
+                out[g] += math.lgamma(a + d) - math.lgamma(a) + math.lgamma(b + rest) - math.lgamma(b)
+                out[g] += math.lgamma(s) - math.lgamma(s + d + rest)
     return out

@@ -194,7 +194,7 @@ def _common_variance(table: Table, motion: Motion, expected: Floats) -> Floats:
     younger = np.cumsum(mix, axis=1)[:, : table.reach_days]
     step = table.delay.step_variance[category][:, 1 : table.reach_days + 1]
     delay: Floats = (younger**2 * step).sum(axis=1)
-    return delay + motion.trend_variance(category, mix)
+    return delay + motion.trends.variance(category, mix)
 
 
 def _figures(

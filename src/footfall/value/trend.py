@@ -1,0 +1,124 @@
+"""The common motion of a category: by which factor all of its providers' rates stood higher or lower at each age.
+
+Orders of an age are Poisson with mean x(a) exp(level + t(a)), x(a) what the providers' own mean rates expect of the
+visits of that age. t is Gaussian, t(0) = 0, with Cov(t(a), t(b)) = q min(a, b) + s^2 a b: a random walk and a slope.
+Laplace's approximation (Rasmussen & Williams 2006, algorithm 3.1), q and s on a grid, averaged by likelihood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from footfall.model import Floats, Ints
+
+_WALK_SD = np.array([0.0, 0.004, 0.012, 0.035])  # a day
+_SLOPE_SD = np.array([0.0, 0.004, 0.015])  # a day
+_WALK_PRIOR = np.array([0.40, 0.30, 0.22, 0.08])
+_SLOPE_PRIOR = np.array([0.55, 0.25, 0.20])
+_LEVEL_VARIANCE = 4.0
+_ROUNDS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Trends:
+    """Trends of C categories over ages 0..A in B bins of age.
+
+    factor: float64 (C, A + 1), rate at the age over that at age 0. bin_of_age: int64 (A + 1,).
+    covariance: float64 (C, B, B), of the log factor.
+    """
+
+    factor: Floats
+    bin_of_age: Ints
+    covariance: Floats
+
+    def variance(self, category: Ints, mix: Floats) -> Floats:
+        """Variance of the mean log factor under mixes of ages (J, A + 1), rows summing to 1; float64 (J,)."""
+        n_bins = self.covariance.shape[1]
+        starts = np.searchsorted(self.bin_of_age, np.arange(n_bins))
+        binned = np.add.reduceat(mix, starts, axis=1)
+        result = np.zeros(category.shape[0])
+        for c in range(self.covariance.shape[0]):
+            rows = np.flatnonzero(category == c)
+            result[rows] = ((binned[rows] @ self.covariance[c]) * binned[rows]).sum(axis=1)
+        return np.maximum(result, 0.0)
+
+
+def fit_trends(orders: Floats, expected: Floats, category: Ints, n_categories: int) -> Trends:
+    """Trends from orders and expected orders, float64 (J, A + 1) each, by provider and age."""
+    ages = orders.shape[1]
+    bins = _bins(ages)
+    n_bins = int(bins[-1]) + 1
+    starts = np.searchsorted(bins, np.arange(n_bins))
+    y, x = np.zeros((n_categories, n_bins)), np.zeros((n_categories, n_bins))
+    np.add.at(y, category, np.add.reduceat(orders, starts, axis=1))
+    np.add.at(x, category, np.add.reduceat(expected, starts, axis=1))
+    middle = np.bincount(bins, np.arange(ages)) / np.bincount(bins)
+    if n_bins == 1:
+        return Trends(np.ones((n_categories, ages)), bins, np.zeros((n_categories, 1, 1)))
+    walk, slope = np.minimum(middle[:, None], middle[None]), middle[:, None] * middle[None]
+    prior = np.log(_WALK_PRIOR[:, None] * _SLOPE_PRIOR[None]).ravel()
+    grid = [w * w * walk + s * s * slope for w in _WALK_SD for s in _SLOPE_SD]
+    fits = [_laplace(k, y, x) for k in grid]
+    evidence = np.array([f[0] for f in fits]).T + prior  # (C, grid)
+    pooled = _normalised(evidence.sum(axis=0) - (n_categories - 1) * prior)
+    evidence += np.log(0.5 * pooled + 0.5 * np.exp(prior)) - prior
+    weight = _normalised(evidence)
+    means = np.stack([f[1] for f in fits], axis=1)  # (C, grid, B)
+    mean = (weight[:, :, None] * means).sum(axis=1)
+    off = means - mean[:, None]
+    covariance = np.einsum("cg,cgi,cgj->cij", weight, off, off)
+    for g, fit in enumerate(fits):
+        covariance += weight[:, g, None, None] * fit[2]
+    return Trends(np.exp(_interpolate(mean, middle, ages)), bins, covariance)
+
+
+def _bins(ages: int) -> Ints:
+    """Bin of each age: single days to a fortnight, then ever wider, about 30 bins for 60 days."""
+    edges, width = [0], 1.0
+    while edges[-1] < ages:
+        if edges[-1] >= 14:
+            width *= 1.12
+        edges.append(edges[-1] + int(width))
+    return np.searchsorted(np.array(edges[1:]), np.arange(ages), side="right").astype(np.int64)
+
+
+def _interpolate(mean: Floats, middle: Floats, ages: int) -> Floats:
+    return np.stack([np.interp(np.arange(ages), middle, row) for row in mean])
+
+
+def _normalised(log_weight: Floats) -> Floats:
+    weight = np.exp(log_weight - log_weight.max(axis=-1, keepdims=True))
+    normalised: Floats = weight / weight.sum(axis=-1, keepdims=True)
+    return normalised
+
+
+def _laplace(motion: Floats, y: Floats, x: Floats) -> tuple[Floats, Floats, Floats]:
+    """Log evidence (C,), mean (C, B) and covariance (C, B, B) of t = f - f(0) for one prior of the motion.
+
+    f is level plus motion; y, x: float64 (C, B), orders and expected orders; bins without exposure say nothing.
+    """
+    n_bins = y.shape[1]
+    prior = motion + _LEVEL_VARIANCE
+    eye = np.eye(n_bins)
+    f = np.zeros_like(y)
+    alpha = np.zeros_like(y)
+    for _ in range(_ROUNDS):
+        mu = x * np.exp(np.clip(f, -8.0, 8.0))
+        root = np.sqrt(mu)
+        b = eye + root[:, :, None] * prior * root[:, None, :]
+        right = mu * f + y - mu
+        inner = np.linalg.solve(b, (root * (right @ prior))[:, :, None])[:, :, 0]
+        alpha = right - root * inner
+        f = alpha @ prior
+    mu = x * np.exp(np.clip(f, -8.0, 8.0))
+    root = np.sqrt(mu)
+    b = eye + root[:, :, None] * prior * root[:, None, :]
+    log_det = np.linalg.slogdet(b)[1]
+    evidence = (y * f - mu).sum(axis=1) - 0.5 * (alpha * f).sum(axis=1) - 0.5 * log_det
+    scaled = root[:, :, None] * prior
+    posterior = prior - np.swapaxes(scaled, 1, 2) @ np.linalg.solve(b, scaled)
+    difference = eye.copy()
+    difference[:, 0] -= 1.0
+    return evidence, f - f[:, :1], difference @ posterior @ difference.T
