@@ -26,8 +26,8 @@ from footfall.errors import ConfigError, WorkspaceError
 from footfall.model import DemandForecast, Finding, ImportSummary, Plan
 from footfall.record import checks, erase, intake, money
 from footfall.value import facts as counting
-from footfall.value import trace, valuation
-from footfall.value.facts import FactTables
+from footfall.value import propensity, trace, valuation
+from footfall.value.fact_tables import FactTables
 from footfall.value.recipes import recipe, reward_exponent
 from footfall.value.valuation import By, Valuation
 
@@ -101,7 +101,7 @@ def count(here: Workspace, progress: Callable[[str], None] | None = None) -> Fac
     """Facts of the whole log, brought up to date by what is new in it."""
     with here.engine() as engine:
         return counting.facts(
-            here.store, engine, here.config, here.facts_directory, categories=categories(here), progress=progress
+            here.store, engine, here.config, here.facts_directory, progress, here.state.providers()
         )
 
 
@@ -112,16 +112,23 @@ def categories(here: Workspace) -> dict[str, str]:
 
 def valued(here: Workspace, as_of: date | None = None, extra_pairs: Sequence[tuple[str, str]] = ()) -> Valuation:
     """Values of all pairs and providers as of a day, by default the last of the log."""
-    config = here.config
-    return valuation.valuate(
+    config, day = here.config, as_of or here.last_day()
+    settings = valuation.Settings(half_life_days=config.value.half_life_days)
+    known = valuation.valuate(
         count(here),
-        as_of or here.last_day(),
+        day,
         exponent=reward_exponent(recipe(config.workspace.recipe), money.exponent(config.workspace.currency)),
         window_days=config.value.window_days,
-        settings=valuation.Settings(half_life_days=config.value.half_life_days),
+        settings=settings,
         categories=categories(here),
         extra_pairs=extra_pairs,
     )
+    if not recipe(config.workspace.recipe).unit_reward:
+        return known
+    with here.engine() as engine:
+        here.store.attach(engine)
+        sums = propensity.drawn(engine, counting.rules_of(config, here.state.providers()), day)
+    return propensity.weigh(known, sums, settings) if sums.num_rows else known
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from footfall.config import PlanSettings
 from footfall.errors import ConfigError, FormatError, WorkspaceError
 from footfall.model import DemandForecast, Floats, Ints
 from footfall.value import demand as forecasting
-from footfall.value.tables import FactTables
+from footfall.value.fact_tables import FactTables
 from footfall.value.valuation import Index, Valuation
 
 FORECAST_DAYS = 56

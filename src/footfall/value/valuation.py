@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 
 from footfall.errors import NotEnoughDataError
 from footfall.model import Ints
-from footfall.value.estimate import Counts, Figures, Settings, Values, estimate
-from footfall.value.facts import FactTables
+from footfall.value.counts import Counts
+from footfall.value.estimate import Figures, Settings, Values, estimate
+from footfall.value.fact_tables import FactTables
 
 By = Literal["provider", "segment", "pair", "day"]
 KEYS: dict[By, tuple[str, ...]] = {
@@ -101,14 +102,6 @@ def _index(facts: FactTables, categories: Mapping[str, str], extra_pairs: Sequen
 
 
 def _counts(facts: FactTables, index: Index, as_of: date, exponent: int, window_days: int, log_days: int) -> Counts:
-    key = index.pair_segment * len(index.providers) + index.pair_provider
-    order = np.argsort(key)
-
-    def pair(table: pa.Table) -> Ints:
-        segment = _codes(table["segment"], index.segments)
-        provider = _codes(table["provider_id"], index.providers)
-        return np.asarray(order[np.searchsorted(key[order], segment * len(index.providers) + provider)])
-
     def age(table: pa.Table) -> Ints:
         return np.asarray((np.datetime64(as_of) - table["day"].to_numpy().astype("datetime64[D]")).astype(np.int64))
 
@@ -120,16 +113,16 @@ def _counts(facts: FactTables, index: Index, as_of: date, exponent: int, window_
         provider_category=index.provider_category,
         pair_segment=index.pair_segment,
         pair_provider=index.pair_provider,
-        visit_pair=pair(visits),
+        visit_pair=pair_positions(index, visits),
         visit_age=age(visits),
         visits=_floats(visits["visits"]),
-        order_pair=pair(orders),
+        order_pair=pair_positions(index, orders),
         order_age=age(orders),
         order_delay=_ints(orders["delay_days"]),
         orders=_floats(orders["orders"]),
         amount=_floats(orders["amount_minor"]) / unit,
         amount_sq=_floats(orders["amount_sq"]) / unit**2,
-        refund_pair=pair(refunds),
+        refund_pair=pair_positions(index, refunds),
         refund_visit_age=age(refunds),
         refund_order_age=age(refunds) - _ints(refunds["order_delay_days"]),
         refund_delay=_ints(refunds["refund_delay_days"]),
@@ -138,6 +131,14 @@ def _counts(facts: FactTables, index: Index, as_of: date, exponent: int, window_
         log_days=log_days,
         window_days=window_days,
     )
+
+
+def pair_positions(index: Index, table: pa.Table) -> Ints:
+    """Position of each row's (segment, provider_id) among the pairs of ``index``, int64."""
+    width = len(index.providers)
+    key = index.pair_segment * width + index.pair_provider  # ascending: pairs are sorted by name, and so are the names
+    wanted = _codes(table["segment"], index.segments) * width + _codes(table["provider_id"], index.providers)
+    return np.searchsorted(key, wanted)
 
 
 def _codes(column: pa.ChunkedArray, names: tuple[str, ...]) -> Ints:

@@ -1,0 +1,153 @@
+"""The demonstrations: the whole loop on a simulated month, or on the real Open Bandit log."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from footfall.app import cycle, open_bandit_log, output
+from footfall.app.build import Workspace, make_workspace
+from footfall.app.progress import bar
+from footfall.app.simulation import write_market
+from footfall.errors import WorkspaceError
+from footfall.model import Plan
+
+MARK = ".footfall-demo"
+SHOPS, DAYS = 60, 31
+
+
+@contextmanager
+def step(what: str) -> Iterator[list[str]]:
+    """One step of the demonstration: a bar while it runs, then a line with what came out and how long it took."""
+    began, said = time.perf_counter(), list[str]()
+    yield said
+    line = f"  {what:<10} {'; '.join(said)}"
+    output.console().print(f"{line}  [dim]({time.perf_counter() - began:.1f} s)[/dim]", soft_wrap=True)
+
+
+def fresh(directory: Path) -> None:
+    """Make way for a new demonstration; refuse to remove what no demonstration made."""
+    if directory.exists() and any(directory.iterdir()):
+        if not (directory / MARK).exists():
+            raise WorkspaceError(f"{directory} holds something that no demo made", "name another folder: footfall demo DIR")
+        shutil.rmtree(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / MARK).write_text("made by footfall demo; may be deleted\n", encoding="utf-8")
+
+
+def simulated(directory: Path, *, seed: int, visits: int) -> None:
+    """A month of a marketplace of 60 shops, from the log to the report."""
+    began = time.perf_counter()
+    screen = output.console()
+    screen.print("[bold]Footfall[/bold]: what is a visitor worth, and where should the next ones go?")
+    fresh(directory)
+    with step("simulate") as said, bar("simulate") as advance:
+        written = write_market(directory / "log.parquet", shops=SHOPS, days=DAYS, visits=visits, seed=seed, progress=advance)
+        said.append(f"{written.events:,} events of {SHOPS} shops in {written.days} days")
+    here = make_workspace(
+        directory / "workspace",
+        {"workspace": {"format": 1, "recipe": "store", "currency": "CNY"}, "value": {"segment": ("channel", "category")}},
+    )
+    with step("import") as said, bar("import") as advance:
+        _read_providers(here, written.providers)
+        summary = cycle.import_files(here, [str(written.log)], progress=advance)
+        said.append(f"{summary.added:,} events added, {summary.rejected:,} kept aside")
+    with step("check") as said:
+        found = cycle.check(here).findings
+        warnings = [finding for finding in found if finding.level in ("warning", "error")]
+        said.append(f"{len(warnings)} warnings" + "".join(f"; {finding.message}" for finding in warnings[:2]))
+    with step("value") as said:
+        rows = cycle.value(here).rows
+        ladder = sorted(rows, key=lambda row: -row["value_mean"])
+        said += [f"a visitor is worth {row['value_mean']:.2f} at {row['provider_id']}" for row in (ladder[0], ladder[-1])]
+    with step("plan") as said, bar("plan") as advance:
+        made = cycle.plan(here, progress=advance)
+        said.append(outcome(made))
+    _explain_and_report(here, made)
+    _closing(here, began)
+
+
+def _read_providers(here: Workspace, path: Path) -> None:
+    from footfall.record.providers import read_providers
+
+    with here.engine() as engine:
+        here.state.put_providers(read_providers(engine, path).rows)
+
+
+def outcome(made: Plan) -> str:
+    """What the plan is expected to earn beside keeping today's shares, in one line."""
+    whole = made.comparison
+    over = f", {whole.plan / whole.keep_shares - 1:+.1%} over today's shares" if whole.keep_shares else ""
+    return f"{made.day}: expected reward {whole.plan:,.0f}{over}; certified within {made.gap:.1e} of the best"
+
+
+def _explain_and_report(here: Workspace, made: Plan) -> None:
+    with step("explain") as said:
+        least = min(made.providers, key=lambda line: line.visits_tomorrow - line.visits_today)
+        why = cycle.explain(here, least.provider_id)
+        said.append(why.sentence())
+    with step("report") as said:
+        path = here.directory / "report.html"
+        cycle.report(here, path)
+        said.append(f"{path.stat().st_size / 1024:,.0f} kB")
+
+
+def _closing(here: Workspace, began: float) -> None:
+    screen = output.console()
+    folder = _short(here.directory)
+    screen.print(f"\nDone in {time.perf_counter() - began:.0f} s. [bold]The report:[/bold] {_short(here.directory / 'report.html')}", soft_wrap=True)
+    screen.print("\nTry next:")
+    for line in (
+        f"footfall value --workspace {folder}",
+        f"footfall plan --inertia 0.1 --workspace {folder}",
+        f"footfall explain shop-1 --workspace {folder}",
+        f"footfall check --workspace {folder}",
+        f"footfall plan publish --workspace {folder}",
+    ):
+        screen.print(f"  {line}", soft_wrap=True)
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def open_bandit(directory: Path, *, policy: str) -> None:
+    """10,000 impressions of a real fashion site: item as provider, position as segment, a click as reward."""
+    began = time.perf_counter()
+    screen = output.console()
+    screen.print("[bold]Open Bandit[/bold]: real impressions of a fashion site's front page (Saito et al. 2020, CC BY 4.0)")
+    fresh(directory)
+    with step("fetch") as said:
+        impressions = open_bandit_log.fetch(directory, policy)
+        said.append(f"{impressions.num_rows:,} impressions, package and checksum as pinned")
+    here = make_workspace(
+        directory / "workspace", {"workspace": {"format": 1, "recipe": "clicks"}, "value": {"segment": ("position",)}}
+    )
+    with step("import") as said:
+        summary = here.record(open_bandit_log.events(impressions), source=f"open-bandit {policy}")
+        said.append(f"{summary.added:,} events added")
+    with step("value") as said:
+        valued = cycle.value(here)
+        clicks = sum(row["orders"] for row in valued.rows)
+        said.append(f"{clicks} clicks on {len(valued.rows)} items")
+        said += valued.notes
+    with step("plan") as said:
+        made = cycle.plan(here)
+        said.append(outcome_of_clicks(made, clicks))
+    _explain_and_report(here, made)
+    _closing(here, began)
+
+
+def outcome_of_clicks(made: Plan, clicks: int) -> str:
+    """The plan in clicks, and how little so few clicks support."""
+    whole = made.comparison
+    return (
+        f"{whole.plan:,.1f} clicks expected against {whole.keep_shares:,.1f} with today's shares; "
+        f"with {clicks} clicks in all, most of that difference is belief, not evidence"
+    )
