@@ -1,0 +1,184 @@
+"""The limits of a plan by name: capacity, newcomer floors, largest change, share caps, operators' floors and
+caps.
+
+Precedence: exclude, capacity, pin, newcomer floor, change; a lower one yields to a higher one and the plan's
+notes say so. Operators' floors and caps are meant as they stand: where they cannot hold, the answer is
+InfeasibleError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from footfall.acquire.reference import Bools, DailyVisits, Edges, row_totals
+from footfall.errors import InfeasibleError
+from footfall.model import Conflict, ConflictingLimit, Floats
+
+CAPACITY_DAYS = 28
+
+CAPACITY = "capacity"
+CAP_RULE = "cap rule"
+CHANGE_UP = "largest rise"
+CHANGE_DOWN = "largest fall"
+NEWCOMER_FLOOR = "newcomer floor"
+FLOOR_RULE = "floor rule"
+SHARE_CAP = "share cap"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Bounds:
+    """Limits of each provider's visits a day, float64 (m,) each.
+
+    capacity, cap_rule: upper limits. floor_rule, newcomer_floor: lower limits. base: visits at the reference
+    shares with the pins set in, from which the largest change counts. pinned: visits that pins give. rise,
+    fall: largest change upwards and downwards as shares of ``base``, in [0, inf] and [0, 1].
+    """
+
+    capacity: Floats
+    cap_rule: Floats
+    floor_rule: Floats
+    newcomer_floor: Floats
+    base: Floats
+    pinned: Floats
+    rise: float
+    fall: Floats
+
+    @property
+    def hard_high(self) -> Floats:
+        """What a provider can be sent at most, whatever the largest change; pins count as given."""
+        return np.maximum(np.minimum(self.capacity, self.cap_rule), self.pinned)
+
+    @property
+    def hard_low(self) -> Floats:
+        """What a provider must be sent at least, whatever the largest change."""
+        return np.maximum(self.newcomer_floor, self.floor_rule)
+
+    @property
+    def change_high(self) -> Floats:
+        """Upper side of the largest change; it yields to floors."""
+        with np.errstate(invalid="ignore"):
+            risen = np.where(self.base > 0, (1 + self.rise) * self.base, 0.0)
+        return np.maximum(risen, self.hard_low)
+
+    @property
+    def high(self) -> Floats:
+        """The upper limit in force."""
+        return np.minimum(self.hard_high, np.maximum(self.change_high, self.pinned))
+
+    @property
+    def low(self) -> Floats:
+        """The lower limit in force; the largest change yields to capacity."""
+        return np.maximum(self.hard_low, np.minimum((1 - self.fall) * self.base, self.high))
+
+    def free_high(self) -> Floats:
+        """Room above the pinned visits."""
+        return np.maximum(self.high - self.pinned, 0.0)
+
+    def free_low(self) -> Floats:
+        """What the pinned visits leave to be met."""
+        return np.clip(self.low - self.pinned, 0.0, self.free_high())
+
+    def high_name(self, j: int) -> str:
+        """Name of the limit that makes ``high`` of provider j."""
+        if self.high[j] < self.hard_high[j]:
+            return CHANGE_UP
+        return CAP_RULE if self.cap_rule[j] < self.capacity[j] else CAPACITY
+
+    def low_name(self, j: int) -> str:
+        """Name of the limit that makes ``low`` of provider j."""
+        if self.low[j] > self.hard_low[j]:
+            return CHANGE_DOWN
+        return FLOOR_RULE if self.floor_rule[j] >= self.newcomer_floor[j] else NEWCOMER_FLOOR
+
+
+def capacities(
+    visits: DailyVisits,
+    last: int,
+    providers: Sequence[str],
+    given: Mapping[str, float],
+    factor: float,
+    least: Floats,
+) -> tuple[Floats, Bools]:
+    """Visits a day that each provider can serve, float64 (m,), and which of them come from the file, bool
+    (m,).
+
+    Without a file: ``factor`` x the provider's largest day of the 28 days that end with day ``last``, but not
+    below ``least`` (the newcomer floor, 0 for others).
+    """
+    recent = visits.within(last, CAPACITY_DAYS)
+    slot = recent.provider * CAPACITY_DAYS + (last - recent.day)
+    daily = np.bincount(slot, weights=recent.visits, minlength=len(providers) * CAPACITY_DAYS)
+    largest = daily.reshape(len(providers), CAPACITY_DAYS).max(axis=1)
+    capacity = np.maximum(factor * largest, least)
+    listed = np.array([p in given for p in providers], dtype=bool)
+    capacity[listed] = [float(given[p]) for p in providers if p in given]
+    return capacity, listed
+
+
+def share_caps(edges: Edges, today: Floats, receiving: Bools, setting: float) -> Floats:
+    """Largest share of its segment for each pair, float64 (E,).
+
+    ``setting``, or today's share where larger; and nobody is held below twice an equal share of the segment's
+    k pairs that can receive visits: in a segment of two a cap of one half would leave nothing to move.
+    """
+    count = row_totals(edges.row_start, receiving.astype(np.float64))[edges.segment]
+    return np.maximum(np.maximum(setting, today), np.minimum(1.0, 2 / np.maximum(count, 1)))
+
+
+def give_up(message: str, limits: Sequence[ConflictingLimit], excess: float) -> InfeasibleError:
+    """The error for limits that cannot all hold, with the proof and the least by which they must give."""
+    giving = [f"{one.name} by {one.give:.4g} visits" for one in limits if one.give > 0]
+    return InfeasibleError(message, Conflict(tuple(limits), excess), "let give: " + ", or ".join(giving))
+
+
+def check_floor_rules(bounds: Bounds, reach: Floats, providers: Sequence[str], from_file: Bools) -> None:
+    """Refuse operators' floors above the provider's own cap or capacity, or above what its segments can send.
+
+    reach: float64 (m,), visits that the eligible segments can send each provider, pins included.
+    """
+    for j in np.flatnonzero(bounds.floor_rule > bounds.hard_high).tolist():
+        floor, top = float(bounds.floor_rule[j]), float(bounds.hard_high[j])
+        kind = CAP_RULE if bounds.cap_rule[j] < bounds.capacity[j] else CAPACITY
+        source = " (from the file)" if kind == CAPACITY and from_file[j] else ""
+        names = (
+            f"{FLOOR_RULE} of {providers[j]}: {floor:g} visits",
+            f"{kind} of {providers[j]}{source}: {top:g} visits",
+        )
+        limits = (
+            ConflictingLimit(names[0], floor, 1.0, floor - top),
+            ConflictingLimit(names[1], top, 1.0, 0.0),
+        )
+        raise give_up(f"limits cannot all hold: {names[0]}, but {names[1]}", limits, floor - top)
+    for j in np.flatnonzero(bounds.floor_rule > reach * (1 + 1e-9)).tolist():
+        floor, top = float(bounds.floor_rule[j]), float(reach[j])
+        name = f"{FLOOR_RULE} of {providers[j]}: {floor:g} visits"
+        raise give_up(
+            f"limits cannot all hold: {name}, but its segments can send it {top:.4g} at most "
+            "(pairs without visits in the reference days can be given some by a pin)",
+            (ConflictingLimit(name, floor, 1.0, floor - top),),
+            floor - top,
+        )
+
+
+def newcomer_floors(
+    newcomer: Bools, wanted: float, hard_high: Floats, reach: Floats, providers: Sequence[str]
+) -> tuple[Floats, tuple[str, ...]]:
+    """Floor of each newcomer after it yields to its capacity and to what its segments can send; with notes."""
+    floor = np.where(newcomer, float(wanted), 0.0)
+    notes = []
+    for limit, why in ((hard_high, "its capacity"), (reach, "what its segments can send")):
+        lower = floor > limit * (1 + 1e-9)
+        if lower.any():
+            who = [f"{providers[j]} ({limit[j]:.4g} of {wanted:g})" for j in np.flatnonzero(lower).tolist()]
+            notes.append(f"newcomer floor yields to {why}: {listing(who)}")
+        floor = np.minimum(floor, limit)
+    return floor, tuple(notes)
+
+
+def listing(names: Sequence[str], most: int = 5) -> str:
+    """Names in a row, the first few, with the number of the rest."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

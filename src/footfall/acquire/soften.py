@@ -1,0 +1,209 @@
+"""Solve a plan's problem; where limits cannot all hold, let the lower ones yield, and say by how much.
+
+The largest fall yields first, only among the providers whose floors are in conflict and only as far as
+needed; then newcomer floors yield to traffic, pro rata among those in conflict. Operators' floors do not
+yield: InfeasibleError. The largest rise yields, for all alike, before traffic is left unassigned that other
+limits would take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from footfall.acquire.compare import Solve
+from footfall.acquire.limits import FLOOR_RULE, NEWCOMER_FLOOR, Bounds, listing
+from footfall.acquire.problem import Allocation, Problem
+from footfall.errors import InfeasibleError
+from footfall.model import Conflict, ConflictingLimit, Floats, Ints
+
+ROUNDS = 200  # conflicts resolved one after another before the largest fall is given up for all
+UNASSIGNED = 1e-4  # of all demand: unassigned traffic below this is rounding
+RISE_SOLVES = 6  # solves in the search for the smallest rise
+MARGIN = 1e-7  # floors yield by this much more than they must, against rounding
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FreePart:
+    """What pins leave to be decided: a problem over some of the pairs.
+
+    pair: int64 (k,), position of each of the problem's edges among the pairs.
+    """
+
+    problem: Problem
+    pair: Ints
+
+
+Build = Callable[[Bounds], FreePart]
+
+
+def solve_limits(
+    build: Build, bounds: Bounds, solve: Solve, providers: Sequence[str], **options: Any
+) -> tuple[FreePart, Allocation, Bounds, tuple[str, ...]]:
+    """Solve under ``bounds``, softened where need be; the part solved, its allocation, the bounds in force
+    and notes.
+
+    Raises InfeasibleError, limits by name, where operators' floors cannot all be met.
+    """
+    asked = bounds
+    part, allocation, bounds = _with_floors(build, bounds, solve, providers, options)
+    part, allocation, bounds, notes = _with_rise(build, part, allocation, bounds, solve, options)
+    return part, allocation, bounds, _floor_notes(asked, bounds, providers) + notes
+
+
+def _with_floors(
+    build: Build, bounds: Bounds, solve: Solve, providers: Sequence[str], options: dict[str, Any]
+) -> tuple[FreePart, Allocation, Bounds]:
+    for _ in range(ROUNDS):
+        part = build(bounds)
+        try:
+            return part, solve(part.problem, **options), bounds
+        except InfeasibleError as error:
+            bounds = _yield_floors(bounds, error, providers)
+    part = build(replace(bounds, fall=np.ones_like(bounds.fall)))
+    return part, solve(part.problem, **options), replace(bounds, fall=np.ones_like(bounds.fall))
+
+
+def _yield_floors(bounds: Bounds, error: InfeasibleError, providers: Sequence[str]) -> Bounds:
+    """Bounds in which this conflict is gone: change floors first, then newcomer floors, or InfeasibleError by
+    name.
+    """
+    number = {f"provider {j} floor": j for j in range(len(providers))}
+    inside = np.array(
+        [number[one.name] for one in error.conflict.limits if one.name in number], dtype=np.int64
+    )
+    if not len(inside):
+        raise error
+    excess = error.conflict.excess * (1 + MARGIN) + MARGIN
+    # what each floor of the conflict asks for above the pins, and how much of that each kind of limit adds
+    low = bounds.free_low()[inside]
+    hard = np.minimum(np.maximum(bounds.hard_low - bounds.pinned, 0.0)[inside], low)
+    rule = np.minimum(np.maximum(bounds.floor_rule - bounds.pinned, 0.0)[inside], low)
+    change, newcomer = low - hard, hard - rule
+    from_change = min(excess, float(change.sum()))
+    from_newcomer = excess - from_change
+    if from_newcomer > 0 and (
+        rule.sum() > 0 or from_newcomer > newcomer.sum() * (1 + 2 * MARGIN) + 2 * MARGIN
+    ):
+        raise _named(bounds, error, inside, providers)
+    fall, floor = bounds.fall.copy(), bounds.newcomer_floor.copy()
+    if from_change > 0:
+        kept = low - change * min(from_change / float(change.sum()), 1.0)
+        base = bounds.base[inside]
+        wanted = 1 - (kept + bounds.pinned[inside]) / np.where(base > 0, base, 1.0)
+        fall[inside] = np.where(change > 0, np.clip(np.maximum(wanted, fall[inside]), 0, 1), fall[inside])
+    if from_newcomer > 0:
+        scale = max(1 - from_newcomer / max(float(newcomer.sum()), 1e-300), 0.0)
+        floor[inside] = np.where(newcomer > 0, bounds.pinned[inside] + newcomer * scale, floor[inside])
+    return replace(bounds, fall=fall, newcomer_floor=floor)
+
+
+def _named(bounds: Bounds, error: InfeasibleError, inside: Ints, providers: Sequence[str]) -> InfeasibleError:
+    """The conflict by the names of the limits, without the largest fall, which would have yielded."""
+    limits = []
+    hard = bounds.hard_low
+    for j in inside[hard[inside] > bounds.pinned[inside]].tolist():
+        kind = FLOOR_RULE if bounds.floor_rule[j] >= bounds.newcomer_floor[j] else NEWCOMER_FLOOR
+        limits.append(
+            (
+                f"{kind} of {providers[j]}: {hard[j]:g} visits",
+                float(hard[j]),
+                float(hard[j] - bounds.pinned[j]),
+            )
+        )
+    change = bounds.free_low()[inside].sum() - sum(free for _, _, free in limits)
+    excess = error.conflict.excess - max(float(change), 0.0)
+    total = sum(free for _, _, free in limits)
+    # each gives in proportion to what it asks for
+    lines = tuple(ConflictingLimit(name, bound, 1.0, excess * free / total) for name, bound, free in limits)
+    rest = tuple(one for one in error.conflict.limits if one.give == 0 and "floor" not in one.name)
+    told = listing([one.name for one in lines])
+    return InfeasibleError(
+        f"limits cannot all hold: {told} ask for {excess:.4g} visits more than their segments have",
+        Conflict(lines + rest, excess),
+        "lower " + listing([f"the {one.name} by {one.give:.4g}" for one in lines]),
+    )
+
+
+def _floor_notes(asked: Bounds, held: Bounds, providers: Sequence[str]) -> tuple[str, ...]:
+    notes = []
+    fallen = np.flatnonzero((held.fall > asked.fall) & (held.base > 0))
+    if len(fallen):
+        who = [f"{providers[j]} (to {held.fall[j]:.1%})" for j in fallen.tolist()]
+        notes.append(
+            f"largest fall of {asked.fall[fallen[0]]:.0%} softened, since floors cannot all be met: {listing(who)}"
+        )
+    lower = np.flatnonzero(held.newcomer_floor < asked.newcomer_floor)
+    if len(lower):
+        who = [
+            f"{providers[j]} ({held.newcomer_floor[j]:.4g} of {asked.newcomer_floor[j]:.4g})"
+            for j in lower.tolist()
+        ]
+        notes.append(f"newcomer floor yields to the traffic there is: {listing(who)}")
+    return tuple(notes)
+
+
+def _with_rise(
+    build: Build,
+    part: FreePart,
+    allocation: Allocation,
+    bounds: Bounds,
+    solve: Solve,
+    options: dict[str, Any],
+) -> tuple[FreePart, Allocation, Bounds, tuple[str, ...]]:
+    rounding = UNASSIGNED * max(float(part.problem.demand.sum()), 1e-12)
+    over = float(allocation.unassigned.sum())
+    if over <= rounding or not (bounds.high < bounds.hard_high).any():
+        return part, allocation, bounds, ()
+    widest = replace(bounds, rise=_widest_rise(bounds))
+    best_part = build(widest)
+    best = solve(best_part.problem, **options)
+    least = float(best.unassigned.sum())
+    if over - least <= rounding:
+        return part, allocation, bounds, ()
+    low, high = _least_rise(bounds, float(part.problem.demand.sum()) - least), widest.rise
+    found = best_part, best, widest
+    trial = low
+    for _ in range(RISE_SOLVES):
+        bounds_now = replace(bounds, rise=trial)
+        part_now = build(bounds_now)
+        now = solve(part_now.problem, **options)
+        if float(now.unassigned.sum()) <= least + rounding:
+            found, high = (part_now, now, bounds_now), trial
+        else:
+            low = trial
+        if high - low <= 0.02 * (1 + high):
+            break
+        trial = float(np.sqrt((1 + low) * (1 + high)) - 1)
+    note = (
+        f"largest rise softened from {bounds.rise:.0%} to {found[2].rise:.1%}: "
+        f"otherwise {over - least:.4g} visits would be left unassigned"
+    )
+    return *found, (note,)
+
+
+def _widest_rise(bounds: Bounds) -> float:
+    """The rise beyond which the largest change stops nobody."""
+    can = (bounds.base > 0) & np.isfinite(bounds.hard_high)
+    needed = bounds.hard_high[can] / bounds.base[can] - 1
+    return max(float(needed.max(initial=bounds.rise)), bounds.rise)
+
+
+def _least_rise(bounds: Bounds, wanted: float) -> float:
+    """The least rise at which the upper limits add up to the visits wanted; below it no plan can take them."""
+    low, high = bounds.rise, _widest_rise(bounds)
+    for _ in range(50):
+        middle = (low + high) / 2
+        if float(replace(bounds, rise=middle).free_high().sum()) >= wanted:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def visits_per_row(demand: Floats, unassigned: Floats) -> Floats:
+    """Unassigned visits that are more than rounding, float64 (n,)."""
+    return np.where(unassigned > 1e-5 * demand + 1e-4, unassigned, 0.0)
