@@ -59,6 +59,10 @@ class Passes:
         up = price > 0
         return float(self.work.capacity[up] @ price[up]) + float(self.work.floor @ np.minimum(price, 0.0))
 
+    def allowed(self, price: Floats) -> Floats:
+        """Prices with a finite bound: none above 0 where there is no capacity."""
+        return np.where(np.isinf(self.work.capacity), np.minimum(price, 0.0), price)
+
     def bound(self, price: Floats) -> float:
         """H(l), at least the optimum of the plain programme."""
         w = self.work

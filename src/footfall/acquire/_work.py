@@ -20,7 +20,7 @@ class Work:
     """Edges to capacity 0 are gone, and at inertia > 0 those without reference (they could carry nothing).
 
     tau, mass: (n,), only where ``reference`` is not None. column: (start, row, edge) by provider. kept: positions in
-    the problem's edges, None where all were kept. scale: sum d max|v|, what a gap can be measured against.
+    the problem's edges, None where all were kept. scale: sum d (max|v| + tau), what a gap can be measured against.
     """
 
     demand: Floats
@@ -122,6 +122,6 @@ def _work(
         column=kernels.transpose(row_start, provider, len(problem.capacity)),
         kept=kept,
         total_edges=problem.edges,
-        scale=float(problem.demand @ tops),
+        scale=float(problem.demand @ tops) + (float(problem.demand @ tau) if len(tau) else 0.0),
         left_out=left_out,
     )

@@ -1,7 +1,6 @@
 """The allocation solver: a problem in; shares, prices and a certificate out.
 
-How it works, with sources, stands in docs/solver.md. Few providers: an interior-point method (inertia 0) or Newton's
-method on the dual (inertia > 0). Every price vector met on the way gives an upper bound, every repaired plan a lower
+How it works, with sources, stands in docs/solver.md. Few providers: an interior-point method. Every price vector met on the way gives an upper bound, every repaired plan a lower
 one; the best of each make the certificate.
 """
 
@@ -14,9 +13,9 @@ import numpy as np
 
 from footfall.acquire import kernels
 from footfall.acquire._interior import interior
-from footfall.acquire._newton import newton
-from footfall.acquire._passes import DualPoint, Passes
-from footfall.acquire._work import Work, entropic_work, plain_work
+from footfall.acquire._passes import Passes
+from footfall.acquire._polish import polish
+from footfall.acquire._work import entropic_work, plain_work
 from footfall.acquire.conflict import LimitNames
 from footfall.acquire.problem import Allocation, Problem, Status, check_reference
 from footfall.acquire.repair import repair
@@ -28,6 +27,11 @@ Progress = Callable[[int, float, float], None]
 _FINE = 1e-8  # gap that the second-order methods go on to, where the caller asks for less
 
 
+_NEAR = 1e-6  # prices within this part of the largest value (or tau) may be 0 but for rounding
+_FREE = 1e-9  # what exact zeros may cost, in parts of the bound
+_PATIENCE = 6  # steps without a better gap after which one that will do is taken
+
+
 class _StopError(Exception):
     """The time is up."""
 
@@ -36,9 +40,10 @@ class _Search:
     """The best bound and the best plan so far, and the reasons to stop."""
 
     def __init__(
-        self, passes: Passes, names: LimitNames, deadline: float | None, progress: Progress | None
+        self, passes: Passes, names: LimitNames, gap: float, deadline: float | None, progress: Progress | None
     ) -> None:
         self.passes, self.names, self.deadline, self.progress = passes, names, deadline, progress
+        self.wanted, self._best_gap, self._since = gap, np.inf, 0
         self.bound, self.objective = np.inf, -np.inf
         work = passes.work
         self.price = np.zeros(work.m)
@@ -50,7 +55,7 @@ class _Search:
         missing = self.bound - self.objective
         if missing <= 1e-15 * self.passes.work.scale:
             return 0.0
-        return missing / max(abs(self.bound), 1e-9 * self.passes.work.scale)
+        return float(missing / max(abs(self.bound), 1e-9 * self.passes.work.scale))
 
     def offer_price(self, price: Floats, bound: float) -> None:
         """Note an upper bound."""
@@ -64,6 +69,13 @@ class _Search:
         objective = self.passes.objective(plan)
         if objective > self.objective:
             self.objective, self.share, self.load, self.unassigned = objective, plan, load, unassigned
+
+    def settled(self) -> bool:
+        """Whether the gap will do and has not become better for a while."""
+        gap = self.gap()
+        self._since = 0 if gap < 0.5 * self._best_gap else self._since + 1
+        self._best_gap = min(gap, self._best_gap)
+        return gap <= self.wanted and self._since >= _PATIENCE
 
     def step(self) -> None:
         """Count an iteration, tell it, and stop where the time is up."""
@@ -80,12 +92,12 @@ def _plain(search: _Search, target: float) -> None:
     work = passes.work
 
     def look(price: Floats, share: Floats | None) -> bool:
-        price = np.where(np.isinf(work.capacity), np.minimum(price, 0.0), price)
+        price = passes.allowed(price)
         search.offer_price(price, passes.bound(price))
         if share is not None:
             search.offer_share(share, price)
         search.step()
-        return search.gap() <= target
+        return search.gap() <= target or search.settled()
 
     interior(work, 0.3 * target, look)
     _snap(search)
@@ -95,21 +107,35 @@ def _snap(search: _Search) -> None:
     """Prices that are 0 but for rounding become 0, where that costs the bound nothing to speak of."""
     work = search.passes.work
     typical = np.abs(work.value).max(initial=0.0)
-    price = np.where(np.abs(search.price) <= 1e-6 * typical, 0.0, search.price)
+    price = np.where(np.abs(search.price) <= _NEAR * typical, 0.0, search.price)
     bound = search.passes.bound(price)
-    if bound <= search.bound + 1e-9 * max(abs(search.bound), 1e-9 * work.scale):
+    if bound <= search.bound + _FREE * max(abs(search.bound), 1e-9 * work.scale):
         search.price, search.bound = price, min(bound, search.bound)
 
 
-def _entropic(search: _Search, target: float, start: Floats) -> None:
+def _entropic(search: _Search, target: float) -> None:
     """The programme with relative entropy to the reference (inertia > 0)."""
+    passes = search.passes
+    tau = passes.work.tau
 
-    def look(point: DualPoint) -> bool:
+    def look(price: Floats, share: Floats | None) -> bool:
+        point = passes.entropy(passes.allowed(price), tau)
         search.offer_price(point.price, point.value)
         search.offer_share(point.share, point.price)
-        return search.gap() <= target
+        if share is not None:
+            search.offer_share(share, price)
+        search.step()
+        return search.gap() <= target or search.settled()
 
-    newton(search.passes, start, look, search.step)
+    look(np.zeros(passes.work.m), None)
+    if search.gap() > target:
+        interior(passes.work, target, look)
+    typical = float(tau.max(initial=0.0))
+    near = np.where(np.abs(search.price) <= _NEAR * typical, 0.0, search.price)
+    point = polish(passes, near, search.step)
+    if point.value <= search.bound + _FREE * max(abs(search.bound), 1e-9 * passes.work.scale):
+        search.price, search.bound = point.price, min(search.bound, point.value)
+    search.offer_share(point.share, point.price)
 
 
 def solve(
@@ -139,7 +165,7 @@ def solve(
     start = np.zeros(work.m) if prices is None else prices
     start = np.where(np.isinf(work.capacity), np.minimum(start, 0.0), start)
     with Passes(work, threads) as passes:
-        search = _Search(passes, names, deadline, progress)
+        search = _Search(passes, names, gap, deadline, progress)
         target = min(gap, _FINE)
         search.offer_share(np.zeros(len(work.value)) if work.reference is None else work.reference, start)
         status: Status | None = None
@@ -150,7 +176,7 @@ def solve(
                 _plain(search, target)
             else:
                 search.offer_price(start, passes.entropy(start, work.tau).value)
-                _entropic(search, target, start)
+                _entropic(search, target)
         except _StopError:
             status = "time_limit"
         except KeyboardInterrupt:
@@ -166,7 +192,7 @@ def _plain_bound(problem: Problem, search: _Search, gap: float, threads: int | N
     """An upper bound of the plain programme, near its optimum where there is time."""
     work = plain_work(problem)
     with Passes(work, threads) as passes:
-        plain = _Search(passes, search.names, deadline, None)
+        plain = _Search(passes, search.names, gap, deadline, None)
         plain.offer_price(search.price, passes.bound(search.price))
         zero = np.zeros(work.m)
         plain.offer_price(zero, passes.bound(zero))
