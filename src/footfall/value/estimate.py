@@ -17,7 +17,7 @@ from footfall.value.counts import Counts, Figures, Settings, Values, check
 from footfall.value.credibility import order_value, relative_spread
 from footfall.value.drift import Motion, follow
 from footfall.value.pairs import cross
-from footfall.value.posterior import Shrunk, gamma_quantile, shrink
+from footfall.value.posterior import Shrunk, value_quantile, shrink
 from footfall.value.table import Table, gather, matured, tabulate
 
 __all__ = ["Counts", "Figures", "Settings", "Values", "estimate"]
@@ -223,8 +223,8 @@ def _with_interval(
     interval: float,
 ) -> Figures:
     tail = 0.5 * (1.0 - interval)
-    low = gamma_quantile(tail, mean, relative)
-    high = gamma_quantile(1.0 - tail, mean, relative)
+    low = value_quantile(tail, mean, relative)
+    high = value_quantile(1.0 - tail, mean, relative)
     return Figures(
         mean, mean * np.sqrt(relative), np.minimum(low, mean), np.maximum(high, mean), evidence, *parts, plain
     )

@@ -24,12 +24,13 @@ import numpy as np
 from footfall.model import Floats, Ints
 
 _CV_GRID = np.exp(np.linspace(math.log(0.04), math.log(3.0), 14))
-_CV_LOG_SD = 0.75  # of the lognormal hyperprior: 90 % of its mass within a factor 3.4 of the median
+_CV_LOG_SD = 0.5  # of the lognormal hyperprior: 90 % of its mass within a factor 2.3 of the median
 _MEAN_POINTS = 17
 _MEAN_WIDTH = 3.6  # half width of the grid of the group's mean, in sds
 _POOL_LOG_SD = np.exp(np.linspace(math.log(0.05), math.log(2.5), 12))
 _LONE_LOG_SD = 1.5  # of the mean of a group that stands alone, around the pooled mean
 _CV_WORKING = 0.5
+_GAMMA_PART = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +71,36 @@ def shrink(
     # A spread above the working one makes the mean less certain than v says: leave room.
     log_mean = centre[:, None] + 1.3 / np.sqrt(precision)[:, None] * offsets
     log_prior = -0.5 * (log_mean - prior_mean[:, None]) ** 2 / prior_variance[:, None]
-    log_cv_prior = -0.5 * (np.log(_CV_GRID / cv_median) / _CV_LOG_SD) ** 2
     order = np.argsort(group, kind="stable")
     start = np.searchsorted(group[order], np.arange(n_groups + 1))
-    mean, relative, group_mean, group_relative = _integrate(
-        count[order], exposure[order], start, log_mean, log_prior, _CV_GRID, log_cv_prior, inverse
-    )
+    y, e = count[order], exposure[order]
+    log_weight = _log_weights(y, e, start, log_mean, _CV_GRID, inverse) + log_prior[:, None, :]
+    log_weight += _spread_prior(log_weight, cv_median)[:, :, None]
+    weight = np.exp(log_weight - log_weight.max(axis=(1, 2), keepdims=True))
+    weight /= weight.sum(axis=(1, 2), keepdims=True)
+    mean, relative = _moments(y, e, start, log_mean, _CV_GRID, weight, inverse)
+    centres = np.exp(log_mean)[:, None, :]
+    group_mean = (weight * centres).sum(axis=(1, 2))
+    second = (weight * centres**2 * (1.0 + _CV_GRID[None, :, None] ** 2)).sum(axis=(1, 2))
     back = np.empty_like(order)
     back[order] = np.arange(order.shape[0])
-    return Shrunk(mean[back], relative[back], group_mean, group_relative)
+    return Shrunk(mean[back], relative[back], group_mean, second / group_mean**2 - 1.0)
+
+
+def _spread_prior(log_weight: Floats, cv_median: float) -> Floats:
+    """Log prior of the spread (G, cv): half the hyperprior, half what the other groups' likelihoods make of it."""
+    hyper = _normalised(-0.5 * (np.log(_CV_GRID / cv_median) / _CV_LOG_SD) ** 2)
+    top = log_weight.max(axis=2, keepdims=True)
+    likelihood = np.log(np.exp(log_weight - top).sum(axis=2)) + top[:, :, 0]  # (G, cv)
+    others = _normalised(likelihood.sum(axis=0) - likelihood + np.log(hyper))
+    prior: Floats = np.log(0.5 * hyper + 0.5 * others)
+    return prior
+
+
+def _normalised(log_weight: Floats) -> Floats:
+    weight = np.exp(log_weight - log_weight.max(axis=-1, keepdims=True))
+    normalised: Floats = weight / weight.sum(axis=-1, keepdims=True)
+    return normalised
 
 
 def _group_means(
@@ -125,26 +147,15 @@ def _pool_of_others(x: Floats, v: Floats, pooled: float) -> tuple[Floats, Floats
 
 
 @numba.njit(cache=True)
-def _integrate(
-    count: Floats,
-    exposure: Floats,
-    start: Ints,
-    log_mean: Floats,
-    log_prior: Floats,
-    cv: Floats,
-    log_cv_prior: Floats,
-    inverse: bool,
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Members sorted by group; every group on its own grid of (mean, cv)."""
-    n, groups, n_mean, n_cv = count.shape[0], log_mean.shape[0], log_mean.shape[1], cv.shape[0]
-    mean, relative = np.empty(n), np.empty(n)
-    group_mean, group_relative = np.empty(groups), np.empty(groups)
-    shape = 1.0 / cv**2 + (2.0 if inverse else 0.0)
-    weight = np.empty((n_cv, n_mean))
-    rate = np.empty((n_cv, n_mean))
+def _log_weights(
+    count: Floats, exposure: Floats, start: Ints, log_mean: Floats, cv: Floats, inverse: bool
+) -> Floats:
+    """Log likelihood (G, cv, mean) of members sorted by group; a group has its own grid of the mean."""
+    groups, n_mean, n_cv = log_mean.shape[0], log_mean.shape[1], cv.shape[0]
+    out = np.zeros((groups, n_cv, n_mean))
     for g in range(groups):
         for h in range(n_cv):
-            a = shape[h]
+            a = 1.0 / cv[h] ** 2 + (2.0 if inverse else 0.0)
             gammas = 0.0
             members = 0
             for j in range(start[g], start[g + 1]):
@@ -154,43 +165,48 @@ def _integrate(
             for m in range(n_mean):
                 centre = math.exp(log_mean[g, m])
                 b = centre * (a - 1.0) if inverse else a / centre
-                rate[h, m] = b
                 logs = 0.0
                 for j in range(start[g], start[g + 1]):
                     if count[j] > 0.0 or exposure[j] > 0.0:
-                        logs += (a + count[j]) * math.log(b + exposure[j])
-                weight[h, m] = log_prior[g, m] + log_cv_prior[h] + members * a * math.log(b) + gammas - logs
-        top = weight.max()
-        total = 0.0
-        first = 0.0
-        second = 0.0
-        for h in range(n_cv):
-            for m in range(n_mean):
-                w = math.exp(weight[h, m] - top)
-                weight[h, m] = w
-                total += w
-                centre = math.exp(log_mean[g, m])
-                first += w * centre
-                second += w * centre * centre * (1.0 + cv[h] ** 2)
-        group_mean[g] = first / total
-        group_relative[g] = second * total / first**2 - 1.0
+                        logs += a * math.log1p(exposure[j] / b) + count[j] * math.log(b + exposure[j])
+                out[g, h, m] = gammas - logs
+    return out
+
+
+@numba.njit(cache=True)
+def _moments(
+    count: Floats,
+    exposure: Floats,
+    start: Ints,
+    log_mean: Floats,
+    cv: Floats,
+    weight: Floats,
+    inverse: bool,
+) -> tuple[Floats, Floats]:
+    """Mean and relative variance of every member under its group's weights (G, cv, mean), each summing to 1."""
+    n = count.shape[0]
+    mean, relative = np.empty(n), np.empty(n)
+    for g in range(log_mean.shape[0]):
         for j in range(start[g], start[g + 1]):
             first = 0.0
             second = 0.0
-            for h in range(n_cv):
-                a = shape[h] + count[j]
-                for m in range(n_mean):
-                    w = weight[h, m]
-                    b = rate[h, m] + exposure[j]
+            for h in range(cv.shape[0]):
+                shape = 1.0 / cv[h] ** 2 + (2.0 if inverse else 0.0)
+                a = shape + count[j]
+                for m in range(log_mean.shape[1]):
+                    w = weight[g, h, m]
+                    centre = math.exp(log_mean[g, m])
                     if inverse:
+                        b = centre * (shape - 1.0) + exposure[j]
                         first += w * b / (a - 1.0)
                         second += w * b * b / ((a - 1.0) * (a - 2.0))
                     else:
+                        b = shape / centre + exposure[j]
                         first += w * a / b
                         second += w * a * (a + 1.0) / (b * b)
-            mean[j] = first / total
-            relative[j] = max(second * total / first**2 - 1.0, 1e-12)
-    return mean, relative, group_mean, group_relative
+            mean[j] = first
+            relative[j] = max(second / first**2 - 1.0, 1e-12)
+    return mean, relative
 
 
 def gamma_quantile(probability: float, mean: Floats, relative_variance: Floats) -> Floats:
@@ -202,6 +218,20 @@ def _normal_quantile(probability: float) -> float:
     from statistics import NormalDist
 
     return NormalDist().inv_cdf(probability)
+
+
+def value_quantile(probability: float, mean: Floats, relative_variance: Floats) -> Floats:
+    """Quantile of a value: a product of gamma-like conversion and inverse-gamma-like order value, shape (n,).
+
+    The skews of the logs of the two largely cancel, so a product lies between gamma and lognormal, nearer the
+    second: the quantiles of both at the same mean and variance are averaged in the log, a quarter and three quarters
+    (weights from the coverage simulations of docs/value.md).
+    """
+    spread = np.sqrt(np.log1p(relative_variance))
+    log_normal = mean * np.exp(spread * (_normal_quantile(probability) - 0.5 * spread))
+    gamma = np.maximum(gamma_quantile(probability, mean, relative_variance), 0.0)
+    result: Floats = gamma**_GAMMA_PART * log_normal ** (1.0 - _GAMMA_PART)
+    return result
 
 
 @numba.njit(cache=True)
