@@ -20,12 +20,14 @@ from footfall.model import Conflict, ConflictingLimit, Floats
 CAPACITY_DAYS = 28
 
 CAPACITY = "capacity"
-CAP_RULE = "cap rule"
-CHANGE_UP = "largest rise"
-CHANGE_DOWN = "largest fall"
+CAP_RULE = "cap"
+CHANGE_UP = "change up"
+CHANGE_DOWN = "change down"
 NEWCOMER_FLOOR = "newcomer floor"
-FLOOR_RULE = "floor rule"
-SHARE_CAP = "share cap"
+FLOOR_RULE = "floor"
+SHARE_CAP = "max provider share"
+PIN = "pin"
+EXCLUDE = "exclude"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -166,7 +168,7 @@ def check_floor_rules(bounds: Bounds, reach: Floats, providers: Sequence[str], f
 def newcomer_floors(
     newcomer: Bools, wanted: float, hard_high: Floats, reach: Floats, providers: Sequence[str]
 ) -> tuple[Floats, tuple[str, ...]]:
-    """Floor of each newcomer after it yields to its capacity and to what its segments can send; with notes."""
+    """Newcomers' floors after they yield to capacity and to what their segments can send; with notes."""
     floor = np.where(newcomer, float(wanted), 0.0)
     notes = []
     for limit, why in ((hard_high, "its capacity"), (reach, "what its segments can send")):

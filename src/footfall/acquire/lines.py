@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from footfall.acquire.limits import SHARE_CAP
+from footfall.acquire.limits import EXCLUDE, PIN, SHARE_CAP
 from footfall.acquire.reference import row_totals
 from footfall.model import BindingLimit, Floats, Ints, PairLine, ProviderLine
 
@@ -53,14 +53,18 @@ def provider_lines(
         summed = pairs.edges.by_provider(weight * pairs.value)
         value = np.where(total > 0, summed / np.where(total > 0, total, 1.0), value)
     pinned = pairs.edges.by_provider(pairs.pinned.astype(np.float64)) > 0
+    closed = pairs.edges.by_provider((~pairs.open).astype(np.float64))
+    excluded = (closed > 0) & (closed == pairs.edges.by_provider(np.ones(len(pairs.value))))
     price = detail.price
     lines = []
     for j, name in enumerate(inputs.providers):
         names = list(held.get(name, ()))
         if detail.bounds.hard_high[j] <= 0:
             names.append(detail.bounds.high_name(j))
+        elif excluded[j]:
+            names.append(EXCLUDE)
         if pinned[j]:
-            names.append("pin")
+            names.append(PIN)
         lines.append(
             ProviderLine(
                 provider_id=name,
@@ -125,7 +129,7 @@ def share_cap_limits(detail: PlanDetail) -> tuple[BindingLimit, ...]:
 
 
 def _gain(detail: PlanDetail, rows: Ints) -> Floats:
-    """What one more visit to each pair of the problem earns, net of prices and of the pull of the reference."""
+    """What one more visit to each pair earns, net of prices and of the pull of the reference."""
     part, allocation = detail.part, detail.allocation
     assert part is not None and allocation is not None  # asked only where a problem was solved
     problem, inertia = part.problem, detail.inputs.settings.inertia

@@ -26,13 +26,13 @@ from footfall.model import Floats, Ints
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Pairs:
-    """All pairs of a plan, (E,) each: the eligible ones, and closed ones that had visits in the reference
-    days.
+    """All pairs of a plan, (E,) each: the eligible ones, and closed ones that had visits lately.
 
     open: may receive visits (not excluded, capacity above 0). pinned: its share is pinned, to ``pin``.
-    visits_today: mean visits a day over the reference days. share_today: its share of the segment. reference:
-    p_ij. value, low, high, conversion: reward per visit with its interval, orders per visit. boost: factor on
-    the value inside the plan. newcomer: bool (m,).
+    visits_today: mean visits a day over the reference days. share_today: its share of the segment.
+    share_open: the same among the open pairs. reference: p_ij, that with the newcomers' share mixed in.
+    value, low, high, conversion: reward per visit with its interval, orders per visit. boost: factor on the
+    value inside the plan. newcomer: bool (m,).
     """
 
     edges: Edges
@@ -41,6 +41,7 @@ class Pairs:
     pin: Floats
     visits_today: Floats
     share_today: Floats
+    share_open: Floats
     reference: Floats
     value: Floats
     low: Floats
@@ -85,6 +86,7 @@ def make_pairs(
         pin=pin,
         visits_today=now / days,
         share_today=delivered_shares(edges, now, before, had),
+        share_open=share,
         reference=reference,
         value=mean,
         low=low,
@@ -188,8 +190,8 @@ def _silent(inputs: PlanInputs, pairs: Pairs) -> tuple[str, ...]:
     if nowhere.any():
         who = [inputs.providers[j] for j in np.flatnonzero(nowhere).tolist()]
         notes.append(
-            f"newcomers without a segment, since their category had no visits in {inputs.settings.eligible_days} days: "
-            f"{listing(who)}; list pairs for them"
+            f"newcomers without a segment, since their category had no visits in "
+            f"{inputs.settings.eligible_days} days: {listing(who)}; list pairs for them"
         )
     if inputs.settings.inertia > 0 and inputs.pairs:
         idle = pairs.open & (pairs.reference == 0) & ~pairs.pinned

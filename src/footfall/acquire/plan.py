@@ -243,9 +243,7 @@ def _solved(
         if allocation.status != "optimal":
             notes += (f"the solver stopped early ({allocation.status}); certified gap {allocation.gap:.2g}",)
     elif not pairs.open.any():
-        notes += (
-            "nobody can receive visits: every provider is excluded, or has a capacity of 0; all is unassigned",
-        )
+        notes += ("nobody can receive visits: every provider is excluded or has a capacity of 0",)
     elif inputs.demand.visits.sum() == 0:
         notes += ("the demand forecast is 0 in every segment; there is nothing to plan",)
     return PlanDetail(

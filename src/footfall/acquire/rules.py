@@ -1,8 +1,8 @@
 """Operators' rules: pins, exclusions, boosts, floors and caps, read from the text of a TOML file.
 
-    [[pin]]      segment = "ads"    provider = "shop-1"   share = 0.2      exactly this share of the segment
+    [[pin]]      segment = "ads"    provider = "shop-1"   share = 0.2      this share of the segment
     [[exclude]]  provider = "shop-2"   [segment = "ads"]                   no visits there
-    [[boost]]    provider = "shop-3"   factor = 1.2   [segment = "ads"]    its value counts so many times, inside the plan only
+    [[boost]]    provider = "shop-3"   factor = 1.2   [segment = "ads"]    its value counts so many times, in the plan
     [[floor]]    provider = "shop-4"   visits = 50                         at least so many visits a day
     [[cap]]      provider = "shop-4"   visits = 80                         at most so many visits a day
 

@@ -134,7 +134,8 @@ def _floor_notes(asked: Bounds, held: Bounds, providers: Sequence[str]) -> tuple
     if len(fallen):
         who = [f"{providers[j]} (to {held.fall[j]:.1%})" for j in fallen.tolist()]
         notes.append(
-            f"largest fall of {asked.fall[fallen[0]]:.0%} softened, since floors cannot all be met: {listing(who)}"
+            f"largest change of {asked.fall[fallen[0]]:.0%} softened downwards, since floors cannot all be met: "
+            f"{listing(who)}"
         )
     lower = np.flatnonzero(held.newcomer_floor < asked.newcomer_floor)
     if len(lower):
@@ -179,7 +180,7 @@ def _with_rise(
             break
         trial = float(np.sqrt((1 + low) * (1 + high)) - 1)
     note = (
-        f"largest rise softened from {bounds.rise:.0%} to {found[2].rise:.1%}: "
+        f"largest change of {bounds.rise:.0%} softened upwards to {found[2].rise:.1%}: "
         f"otherwise {over - least:.4g} visits would be left unassigned"
     )
     return *found, (note,)
@@ -193,7 +194,7 @@ def _widest_rise(bounds: Bounds) -> float:
 
 
 def _least_rise(bounds: Bounds, wanted: float) -> float:
-    """The least rise at which the upper limits add up to the visits wanted; below it no plan can take them."""
+    """The least rise at which the upper limits add up to the visits wanted; no plan takes them below."""
     low, high = bounds.rise, _widest_rise(bounds)
     for _ in range(50):
         middle = (low + high) / 2
