@@ -119,14 +119,20 @@ def waterfall(first: Step, steps: Sequence[Step], last: Step, title: str, desc: 
     if from_zero:
         drawing.line(scale(0), top, scale(0), drawing.height - 4, "axis")
     for k, (step, before, after) in enumerate(
-        [(first, edge, first.visits), *zip(steps, levels, levels[1:], strict=False), (last, edge, last.visits)]
+        [
+            (first, edge, first.visits),
+            *zip(steps, levels, levels[1:], strict=False),
+            (last, edge, last.visits),
+        ]
     ):
         y, total = top + row * k, k in (0, len(steps) + 1)
         if total and from_zero:
             before = 0.0
         a, b = scale(before), scale(after)
         css = "total" if total else "up" if step.visits >= 0 else "down"
-        drawing.text(label, y + 17, fit(step.name, _FONT, label - 2), "strong" if total else "", "end", step.name)
+        drawing.text(
+            label, y + 17, fit(step.name, _FONT, label - 2), "strong" if total else "", "end", step.name
+        )
         drawing.rect(min(a, b), y + 5, max(abs(b - a), 2), row - 10, css, 1)
         if total and not from_zero:
             drawing.polyline([(a + 5, y + 3), (a + 9, y + 9), (a + 5, y + 15), (a + 9, y + row - 3)], "break")
@@ -153,11 +159,15 @@ def bars(rows: Sequence[Bar], title: str, desc: str, width: int) -> Markup:
     label, step, top = (230, 34, 4) if wide else (0, 50, 0)
     room = max((text_width(f"{row.label}  {row.remark}", _FONT) for row in rows), default=0.0) + 14
     drawing = Drawing(width, top + step * len(rows) + 4, title, desc, "bars")
-    scale = Scale(0.0, max((row.size for row in rows), default=1.0), label + (10 if wide else 0), width - room)
+    scale = Scale(
+        0.0, max((row.size for row in rows), default=1.0), label + (10 if wide else 0), width - room
+    )
     for k, row in enumerate(rows):
         y = top + step * k + (4 if wide else 20)
         if wide:
-            drawing.text(label, y + 17, fit(row.name, _FONT, label), "strong" if row.chosen else "", "end", row.name)
+            drawing.text(
+                label, y + 17, fit(row.name, _FONT, label), "strong" if row.chosen else "", "end", row.name
+            )
         else:
             drawing.text(0, y - 6, fit(row.name, _FONT, width), "strong" if row.chosen else "", tip=row.name)
         end = scale(row.size)
@@ -168,8 +178,7 @@ def bars(rows: Sequence[Bar], title: str, desc: str, width: int) -> Markup:
 
 
 def stacked(rows: Sequence[tuple[str, Sequence[float]]], title: str, desc: str) -> Markup:
-    """Shares of the whole, one bar for each row; parts are numbered 1, 2, ... and the last but one is the rest, the last
-    what nobody gets."""  # noqa: D400
+    """Shares of the whole, one bar for each row: parts numbered 1, 2, ..., then the rest, then what nobody gets."""
     width, label, step = HALF, 54, 34
     drawing = Drawing(width, step * len(rows) + 2, title, desc, "stacked")
     for k, (name, shares) in enumerate(rows):
@@ -188,7 +197,9 @@ def stacked(rows: Sequence[tuple[str, Sequence[float]]], title: str, desc: str) 
     return drawing.svg()
 
 
-def days(points: Sequence[tuple[date, float]], title: str, desc: str, tick: Format, day: Callable[[date], str]) -> Markup:
+def days(
+    points: Sequence[tuple[date, float]], title: str, desc: str, tick: Format, day: Callable[[date], str]
+) -> Markup:
     """One figure by day: bars, or a line where there are more than 45 days; from 0."""
     width, height, left, bottom, top = HALF, 150, 48, 24, 10
     drawing = Drawing(width, height, title, desc, "days")
@@ -227,14 +238,17 @@ def delay(curves: Mapping[str, Sequence[float]], title: str, desc: str) -> Marku
     for mark in ticks(0.0, float(max(longest - 1, 1)), 5):
         if mark == int(mark):
             drawing.text(across(mark), height - 6, str(int(mark)), "tick", "middle")
-    free = height
-    # Names from the lowest curve upwards, each at least 16 px above the last; a dash pattern tells lines apart too.
-    for k, (name, values) in sorted(enumerate(shown), key=lambda item: (item[1][1][len(item[1][1]) // 3], -item[0])):
-        points = [(across(float(x)), up(min(max(value, 0.0), 1.0))) for x, value in enumerate(values)]
-        drawing.polyline(points, f"curve line{k + 1}")
-        free = min(points[-1][1] + 4, free - 16) if free < height else min(points[-1][1] + 4 + 8 * len(shown), height - 30)
-        drawing.line(width - 106, free - 4, width - 84, free - 4, f"curve line{k + 1}")
-        drawing.text(width - 80, free, fit(name, 12, 80), "small", tip=name)
+    # Names beside the curves in the order of the curves; a dash pattern tells lines apart without colour.
+    order = sorted(range(len(shown)), key=lambda k: -shown[k][1][len(shown[k][1]) // 3])
+    for place, k in enumerate(order):
+        name, values = shown[k]
+        drawing.polyline(
+            [(across(float(x)), up(min(max(v, 0.0), 1.0))) for x, v in enumerate(values)],
+            f"curve line{k + 1}",
+        )
+        y = top + 14 + 20 * place
+        drawing.line(width - 104, y - 4, width - 80, y - 4, f"curve line{k + 1}")
+        drawing.text(width - 75, y, fit(name, 12, 75), "small", tip=name)
     return drawing.svg()
 
 

@@ -68,7 +68,11 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
     "change": ("Change", "變化", "变化"),
     "change_percent": ("Change, %", "變化率", "变化率"),
     "value": ("Value", "價值", "价值"),
-    "limits": ("Binding limits (price per visit)", "生效的限制（每次造訪的價格）", "生效的限制（每次访问的价格）"),
+    "limits": (
+        "Binding limits (price per visit)",
+        "生效的限制（每次造訪的價格）",
+        "生效的限制（每次访问的价格）",
+    ),
     "newcomer": ("new", "新商家", "新商家"),
     "day": ("Day", "日期", "日期"),
     "gmv_per_day": ("GMV per day", "每日成交額", "每日成交额"),
@@ -193,7 +197,11 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
         "變化最大的 {shown} 家，每日造訪次數。",
         "变化最大的 {shown} 家，每日访问次数。",
     ),
-    "traffic.table": ("All providers, with limits and prices", "全部商家、限制與價格", "全部商家、限制与价格"),
+    "traffic.table": (
+        "All providers, with limits and prices",
+        "全部商家、限制與價格",
+        "全部商家、限制与价格",
+    ),
     "traffic.unassigned": (
         "Limits leave {visits} visits a day with nobody: {segments}.",
         "因各項限制，每日有 {visits} 次造訪無法分配：{segments}。",
@@ -259,7 +267,11 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
         "轉化率達到 {conversion}，或客單價達到 {order}。",
         "转化率达到 {conversion}，或客单价达到 {order}。",
     ),
-    "win.conversion": ("a conversion of {conversion}.", "轉化率達到 {conversion}。", "转化率达到 {conversion}。"),
+    "win.conversion": (
+        "a conversion of {conversion}.",
+        "轉化率達到 {conversion}。",
+        "转化率达到 {conversion}。",
+    ),
     "win.order": ("an average order of {order}.", "客單價達到 {order}。", "客单价达到 {order}。"),
     "win.blocked": (
         "better figures alone would not do it; this limit holds them back: {limit}.",
@@ -373,7 +385,11 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
         "因為你為其他商家設定的人工加權",
         "因为你为其他商家设置的人工加权",
     ),
-    "because.compared": ("{reason} ({own} against {around})", "{reason}（{own}，對比 {around}）", "{reason}（{own}，对比 {around}）"),
+    "because.compared": (
+        "{reason} ({own} against {around})",
+        "{reason}（{own}，對比 {around}）",
+        "{reason}（{own}，对比 {around}）",
+    ),
     "because.detail": ("{reason}: {detail}", "{reason}：{detail}", "{reason}：{detail}"),
     "chart.waterfall": (
         "Visits a day of {name}, from today to tomorrow, by reason.",
@@ -393,7 +409,11 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
     "compare.keep_shares": ("Keep today's shares", "維持今日份額", "维持今日份额"),
     "compare.proportional": ("In proportion to value", "按價值比例分配", "按价值比例分配"),
     "compare.plan": ("The plan", "本計畫", "本计划"),
-    "compare.lp_bound": ("Best within limits, no inertia", "限制內最優（不計慣性）", "限制内最优（不计惯性）"),
+    "compare.lp_bound": (
+        "Best within limits, no inertia",
+        "限制內最優（不計慣性）",
+        "限制内最优（不计惯性）",
+    ),
     "chart.compare": (
         "Expected earnings a day: the plan {plan}, keeping shares {keep}, best within limits {bound}.",
         "每日預期收益：本計畫 {plan}，維持份額 {keep}，限制內最優 {bound}。",
