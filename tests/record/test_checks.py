@@ -66,7 +66,8 @@ def test_a_clean_log_gives_no_complaints(engine: DuckEngine) -> None:
 
 
 def test_profile_counts(tmp_path: Path, engine: DuckEngine) -> None:
-    tables = profile(engine, lake_of(tmp_path / "lake", clean_log()))
+    lake_of(tmp_path / "lake", clean_log()).attach(engine)
+    tables = profile(engine)
     assert list(tables) == ["name", "source", "day"]
     assert tables["name"].select(["name", "events", "visitors"]).to_pylist() == [
         {"name": "page_view", "events": 60, "visitors": 60},
@@ -90,7 +91,7 @@ def test_profile_counts(tmp_path: Path, engine: DuckEngine) -> None:
 def test_an_empty_log(engine: DuckEngine) -> None:
     found = run(engine, [])
     assert found["events"].level == "error" and "import" in found["events"].way_out
-    assert profile(engine, cast("Store", TableStore([])))["day"].num_rows == 0
+    assert profile(engine)["day"].num_rows == 0
 
 
 def test_now_needs_a_zone(tmp_path: Path, engine: DuckEngine) -> None:

@@ -1,7 +1,7 @@
 """Data checks: what is wrong with the log, how bad it is, where, and what to do. Nothing is changed.
 
     findings = check(engine, store, config, now, providers, recipe=recipe)
-    tables = profile(engine, store, recipe=recipe)           # events and visitors by name, source and day
+    tables = profile(engine, recipe=recipe)           # events and visitors by name, source and day
 
 One ``Finding`` for each check, with level ``ok`` where nothing was found; shops whose orders look faked get
 one each.
@@ -35,9 +35,9 @@ def check(
     config: Config,
     now: datetime,
     providers: Collection[str] | None = None,
+    quarantined: Mapping[str, int] | None = None,
     *,
     recipe: Recipe = STORE,
-    quarantined: Mapping[str, int] | None = None,
 ) -> tuple[Finding, ...]:
     """Run every check on the whole log, in the order in which they are read.
 
@@ -73,9 +73,8 @@ def check(
     )
 
 
-def profile(engine: Engine, store: Store, *, recipe: Recipe = STORE) -> Mapping[str, pa.Table]:
-    """Exact numbers of events and visitors by ``name``, ``source`` and ``day`` (days with orders too)."""
-    store.attach(engine)
+def profile(engine: Engine, *, recipe: Recipe = STORE) -> Mapping[str, pa.Table]:
+    """Exact numbers of events and visitors of the attached log, by ``name``, ``source`` and ``day``."""
     queries = Queries(engine, recipe, Config())
     return {
         "name": queries.table("check_names"),

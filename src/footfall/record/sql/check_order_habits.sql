@@ -6,7 +6,9 @@ WITH placed AS (
            min(ts) AS ts, CAST(sum(amount_minor) AS DECIMAL(38, 0)) AS amount_minor
     FROM events
     WHERE name IN ({order_events}) AND provider_id IS NOT NULL
-      AND coalesce(visitor_id, user_id) NOT IN (SELECT id FROM excluded)
+      AND coalesce(visitor_id, user_id) IS NOT NULL
+      AND coalesce(visitor_id, '') NOT IN (SELECT id FROM excluded)
+      AND coalesce(user_id, '') NOT IN (SELECT id FROM excluded)
     GROUP BY provider_id, coalesce(visitor_id, user_id), coalesce(order_id, message_id)
 ),
 buyers AS (
