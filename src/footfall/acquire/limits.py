@@ -132,8 +132,8 @@ def share_caps(edges: Edges, today: Floats, receiving: Bools, setting: float) ->
 
 def give_up(message: str, limits: Sequence[ConflictingLimit], excess: float) -> InfeasibleError:
     """The error for limits that cannot all hold, with the proof and the least by which they must give."""
-    giving = [f"{one.name} by {one.give:.4g} visits" for one in limits if one.give > 0]
-    return InfeasibleError(message, Conflict(tuple(limits), excess), "let give: " + ", or ".join(giving))
+    giving = [f"the {one.name} by {one.give:.4g}" for one in limits if one.give > 0]
+    return InfeasibleError(message, Conflict(tuple(limits), excess), f"lower {listing(giving)}")
 
 
 def check_floor_rules(bounds: Bounds, reach: Floats, providers: Sequence[str], from_file: Bools) -> None:
@@ -159,7 +159,7 @@ def check_floor_rules(bounds: Bounds, reach: Floats, providers: Sequence[str], f
         name = f"{FLOOR_RULE} of {providers[j]}: {floor:g} visits"
         raise give_up(
             f"limits cannot all hold: {name}, but its segments can send it {top:.4g} at most "
-            "(pairs without visits in the reference days can be given some by a pin)",
+            "(max_provider_share counts; a pair without visits in the reference days needs a pin to begin)",
             (ConflictingLimit(name, floor, 1.0, floor - top),),
             floor - top,
         )

@@ -233,7 +233,7 @@ def _solved(
             lambda b: free.part(inputs, pairs, b),
             bounds,
             solve,
-            inputs.providers,
+            inputs,
             progress=progress,
             **options,
         )
@@ -273,9 +273,7 @@ def plan_of(detail: PlanDetail, plan_id: str, created_at: datetime, solve: Solve
     )
     notes = detail.notes
     if unassigned.sum() > 0:
-        notes += (
-            f"limits leave {unassigned.sum():.4g} of {inputs.demand.visits.sum():.4g} visits unassigned",
-        )
+        notes += (f"{unassigned.sum():.4g} of {inputs.demand.visits.sum():.4g} visits are left unassigned",)
     return Plan(
         plan_id=plan_id,
         version=0,

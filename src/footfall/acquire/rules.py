@@ -2,7 +2,7 @@
 
     [[pin]]      segment = "ads"    provider = "shop-1"   share = 0.2      this share of the segment
     [[exclude]]  provider = "shop-2"   [segment = "ads"]                   no visits there
-    [[boost]]    provider = "shop-3"   factor = 1.2   [segment = "ads"]    its value counts so many times, in the plan
+    [[boost]]    provider = "shop-3"   factor = 1.2   [segment = "ads"]    weigh its value so many times
     [[floor]]    provider = "shop-4"   visits = 50                         at least so many visits a day
     [[cap]]      provider = "shop-4"   visits = 80                         at most so many visits a day
 

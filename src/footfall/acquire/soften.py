@@ -8,21 +8,23 @@ limits would take.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from footfall.acquire.compare import Solve
-from footfall.acquire.limits import FLOOR_RULE, NEWCOMER_FLOOR, Bounds, listing
+from footfall.acquire.inputs import PlanInputs
+from footfall.acquire.limits import FLOOR_RULE, NEWCOMER_FLOOR, Bounds, give_up, listing
 from footfall.acquire.problem import Allocation, Problem
 from footfall.errors import InfeasibleError
-from footfall.model import Conflict, ConflictingLimit, Floats, Ints
+from footfall.model import ConflictingLimit, Floats, Ints
 
 ROUNDS = 200  # conflicts resolved one after another before the largest fall is given up for all
 UNASSIGNED = 1e-4  # of all demand: unassigned traffic below this is rounding
 RISE_SOLVES = 6  # solves in the search for the smallest rise
+MUCH = 0.5  # of all demand: newcomer floors above this are told
 MARGIN = 1e-7  # floors yield by this much more than they must, against rounding
 
 
@@ -41,7 +43,7 @@ Build = Callable[[Bounds], FreePart]
 
 
 def solve_limits(
-    build: Build, bounds: Bounds, solve: Solve, providers: Sequence[str], **options: Any
+    build: Build, bounds: Bounds, solve: Solve, inputs: PlanInputs, **options: Any
 ) -> tuple[FreePart, Allocation, Bounds, tuple[str, ...]]:
     """Solve under ``bounds``, softened where need be; the part solved, its allocation, the bounds in force
     and notes.
@@ -49,29 +51,29 @@ def solve_limits(
     Raises InfeasibleError, limits by name, where operators' floors cannot all be met.
     """
     asked = bounds
-    part, allocation, bounds = _with_floors(build, bounds, solve, providers, options)
+    part, allocation, bounds = _with_floors(build, bounds, solve, inputs, options)
     part, allocation, bounds, notes = _with_rise(build, part, allocation, bounds, solve, options)
-    return part, allocation, bounds, _floor_notes(asked, bounds, providers) + notes
+    return part, allocation, bounds, _floor_notes(asked, bounds, inputs) + notes
 
 
 def _with_floors(
-    build: Build, bounds: Bounds, solve: Solve, providers: Sequence[str], options: dict[str, Any]
+    build: Build, bounds: Bounds, solve: Solve, inputs: PlanInputs, options: dict[str, Any]
 ) -> tuple[FreePart, Allocation, Bounds]:
     for _ in range(ROUNDS):
         part = build(bounds)
         try:
             return part, solve(part.problem, **options), bounds
         except InfeasibleError as error:
-            bounds = _yield_floors(bounds, error, providers)
+            bounds = _yield_floors(bounds, error, inputs)
     part = build(replace(bounds, fall=np.ones_like(bounds.fall)))
     return part, solve(part.problem, **options), replace(bounds, fall=np.ones_like(bounds.fall))
 
 
-def _yield_floors(bounds: Bounds, error: InfeasibleError, providers: Sequence[str]) -> Bounds:
+def _yield_floors(bounds: Bounds, error: InfeasibleError, inputs: PlanInputs) -> Bounds:
     """Bounds in which this conflict is gone: change floors first, then newcomer floors, or InfeasibleError by
     name.
     """
-    number = {f"provider {j} floor": j for j in range(len(providers))}
+    number = {f"provider {j} floor": j for j in range(len(inputs.providers))}
     inside = np.array(
         [number[one.name] for one in error.conflict.limits if one.name in number], dtype=np.int64
     )
@@ -88,7 +90,7 @@ def _yield_floors(bounds: Bounds, error: InfeasibleError, providers: Sequence[st
     if from_newcomer > 0 and (
         rule.sum() > 0 or from_newcomer > newcomer.sum() * (1 + 2 * MARGIN) + 2 * MARGIN
     ):
-        raise _named(bounds, error, inside, providers)
+        raise _named(bounds, error, inside, inputs)
     fall, floor = bounds.fall.copy(), bounds.newcomer_floor.copy()
     if from_change > 0:
         kept = low - change * min(from_change / float(change.sum()), 1.0)
@@ -101,49 +103,53 @@ def _yield_floors(bounds: Bounds, error: InfeasibleError, providers: Sequence[st
     return replace(bounds, fall=fall, newcomer_floor=floor)
 
 
-def _named(bounds: Bounds, error: InfeasibleError, inside: Ints, providers: Sequence[str]) -> InfeasibleError:
-    """The conflict by the names of the limits, without the largest fall, which would have yielded."""
-    limits = []
-    hard = bounds.hard_low
-    for j in inside[hard[inside] > bounds.pinned[inside]].tolist():
+def _named(bounds: Bounds, error: InfeasibleError, inside: Ints, inputs: PlanInputs) -> InfeasibleError:
+    """The conflict by the names of the limits, without the largest change, which would have yielded."""
+    hard = np.maximum(bounds.hard_low - bounds.pinned, 0.0)
+    among = inside[hard[inside] > 0]
+    excess = error.conflict.excess - float((bounds.free_low() - hard)[inside].clip(0).sum())
+    lines = []
+    for j in among.tolist():
         kind = FLOOR_RULE if bounds.floor_rule[j] >= bounds.newcomer_floor[j] else NEWCOMER_FLOOR
-        limits.append(
-            (
-                f"{kind} of {providers[j]}: {hard[j]:g} visits",
-                float(hard[j]),
-                float(hard[j] - bounds.pinned[j]),
-            )
-        )
-    change = bounds.free_low()[inside].sum() - sum(free for _, _, free in limits)
-    excess = error.conflict.excess - max(float(change), 0.0)
-    total = sum(free for _, _, free in limits)
-    # each gives in proportion to what it asks for
-    lines = tuple(ConflictingLimit(name, bound, 1.0, excess * free / total) for name, bound, free in limits)
-    rest = tuple(one for one in error.conflict.limits if one.give == 0 and "floor" not in one.name)
-    told = listing([one.name for one in lines])
-    return InfeasibleError(
+        bound = float(bounds.hard_low[j])
+        # each gives in proportion to what it asks for above the pins
+        give = excess * float(hard[j] / hard[among].sum())
+        lines.append(ConflictingLimit(f"{kind} of {inputs.providers[j]}: {bound:g} visits", bound, 1.0, give))
+    demands = {f"segment {i} demand": name for i, name in enumerate(inputs.segments)}
+    for one in error.conflict.limits:
+        if one.name in demands:
+            free = f"demand of {demands[one.name]}: {one.bound:.4g} visits"
+            lines.append(ConflictingLimit(free, one.bound, one.weight, 0.0))
+    told = listing([one.name for one in lines if one.give > 0])
+    return give_up(
         f"limits cannot all hold: {told} ask for {excess:.4g} visits more than their segments have",
-        Conflict(lines + rest, excess),
-        "lower " + listing([f"the {one.name} by {one.give:.4g}" for one in lines]),
+        lines,
+        excess,
     )
 
 
-def _floor_notes(asked: Bounds, held: Bounds, providers: Sequence[str]) -> tuple[str, ...]:
-    notes = []
+def _floor_notes(asked: Bounds, held: Bounds, inputs: PlanInputs) -> tuple[str, ...]:
+    notes, providers = [], inputs.providers
     fallen = np.flatnonzero((held.fall > asked.fall) & (held.base > 0))
     if len(fallen):
         who = [f"{providers[j]} (to {held.fall[j]:.1%})" for j in fallen.tolist()]
         notes.append(
-            f"largest change of {asked.fall[fallen[0]]:.0%} softened downwards, since floors cannot all be met: "
+            f"largest change of {asked.fall[fallen[0]]:.0%} softened downwards, as floors cannot all be met: "
             f"{listing(who)}"
         )
-    lower = np.flatnonzero(held.newcomer_floor < asked.newcomer_floor)
+    lower = np.flatnonzero(held.newcomer_floor < asked.newcomer_floor * (1 - 1e-4))
     if len(lower):
         who = [
             f"{providers[j]} ({held.newcomer_floor[j]:.4g} of {asked.newcomer_floor[j]:.4g})"
             for j in lower.tolist()
         ]
         notes.append(f"newcomer floor yields to the traffic there is: {listing(who)}")
+    given, demand = float(held.newcomer_floor.sum()), float(inputs.demand.visits.sum())
+    if given > MUCH * demand:
+        notes.append(
+            f"newcomer floors take {given / demand:.0%} of all visits; "
+            f"newcomer_visits = {inputs.settings.newcomer_visits} is much for this traffic, lower it"
+        )
     return tuple(notes)
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from footfall.acquire.compare import Solve
-from footfall.acquire.limits import EXCLUDE
+from footfall.acquire.limits import CHANGE_UP, EXCLUDE, PIN
 from footfall.acquire.plan import PlanDetail
 from footfall.acquire.reference import row_totals
+from footfall.model import Floats
 
 MOST = 10.0  # the largest rise that is looked for, as a factor
 SOLVES = 14
@@ -87,22 +88,31 @@ def _blocked(detail: PlanDetail, j: int, wanted: float) -> str:
         return bounds.high_name(j)
     if not pairs.open[mine].any():
         return EXCLUDE
+    demand = np.where(mine, detail.inputs.demand.visits[pairs.edges.segment], 0.0)
+    if float(demand @ np.maximum(detail.share_cap * pairs.open, pairs.pin)) < wanted:
+        return "demand" if pairs.open[mine].all() else EXCLUDE
     if bounds.high[j] < wanted:
-        return bounds.high_name(j)
+        return _why_high(detail, j, wanted, demand)
     if detail.part is None:
         return "demand"
     free = detail.part.problem.provider == j
     if not free.any():
         return "no reference share"
-    demand = detail.inputs.demand.visits[pairs.edges.segment]
-    if (
-        float((demand * np.where(mine, np.maximum(detail.share_cap * pairs.open, pairs.pin), 0.0)).sum())
-        < wanted
-    ):
-        return "demand"
     if not (detail.part.problem.value[free] > 0).any():
         return "a value that is not above 0"
     return ""
+
+
+def _why_high(detail: PlanDetail, j: int, wanted: float, demand: Floats) -> str:
+    """Name of the upper limit; of the rule that moved its base, where it is the largest change."""
+    pairs, bounds = detail.pairs, detail.bounds
+    name, factor = bounds.high_name(j), 1 + bounds.rise
+    if name == CHANGE_UP and factor * float(demand @ pairs.reference) >= wanted:
+        return PIN
+    closed = (~pairs.open & (demand > 0)).any()
+    if name == CHANGE_UP and closed and factor * float(demand @ pairs.share_today) >= wanted:
+        return EXCLUDE
+    return name
 
 
 def _guess(detail: PlanDetail, j: int, today: float) -> float:
