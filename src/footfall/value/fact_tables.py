@@ -168,8 +168,10 @@ def summed(table: pa.Table) -> pa.Table:
     keys = [name for name in table.column_names if name not in _MEASURES]
     total = table.group_by(keys).aggregate([(name, "sum") for name in measures])
     total = total.select([*keys, *(f"{name}_sum" for name in measures)]).rename_columns(table.column_names)
-    total = total.filter(pc.not_equal(total[measures[0]], 0))
-    return _sorted(total.cast(table.schema), keys)
+    some = pc.not_equal(total[measures[0]], 0)
+    for name in measures[1:]:
+        some = pc.or_(some, pc.not_equal(total[name], 0))
+    return _sorted(total.filter(some).cast(table.schema), keys)
 
 
 def _latest(providers: pa.Table) -> pa.Table:

@@ -1,17 +1,57 @@
-"""Up-to-date facts of a workspace."""
+"""Up-to-date facts of a workspace: kept on disk, brought up to date by what new batches change.
+
+    <directory>/facts.json            what is counted: batches, settings, and the folder that holds the tables
+    <directory>/<folder>/*.parquet    the tables of FactTables, one file each
+    <directory>/lock                  held while they are brought up to date
+
+``facts.json`` is replaced in one step after its folder is whole, so a crash at any line leaves the state before, and
+a reader sees the one or the other. All of it can be deleted: it is counted anew from the log.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from footfall.config import Config
+from footfall.errors import WorkspaceError
 from footfall.ports import Engine, Store
-from footfall.value.relations import Progress, Rules, count
-from footfall.value.recipes import recipe
+from footfall.value import touched
 from footfall.value.fact_tables import FactTables
+from footfall.value.recipes import recipe
+from footfall.value.relations import Progress, Rules, count
+from footfall.value.statements import fingerprint, text
 
-__all__ = ["FactTables", "Rules", "facts", "rules_of"]
+__all__ = ["FactTables", "Rules", "Update", "facts", "rules_of", "update"]
+
+LARGEST_UPDATE = 0.2  # above this share of new rows, counting all anew is faster
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Facts, and how they came: read as they were, brought up to date, or counted anew; ``new_events`` counted."""
+
+    facts: FactTables
+    how: Literal["read", "updated", "counted"]
+    new_events: int
+
+
+class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    folder: str
+    settings: str
+    version: int
+    batches: dict[str, int]
 
 
 def rules_of(config: Config, providers: Mapping[str, Mapping[str, str]] | None = None) -> Rules:
@@ -37,9 +77,145 @@ def facts(
 ) -> FactTables:
     """Up-to-date facts of the log.
 
-    directory: where facts are kept. providers: provider_id -> {category, name} (``State.providers()``); its categories
-    go before those that events tell. progress: told the name of each step.
+    directory: where facts are kept. progress: told the name of each step. providers: provider_id -> {category, name}
+    (``State.providers()``); its categories go before those that events tell.
     """
     rules = rules_of(config, providers)
+    return update(store, engine, rules, directory, progress).facts.with_categories(dict(rules.categories or {}))
+
+
+def update(
+    store: Store,
+    engine: Engine,
+    rules: Rules,
+    directory: Path,
+    progress: Progress | None = None,
+    largest_update: float = LARGEST_UPDATE,
+) -> Update:
+    """Bring the facts in ``directory`` up to date with the log, and return them.
+
+    New batches are added by what they change, if they are at most ``largest_update`` of the log; the result equals
+    counting all anew, bit for bit. Other settings, another version of the .sql files, or a batch that lost events
+    mean counting anew. Raises WorkspaceError where the directory cannot be written.
+    """
+    settings = fingerprint(rules)
+    kept = _current(store, directory, settings)
+    if kept is None:
+        with _alone(directory):
+            kept = _current(store, directory, settings)  # another process may just have done it
+            if kept is None:
+                return _brought_up(store, engine, rules, directory, settings, progress or (lambda _: None), largest_update)
+    return Update(kept, "read", 0)
+
+
+def _brought_up(
+    store: Store,
+    engine: Engine,
+    rules: Rules,
+    directory: Path,
+    settings: str,
+    progress: Progress,
+    largest_update: float,
+) -> Update:
+    version = store.version()  # before attaching: a commit in between is looked at again next time
     store.attach(engine)
-    return count(engine, rules, progress).with_categories(dict(rules.categories or {}))
+    progress("batches")
+    rows = engine.query(text("batches")).to_pylist()
+    batches = {row["batch_id"]: row["events"] for row in rows}
+    state = _state(directory)
+    known = _tables(directory, state) if state is not None and state.settings == settings else None
+    new = sorted(batches.keys() - (state.batches.keys() if state else ()))
+    added = sum(batches[batch] for batch in new)
+    changed: FactTables | None = None
+    if known is not None and state is not None and state.batches.items() <= batches.items():
+        if not new:
+            changed = FactTables.empty()
+        elif added <= largest_update * sum(batches.values()):
+            changed = touched.change(engine, rules, new, progress)
+    if known is None or changed is None:
+        known, how, added = count(engine, rules, progress), "counted", sum(batches.values())
+    else:
+        known, how = (known + changed if new else known), "updated" if new else "read"
+    _keep(directory, known, _State(f"facts-{uuid.uuid4().hex[:12]}", settings, version, batches))
+    return Update(known, "counted" if how == "counted" else "updated" if how == "updated" else "read", added)
+
+
+# ---------------------------------------------------------------- on disk
+
+
+def _current(store: Store, directory: Path, settings: str) -> FactTables | None:
+    state = _state(directory)
+    if state is None or state.settings != settings or state.version != store.version():
+        return None
+    return _tables(directory, state)
+
+
+def _state(directory: Path) -> _State | None:
+    """What is counted; None where nothing is, or where the file is damaged: then all is counted anew."""
+    try:
+        return msgspec.json.decode((directory / "facts.json").read_bytes(), type=_State)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def _tables(directory: Path, state: _State) -> FactTables | None:
+    """The tables on disk; None where a newer state has just replaced them, or where they are damaged."""
+    try:
+        names = FactTables.empty().tables()
+        return FactTables(**{
+            name: pq.read_table(directory / state.folder / f"{name}.parquet", schema=empty.schema).combine_chunks()
+            for name, empty in names.items()
+        })
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return None
+
+
+def _keep(directory: Path, facts: FactTables, state: _State) -> None:
+    old = _state(directory)
+    with _writing(directory):
+        folder = directory / state.folder
+        folder.mkdir(parents=True)
+        for name, table in facts.tables().items():
+            pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+            _sync(folder / f"{name}.parquet")
+        _sync(folder)
+        draft = folder / "facts.json"
+        draft.write_bytes(msgspec.json.encode(state))
+        _sync(draft)
+        draft.replace(directory / "facts.json")
+        _sync(directory)
+        for other in directory.glob("facts-*"):  # the lock is held, so what is neither new nor in use is left over
+            if other.name not in (state.folder, old.folder if old else ""):
+                shutil.rmtree(other, ignore_errors=True)
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Hold the lock of the facts; the system lets go of it when the process dies."""
+    with _writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        handle = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WorkspaceError(
+            f"facts in {directory} cannot be written: {error.strerror or error}",
+            "check free space and permissions, then run it again; the log is not touched",
+        ) from error

@@ -1,17 +1,92 @@
-"""Identity: whose an event is. (It stands in ``value`` and not in ``record``: only counting asks for it.)"""
+"""Identity: whose an event is.
+
+It stands in ``value`` and not in ``record``, since only counting asks for it and ``value`` may not import ``record``.
+A log without users skips all of it: a person is a device there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 import pyarrow as pa
 
 from footfall.ports import Engine
 from footfall.value.statements import statement
 
+Source = Literal["events", "old_events", "new_events", "touched_events", "touched_events_old", "touched_all", "touched_old"]
+When = Literal["now", "before"]
 
-def resolve(engine: Engine, marks: Mapping[str, str], exclude_visitors: tuple[str, ...]) -> None:
-    """Make the view ``person_events`` of the view ``events``: the events that count, each with its person."""
-    excluded = pa.table({"id": pa.array(exclude_visitors, pa.string())})
-    engine.query("CREATE OR REPLACE TEMPORARY TABLE excluded AS SELECT * FROM listed", None, listed=excluded)
-    engine.execute(statement("person_events", marks))
+
+def merged(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """user id -> the smallest id of its connected component, for ids in ``pairs``; whatever their order, cycles too.
+
+    Union by smallest id with path halving (Tarjan & van Leeuwen 1984).
+    """
+    parent: dict[str, str] = {}
+
+    def find(x: str) -> str:
+        parent.setdefault(x, x)
+        while parent[x] != x:
+            parent[x] = parent[parent[x]]
+            x = parent[x]
+        return x
+
+    for a, b in pairs:
+        low, high = sorted((find(a), find(b)))
+        parent[high] = low
+    return {x: find(x) for x in parent}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a log says about persons. ``excluded`` are persons left out; ``needed`` is False where persons are devices.
+
+    Its tables (``now_roots``, ``now_devices``, ... or ``before_...``) stand in the engine under the name ``when``.
+    """
+
+    needed: bool
+    when: When
+    excluded: frozenset[str]
+
+
+def needed(engine: Engine, source: Source = "events") -> bool:
+    """Whether persons are more than devices in this log."""
+    return bool(engine.query(statement("identity_needed", {"source": source}))["needed"][0].as_py())
+
+
+def learn(
+    engine: Engine, exclude_visitors: tuple[str, ...], source: Source = "events", when: When = "now", *, use: bool
+) -> Identity:
+    """Read from the events of ``source`` who is who, unless ``use`` is False."""
+    _table(engine, "excluded", {"id": list(exclude_visitors)})
+    if not use:
+        return Identity(False, when, frozenset())
+    marks = {"source": source, "when": when}
+    aliases = engine.query(statement("identity_aliases", marks))
+    columns = (aliases[name].to_pylist() for name in ("user_id", "previous_id"))
+    roots = merged(zip(*columns, strict=True))
+    _table(engine, f"{when}_roots", {"user_id": list(roots), "root": list(roots.values())})
+    excluded = {f"d:{x}" for x in exclude_visitors} | {f"u:{roots.get(x, x)}" for x in exclude_visitors}
+    _table(engine, f"{when}_excluded", {"person": sorted(excluded)})
+    engine.execute(statement("identity_devices", marks))
+    engine.execute(statement("identity_spans", marks))
+    return Identity(True, when, frozenset(excluded))
+
+
+def show(
+    engine: Engine,
+    identity: Identity,
+    marks: Mapping[str, str],
+    source: Source = "events",
+    view: str = "person_events",
+) -> None:
+    """Make ``view``: the events of ``source`` that count, each with its person (column ``person``)."""
+    name = "identity" if identity.needed else "person_events"
+    engine.execute(statement(name, {**marks, "source": source, "when": identity.when, "view": view}))
+
+
+def _table(engine: Engine, name: str, columns: Mapping[str, list[str]]) -> None:
+    given = pa.table({key: pa.array(values, pa.string()) for key, values in columns.items()})
+    engine.query(f"CREATE OR REPLACE TEMPORARY TABLE {name} AS SELECT * FROM given", None, given=given)

@@ -17,8 +17,8 @@ import pyarrow as pa
 from footfall.model import Recipe
 from footfall.ports import Engine
 from footfall.value import identity
-from footfall.value.statements import marks_of, statement
 from footfall.value.fact_tables import FactTables
+from footfall.value.statements import marks_of, statement
 
 Progress = Callable[[str], None]
 
@@ -76,22 +76,23 @@ def count(engine: Engine, rules: Rules, progress: Progress | None = None) -> Fac
     """Facts of all of the view ``events`` (model.EVENT_COLUMNS); temporary tables are left in ``engine``."""
     tell = progress or (lambda _: None)
     tell("persons")
-    identity.resolve(engine, rules.marks(), rules.exclude_visitors)
+    known = identity.learn(engine, rules.exclude_visitors, use=identity.needed(engine))
+    identity.show(engine, known, rules.marks())
     relate(engine, rules, tell)
     tell("providers")
-    return aggregate(engine, rules, engine.query(statement("providers", rules.marks())))
+    return aggregate(engine, rules, engine.query(statement("providers", {"source": "events"})))
 
 
 def relate(engine: Engine, rules: Rules, tell: Progress = lambda _: None) -> None:
     """Make the relations of visits, orders and refunds from the view ``person_events``."""
     marks = rules.marks()
-    known(engine, rules)
+    _know_providers(engine, rules)
     for name in _STEPS:
         tell(name.replace("_", " "))
         engine.execute(statement(name, marks), rules.params(name) or None)
 
 
-def known(engine: Engine, rules: Rules) -> None:
+def _know_providers(engine: Engine, rules: Rules) -> None:
     """Make the table ``known_providers`` of the categories that an operator's file tells."""
     told = rules.categories or {}
     columns = {"provider_id": list(told.keys()), "category": list(told.values())}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -39,6 +40,7 @@ def marks_of(recipe: Recipe, segment: tuple[str, ...], attribution: str) -> dict
         "order_events": _names(recipe.order_events),
         "refund_events": _names(recipe.refund_events),
         "columns": ", ".join(segment),
+        "event_columns": ", ".join(f"e.{c}" for c in segment),
         "first_columns": ",\n       ".join(f"arg_min_null({c}, (ts, message_id)) AS {c}" for c in segment),
         "segment": " || ' | ' || ".join(_part(c) for c in segment),
         "direction": {"first": "ASC", "last": "DESC"}[attribution],
@@ -59,3 +61,12 @@ def _part(column: str) -> str:
     else:
         told = f"coalesce(nullif(f.{column}, ''), '(none)')"
     return f"replace({told}, '|', '¦')"
+
+
+def fingerprint(rules: object) -> str:
+    """A hash of ``rules`` (by their repr) and of all .sql files: what counts under it is comparable."""
+    digest = hashlib.sha256(repr(rules).encode())
+    folder = files("footfall.value").joinpath("sql")
+    for name in sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql")):
+        digest.update(f"\n{name}\n{text(name.removesuffix('.sql'))}".encode())
+    return digest.hexdigest()

@@ -1,6 +1,7 @@
 -- The events that count, each with its person, in a log where every event has a device and none an identified user:
--- the person is the device. Logs with users, aliases or events without a device go through identity.sql.
-CREATE OR REPLACE TEMPORARY VIEW person_events AS
-SELECT visitor_id AS person, message_id, ts, day, name, visit_id, provider_id, order_id, amount_minor, {columns}
-FROM events
-WHERE visitor_id NOT IN (SELECT id FROM excluded)
+-- the person is the device. All other logs go through identity.sql.
+CREATE OR REPLACE TEMPORARY VIEW {view} AS
+SELECT e.visitor_id AS person, e.message_id, e.ts, e.day, e.name, e.visitor_id, e.user_id, e.visit_id,
+       e.provider_id, e.order_id, e.amount_minor, e.batch_id, {event_columns}
+FROM {source} e
+WHERE NOT EXISTS (SELECT 1 FROM excluded x WHERE x.id = e.visitor_id)

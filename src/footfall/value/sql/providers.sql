@@ -1,7 +1,7 @@
 -- Each provider that any event names: its first day, and the category told last (of two at once the greater name).
 WITH told AS (
     SELECT provider_id, category, max(ts) AS ts, min(day) AS first_day
-    FROM events
+    FROM {source}
     WHERE provider_id IS NOT NULL
     GROUP BY provider_id, category
 )

@@ -1,0 +1,97 @@
+"""What new batches touch: the smallest part of the log whose counts can change, closed under all that ties counts.
+
+Ties are: events of one visit; visits, orders and refunds of one person at one provider; orders and refunds by order_id;
+and identity, by which a new event can give old ones to another person. Facts are sums over parts that no tie crosses.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pyarrow as pa
+
+from footfall.ports import Engine
+from footfall.value import identity
+from footfall.value.fact_tables import FactTables
+from footfall.value.relations import Progress, Rules, aggregate, relate
+from footfall.value.statements import statement
+
+_RAW = (
+    "message_id",
+    "ts",
+    "day",
+    "name",
+    "visitor_id",
+    "user_id",
+    "visit_id",
+    "provider_id",
+    "order_id",
+    "amount_minor",
+    "batch_id",
+)
+
+
+def change(engine: Engine, rules: Rules, new_batches: list[str], progress: Progress) -> FactTables | None:
+    """What ``new_batches`` of the view ``events`` change, as facts to add; counts in it can be negative.
+
+    None where the change is not local: excluded visitors are other persons than before.
+    """
+    marks = {**rules.marks(), "raw_columns": ", ".join(f"e.{name}" for name in (*_RAW, *rules.segment))}
+    given = pa.table({"batch_id": pa.array(new_batches, pa.string())})
+    engine.query("CREATE OR REPLACE TEMPORARY TABLE new_batches AS SELECT * FROM given", None, given=given)
+    engine.execute(statement("old_events", marks))
+    engine.execute(statement("new_events", marks))
+
+    progress("persons touched")
+    use = identity.needed(engine)
+    now = identity.learn(engine, rules.exclude_visitors, "events", "now", use=use)
+    before = identity.learn(engine, rules.exclude_visitors, "old_events", "before", use=use)
+    if now.excluded != before.excluded:
+        return None
+    _collect(engine, marks, now, before, progress)
+
+    progress("counts before")
+    identity.show(engine, before, marks, "touched_old")
+    relate(engine, rules)
+    old = aggregate(engine, rules, FactTables.empty().providers)
+    progress("counts now")
+    identity.show(engine, now, marks, "touched_all")
+    relate(engine, rules)
+    return aggregate(engine, rules, engine.query(statement("providers", {"source": "new_events"}))).minus(old)
+
+
+def _collect(
+    engine: Engine, marks: dict[str, str], now: identity.Identity, before: identity.Identity, progress: Progress
+) -> None:
+    """Make the table ``touched_all``, and the view ``touched_old`` of its old events."""
+    engine.execute(statement("changed_persons" if now.needed else "no_changed_persons", marks))
+    engine.execute(statement("touched_events", marks))
+    engine.execute("CREATE OR REPLACE TEMPORARY VIEW touched_events_old AS SELECT * FROM touched_events WHERE NOT is_new")
+    identity.show(engine, now, marks, "events")
+    identity.show(engine, now, marks, "touched_events", "touched_now")
+    identity.show(engine, before, marks, "touched_events_old", "touched_before")
+    for name in ("touched_keys", "money_events", "links", "touched_ids", "touched_pairs"):
+        progress(name.replace("_", " "))
+        engine.execute(statement(name, marks))
+    _close(engine)
+    engine.execute(statement("touched_days", marks))
+    engine.execute(statement("untouched", marks))
+    progress("events touched")
+    days = engine.query("SELECT min(day) AS first_day, max(day) AS last_day FROM touched_days").to_pylist()[0]
+    never = {"first_day": date(1, 1, 1), "last_day": date(1, 1, 1)}
+    engine.execute(statement("touched_all", marks), days if days["first_day"] else never)
+    engine.execute("CREATE OR REPLACE TEMPORARY VIEW touched_old AS SELECT * FROM touched_all WHERE NOT is_new")
+
+
+def _close(engine: Engine) -> None:
+    """Follow links from touched pairs to ids to pairs, until nothing is added."""
+    size = -1
+    while (grown := _rows(engine, "touched_pairs") + _rows(engine, "touched_ids")) != size:
+        size = grown
+        engine.execute(statement("grow_ids", {}))
+        engine.execute(statement("grow_pairs", {}))
+
+
+def _rows(engine: Engine, table: str) -> int:
+    return int(engine.query(f"SELECT count(*) AS n FROM {table}")["n"][0].as_py())
+
