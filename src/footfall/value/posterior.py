@@ -30,7 +30,7 @@ _MEAN_WIDTH = 3.6  # half width of the grid of the group's mean, in sds
 _POOL_LOG_SD = np.exp(np.linspace(math.log(0.05), math.log(2.5), 12))
 _LONE_LOG_SD = 1.5  # of the mean of a group that stands alone, around the pooled mean
 _CV_WORKING = 0.5
-_GAMMA_PART = 0.25
+_GAMMA_PART = 0.1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """The common motion of a category: by which factor all of its providers' rates stood higher or lower at each age.
 
 Orders of an age are Poisson with mean x(a) exp(level + t(a)), x(a) what the providers' own mean rates expect of the
-visits of that age. t is Gaussian, t(0) = 0, with Cov(t(a), t(b)) = q min(a, b) + s^2 a b: a random walk and a slope.
-Laplace's approximation (Rasmussen & Williams 2006, algorithm 3.1), q and s on a grid, averaged by likelihood.
+visits of that age. t is Gaussian, t(0) = 0, with Cov(t(a), t(b)) = q min(a, b) + s^2 a b + c m^2 (3 M - m) / 6, m = min(a, b), M = max(a, b):
+a random walk, a slope, and a walk of the slope (Wahba 1978, JRSS B 40, 364-372, the cubic spline's covariance).
+Laplace's approximation (Rasmussen & Williams 2006, algorithm 3.1), q, s and c on a grid, averaged by likelihood.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import numpy as np
 from footfall.model import Floats, Ints
 
 _WALK_SD = np.array([0.0, 0.004, 0.012, 0.035])  # a day
-_SLOPE_SD = np.array([0.0, 0.004, 0.015])  # a day
+_SLOPES = ((0.0, 0.0), (0.015, 0.0), (0.015, 0.001), (0.015, 0.003))  # sd of the slope a day, of its daily change
 _WALK_PRIOR = np.array([0.40, 0.30, 0.22, 0.08])
-_SLOPE_PRIOR = np.array([0.55, 0.25, 0.20])
+_SLOPE_PRIOR = np.array([0.50, 0.20, 0.20, 0.10])
 _LEVEL_VARIANCE = 4.0
 _ROUNDS = 6
 
@@ -58,8 +59,9 @@ def fit_trends(orders: Floats, expected: Floats, category: Ints, n_categories: i
     if n_bins == 1:
         return Trends(np.ones((n_categories, ages)), bins, np.zeros((n_categories, 1, 1)))
     walk, slope = np.minimum(middle[:, None], middle[None]), middle[:, None] * middle[None]
+    bend = walk**2 * (3.0 * np.maximum(middle[:, None], middle[None]) - walk) / 6.0
     prior = np.log(_WALK_PRIOR[:, None] * _SLOPE_PRIOR[None]).ravel()
-    grid = [w * w * walk + s * s * slope for w in _WALK_SD for s in _SLOPE_SD]
+    grid = [w * w * walk + s * s * slope + c * c * bend for w in _WALK_SD for s, c in _SLOPES]
     fits = [_laplace(k, y, x) for k in grid]
     evidence = np.array([f[0] for f in fits]).T + prior  # (C, grid)
     pooled = _normalised(evidence.sum(axis=0) - (n_categories - 1) * prior)
