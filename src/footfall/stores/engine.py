@@ -29,7 +29,9 @@ class DuckEngine:
         try:
             temp_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise WorkspaceError(f"{temp_dir} cannot be made: {error.strerror}", "check its permissions") from None
+            raise WorkspaceError(
+                f"{temp_dir} cannot be made: {error.strerror}", "check its permissions"
+            ) from None
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{memory_mb}MiB",
             "temp_directory": str(temp_dir),
@@ -56,6 +58,17 @@ class DuckEngine:
         """The connection for several statements in a row, with other threads kept out and errors translated."""
         with self._lock, storage_errors():
             yield self._connection
+
+    @contextmanager
+    def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A session beside the engine's own, with variables, views and time zone of its own; errors translated."""
+        with self._lock:
+            session = self._connection.cursor()
+        try:
+            with storage_errors():
+                yield session
+        finally:
+            session.close()
 
     def query(self, sql: str, params: Mapping[str, object] | None = None, /, **tables: pa.Table) -> pa.Table:
         """Run one statement; ``params`` fill ``$name`` marks, ``tables`` are visible under their names."""

@@ -129,7 +129,9 @@ class Lake:
         It is emptied where a killed writer left something in it. Raises WorkspaceError where the lake cannot be written.
         """
         if not _BATCH_ID.fullmatch(batch_id):
-            raise WorkspaceError(f"batch id {batch_id!r} is no folder name", "use letters, digits, '-', '_' and '.'")
+            raise WorkspaceError(
+                f"batch id {batch_id!r} is no folder name", "use letters, digits, '-', '_' and '.'"
+            )
         folder = self.directory / batch_id
         if self.has_batch(batch_id):
             raise WorkspaceError(f"batch {batch_id} has been committed already", "ask has_batch first")
@@ -185,7 +187,9 @@ class Lake:
             adds = self._adds(staged)
             strange = {add.partition_values["day"] for add in adds} - {d.isoformat() for d in wanted}
             if strange:
-                raise WorkspaceError(f"files of {', '.join(sorted(map(str, strange)))} are staged, but not to be replaced")
+                raise WorkspaceError(
+                    f"files of {', '.join(sorted(map(str, strange)))} are staged, but not to be replaced"
+                )
             now_ms = time.time_ns() // 1_000_000
             removes = [RemoveAction(f.path, True, now_ms, f.size, {"day": f.day.isoformat()}) for f in old]
             table.create_write_transaction(
@@ -193,7 +197,9 @@ class Lake:
                 "append",
                 table.schema(),
                 partition_by=["day"],
-                post_commithook_properties=PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False),
+                post_commithook_properties=PostCommitHookProperties(
+                    create_checkpoint=True, cleanup_expired_logs=False
+                ),
             )
             _sync(self.directory / "_delta_log")
             for f in old:
@@ -286,7 +292,9 @@ class Lake:
                     "wait until it ends, or stop that process; its lock goes with it",
                 )
             if not told and self._on_wait is not None:
-                self._on_wait(f"waiting for another Footfall (process {holder}) that writes to this workspace")
+                self._on_wait(
+                    f"waiting for another Footfall (process {holder}) that writes to this workspace"
+                )
                 told = True
             time.sleep(_POLL_S)
 

@@ -1,0 +1,57 @@
+"""Faults: the codes of sql/check.sql and rows.py, in words that a person can act on."""
+
+from __future__ import annotations
+
+from footfall.config import Config
+from footfall.record.money import exponent
+from footfall.record.names import near_events
+
+_REASONS: dict[str, str] = {
+    "row:encoding": "not valid UTF-8; save the file as UTF-8",
+    "row:nul": "NUL bytes in the row",
+    "row:quote": "a quote that is not closed, or not doubled inside quotes",
+    "row:json": "not valid JSON",
+    "row:object": "not a JSON object",
+    "ts:missing": "no time",
+    "ts:unreadable": "not a time: use ISO 8601 such as 2024-05-01T08:30:00+08:00, or epoch seconds or milliseconds",
+    "name:missing": "no event name",
+    "visitor_id:missing": "neither visitor_id nor user_id",
+    "order_id:refund": "a refund needs order_id, visitor_id or user_id",
+    "provider_id:missing": "this event needs a provider_id",
+    "user_id:alias": "an alias needs user_id",
+    "previous_id:alias": "an alias needs previous_id",
+    "amount:missing": "a purchase needs an amount",
+    "amount:unreadable": "not an amount of money: use a plain number such as 1234.50, or say --decimal comma",
+    "amount:negative": "a negative purchase: record it with event=refund",
+    "amount_minor:unreadable": "not a whole number of minor units",
+    "propensity:range": "not a probability above 0 and at most 1",
+    "id:control": "control characters in an id or dimension",
+    "properties:object": "not a JSON object",
+}
+
+
+def explain(code: str, culprit: str | None, config: Config) -> tuple[str, str]:
+    """(field, reason) of a fault; ``culprit`` is the value at fault where the reason names it."""
+    field, kind, *numbers = code.split(":")
+    if code in _REASONS:
+        return field, _REASONS[code]
+    if field == "row":
+        return field, f"too {kind} fields: {numbers[0]}; the header has {numbers[1]}"
+    if code == "ts:early":
+        return field, f"before {config.record.earliest} ([record] earliest)"
+    if code == "ts:late":
+        return field, f"more than {config.record.future_days} days in the future ([record] future_days)"
+    if code == "name:unknown":
+        near = near_events(culprit or "")
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        return field, f"unknown event {(culprit or '')[:60]!r}{hint}"
+    currency = config.workspace.currency
+    if code == "currency:other":
+        return field, f"currency {(culprit or '').upper()[:12]}; the workspace holds {currency}"
+    if code == "amount:decimals":
+        return field, f"more decimals than {currency} has ({exponent(currency)})"
+    if kind == "large":
+        return field, f"over {config.record.max_amount:.0f} in major units ([record] max_amount)"
+    if kind == "long":
+        return field, "longer than 512 bytes"
+    raise AssertionError(f"fault without words: {code}")

@@ -1,0 +1,221 @@
+"""Fields: which column of a file fills which field of the log, and the SQL that reads them all as text."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from footfall.errors import FormatError, InputError
+from footfall.record.names import FIELD_ALIASES, canonical_event, near_events
+
+# What a file can fill, in the order of the log. `amount` (major units) becomes amount_minor; `currency` is checked.
+FIELDS: tuple[str, ...] = (
+    "message_id",
+    "ts",
+    "name",
+    "visitor_id",
+    "user_id",
+    "previous_id",
+    "visit_id",
+    "provider_id",
+    "item_id",
+    "order_id",
+    "amount",
+    "amount_minor",
+    "currency",
+    "category",
+    "channel",
+    "campaign",
+    "device",
+    "country",
+    "position",
+    "propensity",
+    "properties",
+)
+# Columns that `write_rejects` adds, and those that the log itself fills: dropped when a file brings them back.
+REJECT_COLUMNS: tuple[str, ...] = ("_reject_file", "_reject_line", "_reject_field", "_reject_reason")
+OWN_COLUMNS: tuple[str, ...] = ("day", "source", "batch_id", "received_at")
+
+Cell = Literal["text", "json", "number", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the caller wants columns read; see ``intake.import_files``."""
+
+    event: str | None = None
+    mapping: Mapping[str, str] = ()  # type: ignore[assignment]  # field -> column
+    fixed: Mapping[str, str] = ()  # type: ignore[assignment]  # field -> value
+    source: str | None = None
+    decimal: Literal["point", "comma"] = "point"
+    time_zone: str | None = None
+    delimiter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a file: its name and how its cells read (``json``: JSON text; ``other``: a typed value)."""
+
+    name: str
+    cell: Cell = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """field -> column, the fixed values, and the columns that go into ``properties``."""
+
+    columns: Mapping[str, Column]
+    fixed: Mapping[str, str]
+    rest: tuple[Column, ...]
+
+
+def check_options(event: str | None, mapping: Mapping[str, str], fixed: Mapping[str, str]) -> dict[str, str]:
+    """The fixed values, with ``event`` among them; InputError for fields that do not exist or are told twice."""
+    values = dict(fixed)
+    if event is not None:
+        if "name" in mapping or "name" in values:
+            raise InputError("--event and a map or value of `name` are both given", "give one of them")
+        values["name"] = event
+    for field in [*mapping, *values]:
+        if field not in FIELDS:
+            near = difflib.get_close_matches(field, FIELDS, 1)
+            raise InputError(
+                f"there is no field {field!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+                f"fields: {', '.join(FIELDS)}",
+            )
+    twice = sorted(set(mapping) & set(values))
+    if twice:
+        raise InputError(f"{twice[0]} is both mapped and fixed", "give one of them")
+    if "name" in values:
+        name = canonical_event(values["name"])
+        if name is None:
+            near = near_events(values["name"])
+            raise InputError(
+                f"unknown event {values['name']!r}", f"did you mean {' or '.join(near)}?" if near else ""
+            )
+        values["name"] = name
+    return values
+
+
+def resolve(
+    file: str, columns: Sequence[Column], mapping: Mapping[str, str], fixed: Mapping[str, str]
+) -> Layout:
+    """Decide what fills each field.
+
+    A map goes before a fixed value, that before the field's own name, and that before an alias. Raises FormatError
+    for a mapped column that is absent, and for a file in which nothing can be ``ts`` or ``name``.
+    """
+    by_name = {c.name: c for c in columns}
+    for field, column in mapping.items():
+        if column not in by_name:
+            raise FormatError(
+                f"{file}: no column {column!r} (mapped to {field})",
+                f"columns: {', '.join(by_name) or 'none'}",
+            )
+    chosen = {field: by_name[column] for field, column in mapping.items()}
+    taken = set(mapping.values())
+    for field in FIELDS:
+        if field not in chosen and field not in fixed and field in by_name and field not in taken:
+            chosen[field] = by_name[field]
+    taken |= {c.name for c in chosen.values()}
+    low = {c.name.lower(): c for c in reversed(columns)}
+    for field in FIELDS:
+        aliases = FIELD_ALIASES.get(field, ())
+        if field in chosen or field in fixed or (field == "amount" and "amount_minor" in {*chosen, *fixed}):
+            continue
+        column_found = next(
+            (low[a] for a in (field, *aliases) if a in low and low[a].name not in taken), None
+        )
+        if column_found is not None:
+            chosen[field] = column_found
+            taken.add(column_found.name)
+    _check_needed(file, chosen, fixed, by_name)
+    used = {*taken, *REJECT_COLUMNS, *OWN_COLUMNS}
+    rest = sorted((c for c in columns if c.name not in used), key=lambda c: c.name)
+    return Layout(chosen, dict(fixed), tuple(rest))
+
+
+def _check_needed(
+    file: str, chosen: Mapping[str, Column], fixed: Mapping[str, str], by_name: Mapping[str, Column]
+) -> None:
+    listing = f"columns: {', '.join(by_name) or 'none'}"
+    for field, way_out in (("ts", "--map ts=COLUMN"), ("name", "--event NAME, or --map name=COLUMN")):
+        if field not in chosen and field not in fixed:
+            raise FormatError(f"{file}: no column for {field} ({listing})", f"say which with {way_out}")
+    if "amount" in {*chosen, *fixed} and "amount_minor" in {*chosen, *fixed}:
+        raise FormatError(
+            f"{file}: both amount (major units) and amount_minor are given", "leave one of the columns out"
+        )
+
+
+def quote(identifier: str) -> str:
+    """A column's name as an SQL identifier."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as an SQL literal (names of keys in JSON structures; values go in as variables)."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def given_sql(layout: Layout, relation: str, lead: str) -> str:
+    """SELECT of all FIELDS as text from ``relation``; ``lead`` is the SQL of the columns line, raw, early."""
+    parts = [lead]
+    for field in FIELDS:
+        if field in layout.fixed:
+            value = f"getvariable('footfall_set_{field}')"
+        elif field in layout.columns:
+            value = _text(layout.columns[field], field)
+        else:
+            value = "CAST(NULL AS VARCHAR)"
+        if field == "properties":
+            value = _properties(value if field in {*layout.columns, *layout.fixed} else None, layout.rest)
+        parts.append(f"{value} AS {quote(field)}")
+    return f"SELECT {', '.join(parts)} FROM {relation}"  # noqa: S608  identifiers are quoted, values are variables
+
+
+def _text(column: Column, field: str) -> str:
+    name = quote(column.name)
+    if column.cell in ("text", "json"):
+        return name
+    if column.cell == "number" and field not in ("amount", "amount_minor", "propensity", "ts"):
+        # Ids that a data frame turned into floats because some were absent: 17850.0 is customer 17850.
+        return (
+            f"CASE WHEN {name} = trunc({name}) AND abs({name}) < 1e15 "
+            f"THEN CAST(CAST({name} AS BIGINT) AS VARCHAR) ELSE CAST({name} AS VARCHAR) END"
+        )
+    return f"CAST({name} AS VARCHAR)"
+
+
+def _properties(given: str | None, rest: Sequence[Column]) -> str:
+    """JSON object of the columns that are no fields, in the order of their names; absent and empty ones left out."""
+    if not rest:
+        return given or "CAST(NULL AS VARCHAR)"
+    items = []
+    for column in rest:
+        name = quote(column.name)
+        key = literal(_json_key(column.name))
+        if column.cell == "json":
+            items.append(f"CASE WHEN {name} <> 'null' THEN {key} || {name} END")
+        elif column.cell == "text":
+            items.append(f"CASE WHEN {name} <> '' THEN {key} || CAST(to_json({name}) AS VARCHAR) END")
+        else:
+            items.append(f"CASE WHEN {name} IS NOT NULL THEN {key} || CAST(to_json({name}) AS VARCHAR) END")
+    # concat_ws takes any number of arguments, but a very wide file would make one giant call; lists are lighter.
+    joined = f"concat_ws(',', {', '.join(items)})"
+    body = f"nullif('{{' || {joined} || '}}', '{{}}')"
+    if given is None:
+        return body
+    merged = f"CAST(json_merge_patch(CAST({body} AS JSON), CAST({given} AS JSON)) AS VARCHAR)"
+    return (
+        f"CASE WHEN {given} IS NULL OR {given} = '' THEN {body} WHEN {body} IS NULL THEN {given} "
+        f"WHEN json_valid({given}) THEN {merged} ELSE {given} END"
+    )
+
+
+def _json_key(name: str) -> str:
+    import msgspec
+
+    return msgspec.json.encode(name).decode() + ":"

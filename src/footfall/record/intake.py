@@ -1,0 +1,246 @@
+"""Intake: files and frames in; validated, de-duplicated events in the lake and rejected rows in the quarantine out.
+
+A clean file takes the fast way: one COPY from DuckDB's own reader through ``sql/check.sql`` into day-partitioned
+Parquet. A file in which anything is wrong (a malformed line, a row at fault, one id twice) takes the exact way: its rows
+are numbered first (rows.py), so that each reject has its line and the first of two rows is known. Both ways end in the
+same files, ids and counts (batch.py). Each file is a batch of its own, committed once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from footfall.config import Config, check_zone
+from footfall.errors import InputError
+from footfall.model import ImportSummary
+from footfall.ports import Clock, Store
+from footfall.record import quarantine
+from footfall.record.batch import Batch
+from footfall.record.fields import check_options
+from footfall.record.formats import Source, opened
+from footfall.record.money import exponent
+from footfall.record.names import PROVIDER_EVENTS, event_names
+
+Progress = Callable[[int, int], None]
+Decimal = Literal["point", "comma"]
+
+
+class Sessions(Protocol):
+    """An engine that gives DuckDB sessions (``stores.engine.DuckEngine``): COPY and its readers are DuckDB's own."""
+
+    def cursor(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """A session with variables, views and time zone of its own; errors of disk and memory are WorkspaceError."""
+        ...
+
+
+def import_files(
+    store: Store,
+    engine: Sessions,
+    config: Config,
+    clock: Clock,
+    paths: Sequence[str],
+    *,
+    event: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    fixed: Mapping[str, str] | None = None,
+    source: str | None = None,
+    decimal: Decimal = "point",
+    time_zone: str | None = None,
+    delimiter: str | None = None,
+    progress: Progress | None = None,
+    quarantine_dir: Path,
+) -> ImportSummary:
+    """Import files, one batch each; "-" is standard input.
+
+    event: name of every row's event. mapping: field -> column. fixed: field -> value. source: what to write as the
+    source, else the file's name. decimal: how amounts are written. time_zone: zone of times that name none (default:
+    the workspace's). delimiter: of CSV files, else found. progress: called with (bytes done, bytes in all) of a file.
+
+    Good rows go on whatever the others are. Raises FormatError for a file that cannot be used at all, InputError for
+    options that do not fit, WorkspaceError where the lake cannot be written; files before it stay imported.
+    """
+    if not paths:
+        raise InputError("no file to import")
+    mapping = dict(mapping or {})
+    values = check_options(event, mapping, fixed or {})
+    summaries = []
+    with _session(store, engine, config, clock, quarantine_dir, decimal, time_zone) as (cursor, work):
+        for path in paths:
+            with opened(path, work, delimiter) as opened_source:
+                summaries.append(
+                    _one(
+                        store,
+                        cursor,
+                        config,
+                        clock,
+                        opened_source,
+                        mapping,
+                        values,
+                        source,
+                        work,
+                        quarantine_dir,
+                        progress,
+                    )
+                )
+    return merge(summaries)
+
+
+def record_frame(
+    store: Store,
+    engine: Sessions,
+    config: Config,
+    clock: Clock,
+    frame: Any,
+    source: str = "frame",
+    *,
+    event: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    fixed: Mapping[str, str] | None = None,
+    decimal: Decimal = "point",
+    time_zone: str | None = None,
+    progress: Progress | None = None,
+    quarantine_dir: Path,
+) -> ImportSummary:
+    """Import a frame: a pyarrow table, or anything that speaks the Arrow C stream (polars, pandas, duckdb).
+
+    Options as in ``import_files``; lines in the quarantine are rows of the frame, from 1.
+    """
+    if not (hasattr(frame, "__arrow_c_stream__") or isinstance(frame, (pa.Table, pa.RecordBatch))):
+        raise InputError(
+            f"{type(frame).__name__} is no frame that Footfall can read",
+            "hand in a pyarrow table, or a frame with __arrow_c_stream__ (polars, pandas >= 2.2, duckdb)",
+        )
+    mapping = dict(mapping or {})
+    values = check_options(event, mapping, fixed or {})
+    with _session(store, engine, config, clock, quarantine_dir, decimal, time_zone) as (cursor, work):
+        path = work / "frame.parquet"
+        reader = (
+            frame.to_reader()
+            if isinstance(frame, pa.Table)
+            else pa.Table.from_batches([frame]).to_reader()
+            if isinstance(frame, pa.RecordBatch)
+            else pa.RecordBatchReader.from_stream(frame)
+        )
+        with pq.ParquetWriter(path, reader.schema) as writer:
+            for batch in reader:
+                writer.write_batch(batch)
+        with opened(str(path), work) as opened_source:
+            named = replace(opened_source, name=source)
+            return _one(
+                store, cursor, config, clock, named, mapping, values, source, work, quarantine_dir, progress
+            )
+
+
+def merge(summaries: Sequence[ImportSummary]) -> ImportSummary:
+    """The sum of several imports."""
+    reasons: Counter[str] = Counter()
+    for summary in summaries:
+        reasons.update(summary.reasons)
+    firsts = [s.first_day for s in summaries if s.first_day]
+    lasts = [s.last_day for s in summaries if s.last_day]
+    return ImportSummary(
+        files=tuple(f for s in summaries for f in s.files),
+        read=sum(s.read for s in summaries),
+        added=sum(s.added for s in summaries),
+        duplicates=sum(s.duplicates for s in summaries),
+        conflicting=sum(s.conflicting for s in summaries),
+        rejected=sum(s.rejected for s in summaries),
+        reasons=dict(reasons.most_common()),
+        first_day=min(firsts, default=None),
+        last_day=max(lasts, default=None),
+        batch_ids=tuple(b for s in summaries for b in s.batch_ids),
+    )
+
+
+@contextmanager
+def _session(
+    store: Store,
+    engine: Sessions,
+    config: Config,
+    clock: Clock,
+    quarantine_dir: Path,
+    decimal: Decimal,
+    time_zone: str | None,
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """The writer's lock, a DuckDB session with the variables of check.sql, and a folder for copies."""
+    if decimal not in ("point", "comma"):
+        raise InputError(f"decimal is {decimal!r}", "use point or comma")
+    zone = time_zone or config.workspace.timezone
+    check_zone(zone)
+    with store.lock(), engine.cursor() as cursor:
+        quarantine.recover(quarantine_dir, store.has_batch)
+        quarantine_dir.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".import-", dir=quarantine_dir))
+        try:
+            cursor.execute("SET TimeZone = $zone", {"zone": zone})
+            _set_variables(cursor, config, clock.now(), decimal)
+            yield cursor, work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _set_variables(
+    cursor: duckdb.DuckDBPyConnection, config: Config, now: datetime, decimal: Decimal
+) -> None:
+    now_utc = now.astimezone(UTC).replace(tzinfo=None)
+    digits = exponent(config.workspace.currency)
+    variables: dict[str, object] = {
+        "zone": config.workspace.timezone,
+        "currency": config.workspace.currency,
+        "scale": 10**digits,
+        "max_amount": int(config.record.max_amount),
+        "max_minor": int(config.record.max_amount) * 10**digits,
+        "earliest": datetime.fromisoformat(config.record.earliest),
+        "latest": now_utc + timedelta(days=config.record.future_days),
+        "received": now_utc,
+        "decimal": decimal,
+    }
+    for name, value in variables.items():
+        cursor.execute(f"SET VARIABLE footfall_{name} = $value", {"value": value})
+    names = event_names()
+    table = pa.table(
+        {
+            "given": [given for given, _ in names],
+            "name": [name for _, name in names],
+            "needs_provider": [name in PROVIDER_EVENTS for _, name in names],
+        }
+    )
+    cursor.register("event_name_rows", table)
+    cursor.execute("CREATE OR REPLACE TEMPORARY TABLE event_names AS SELECT * FROM event_name_rows")
+    cursor.unregister("event_name_rows")
+
+
+def _one(
+    store: Store,
+    cursor: duckdb.DuckDBPyConnection,
+    config: Config,
+    clock: Clock,
+    opened_source: Source,
+    mapping: Mapping[str, str],
+    fixed: Mapping[str, str],
+    label: str | None,
+    work: Path,
+    quarantine_dir: Path,
+    progress: Progress | None,
+) -> ImportSummary:
+    # Sorts by time; the random end tells two imports of one second apart.
+    batch_id = f"{clock.now():%Y%m%d%H%M%S}-{os.urandom(4).hex()}"
+    shown = label or Path(opened_source.name).name
+    cursor.execute("SET VARIABLE footfall_source = $value", {"value": shown})
+    cursor.execute("SET VARIABLE footfall_batch = $value", {"value": batch_id})
+    return Batch(
+        cursor, store, config, opened_source, batch_id, mapping, fixed, work, quarantine_dir, progress
+    ).run()
