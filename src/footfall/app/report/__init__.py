@@ -1,4 +1,4 @@
-"""The report: what the loop found, on one page for people. In: ``ReportData``. Out: one HTML file that works offline."""
+"""The report: what the loop found, on one page. In: ``ReportData``. Out: one HTML file that works offline."""
 
 from footfall.app.report.data import (
     Day,

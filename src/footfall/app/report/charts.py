@@ -1,7 +1,7 @@
 """The report's charts: rows in, ``<svg>`` out. The numbers of each stand in a table as well.
 
-Charts with a row for each provider come twice, wide (880 px) and narrow (360 px): scaling one of them down to a telephone
-would make its words too small to read. The style sheet shows the one that fits.
+Charts with a row for each provider come twice, wide (880 px) and narrow (360 px): scaled down to a
+telephone, the wide one's words would be too small to read. The style sheet shows the one that fits.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from markupsafe import Markup
 from footfall.app.report.drawing import Drawing, Scale, fit, text_width, ticks
 
 Format = Callable[[float], str]
-WIDE, NARROW, HALF = 880, 360, 430
+WIDE, NARROW, HALF = 880, 360, 390
 _FONT = 13.0
 
 
@@ -26,7 +26,7 @@ def both(draw: Callable[[int], Markup]) -> Markup:
 
 @dataclass(frozen=True, slots=True)
 class LadderRow:
-    """One provider's value: estimate with interval, plain visitor value (None: unknown), its printed estimate."""
+    """One provider: estimate with interval, plain visitor value (None: unknown), the printed estimate."""
 
     name: str
     low: float
@@ -46,7 +46,7 @@ def ladder_end(rows: Sequence[LadderRow]) -> float:
 
 
 def ladder(rows: Sequence[LadderRow], title: str, desc: str, tick: Format, width: int) -> Markup:
-    """Interval bar, tick at the estimate and hollow dot at the plain visitor value, one row for each provider."""
+    """Interval bar, tick at the estimate, hollow dot at the plain visitor value; a row for each provider."""
     label, figure, step, top = (200, 74, 23, 26) if width == WIDE else (106, 54, 24, 26)
     drawing = Drawing(width, top + step * len(rows) + 6, title, desc, "ladder")
     low = min([0.0, *(row.low for row in rows)])
@@ -59,9 +59,9 @@ def ladder(rows: Sequence[LadderRow], title: str, desc: str, tick: Format, width
         drawing.rect(left, y - 4, max(right - left, 1.5), 8, "soft", 4)
         if row.high > scale.high * (1 + 1e-9):
             drawing.polygon([(right - 1, y - 6), (right + 7, y), (right - 1, y + 6)], "soft")
-        drawing.rect(scale(row.mean) - 1.5, y - 7, 3, 14, "blue", 1)
+        drawing.rect(scale(row.mean) - 1.5, y - 8, 3, 16, "blue", 1)
         if row.plain is not None:
-            drawing.dot(scale(row.plain), y, 3.6, "hollow")
+            drawing.dot(scale(row.plain), y, 3.2, "hollow")
         drawing.text(width - 2, y + 4.5, row.label, "figure", "end")
     return drawing.svg()
 
@@ -105,8 +105,8 @@ class Step:
 
 
 def waterfall(first: Step, steps: Sequence[Step], last: Step, title: str, desc: str) -> Markup:
-    """From today through the reasons to tomorrow, read downwards. The axis starts at 0 unless that would hide the parts."""
-    label, row, top, width = 118, 25, 6, HALF
+    """From today through the reasons to tomorrow, downwards; from 0 unless that would hide the parts."""
+    label, row, top, width = 112, 25, 6, HALF
     levels = [first.visits]
     for step in steps:
         levels.append(levels[-1] + step.visits)
@@ -178,8 +178,8 @@ def bars(rows: Sequence[Bar], title: str, desc: str, width: int) -> Markup:
 
 
 def stacked(rows: Sequence[tuple[str, Sequence[float]]], title: str, desc: str) -> Markup:
-    """Shares of the whole, one bar for each row: parts numbered 1, 2, ..., then the rest, then what nobody gets."""
-    width, label, step = HALF, 54, 34
+    """Shares of the whole, a bar for each row: parts numbered 1, 2, ..., the rest, what nobody gets."""
+    width, label, step = HALF, 66, 34
     drawing = Drawing(width, step * len(rows) + 2, title, desc, "stacked")
     for k, (name, shares) in enumerate(rows):
         x, y = float(label + 8), step * k + 2
@@ -201,12 +201,12 @@ def days(
     points: Sequence[tuple[date, float]], title: str, desc: str, tick: Format, day: Callable[[date], str]
 ) -> Markup:
     """One figure by day: bars, or a line where there are more than 45 days; from 0."""
-    width, height, left, bottom, top = HALF, 150, 48, 24, 10
+    width, height, left, bottom, top = HALF, 140, 46, 24, 10
     drawing = Drawing(width, height, title, desc, "days")
     first, last = points[0][0], points[-1][0]
     span = max((last - first).days, 0) + 1
     high = max(max(size for _, size in points), 0.0) or 1.0
-    marks = ticks(0.0, high, 3)
+    marks = ticks(0.0, high, 4)
     scale = Scale(min(0.0, min(size for _, size in points)), high, height - bottom, top)
     for mark in marks:
         drawing.line(left, scale(mark), width, scale(mark), "axis" if mark == 0 else "grid")
@@ -225,7 +225,7 @@ def days(
 
 
 def delay(curves: Mapping[str, Sequence[float]], title: str, desc: str) -> Markup:
-    """Share of orders placed within so many days, a line for each of at most four categories, named at its end."""
+    """Share of orders placed within so many days, a line for each of at most four categories."""
     width, height, left, bottom, top = HALF, 200, 44, 24, 10
     shown = [(name, values) for name, values in list(curves.items())[:4] if len(values)]
     longest = max(len(values) for _, values in shown)

@@ -31,7 +31,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class ValueLine:
-    """One provider: plain figures of the period, and the estimate of what a visit is worth (90 % interval)."""
+    """One provider: plain figures of the period, and what a visit is worth (90 % interval)."""
 
     provider_id: str
     name: str  # empty: the id is shown
@@ -63,9 +63,10 @@ class Day:
 class ExplanationPart:
     """One reason why visits change, in whole visits.
 
-    ``key``: demand, eligibility, newcomers, conversion, order_value, limit, others, unassigned, repair or boost;
-    another key is shown as it is. ``detail``: the limit's name for ``limit``, else a remark. ``own`` and ``around``: the provider's
-    figure and that of those it competes with (conversion as a fraction, order value as money), where both are known.
+    ``key``: demand, eligibility, newcomers, conversion, order_value, limit, others, unassigned, repair or
+    boost; another key is shown as it is. ``detail``: the limit's name for ``limit``, else a remark.
+    ``own``, ``around``: the provider's figure and that of those it competes with (conversion as a fraction,
+    order value as money), where both are known.
     """
 
     key: str
@@ -77,7 +78,7 @@ class ExplanationPart:
 
 @dataclass(frozen=True, slots=True)
 class WinBack:
-    """What would bring the lost visits back, checked by solving again; ``blocked_by``: the limit that forbids it."""
+    """What would bring the lost visits back, each alone; ``blocked_by``: the limit that forbids it."""
 
     conversion_needed: float | None = None
     order_value_needed: float | None = None
@@ -86,7 +87,7 @@ class WinBack:
 
 @dataclass(frozen=True, slots=True)
 class ExplanationLine:
-    """Why one provider's visits change: the parts sum to tomorrow less today; ``gainers`` got the visits it lost."""
+    """Why one provider's visits change: parts sum to tomorrow less today; ``gainers`` got what it lost."""
 
     provider_id: str
     visits_today: int
@@ -100,7 +101,7 @@ class ExplanationLine:
 class ReportData:
     """All that one report shows.
 
-    ``created_at`` is UTC. ``delay``: category -> share of orders placed within 0, 1, 2, ... days of the visit.
+    ``created_at`` is UTC. ``delay``: category -> share of orders within 0, 1, 2, ... days of the visit.
     ``warnings`` are sentences for people. ``money_decimals`` is the currency's ISO exponent.
     ``unit_reward``: every order event earns 1 (clicks), so nothing is money.
     """

@@ -1,4 +1,4 @@
-"""A small SVG canvas: shapes by class name (colours live in the style sheet), text escaped, labels cut to fit."""
+"""A small SVG canvas: shapes by class name (colours are the style sheet's), text escaped, labels cut."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-_CONTROL = {code: None for code in (*range(9), 11, 12, *range(14, 32), *range(127, 160))}
-_SURROGATES = {code: 0xFFFD for code in range(0xD800, 0xE000)}
+_CONTROL = dict.fromkeys((*range(9), 11, 12, *range(14, 32), *range(127, 160)))
+_SURROGATES = dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)
 # Direction overrides would turn a name round; letters that are right-to-left by nature stay.
-_OVERRIDES = {code: None for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+_OVERRIDES = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)))
 _UNWANTED = {**_CONTROL, **_SURROGATES, **_OVERRIDES}
 
 
@@ -45,7 +45,7 @@ def fit(text: str, size: float, width: float) -> str:
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Round numbers (1, 2, 5 times a power of ten) from ``low`` to at most ``high``, ``most`` + 1 at the most."""
+    """Round numbers (1, 2, 5 times a power of ten) within ``low`` and ``high``, at most ``most`` + 1."""
     span = high - low
     if not (math.isfinite(span) and span > 0):
         return [low]
@@ -64,6 +64,7 @@ class Scale:
         self.left, self.right = left, right
 
     def __call__(self, value: float) -> float:
+        """Where ``value`` stands, px."""
         part = min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
         return self.left + part * (self.right - self.left)
 
@@ -123,10 +124,10 @@ class Drawing:
         """The chart as an ``<svg>`` element with title and description."""
         head = (
             f'<svg class="chart {self._kind}" role="img" viewBox="0 0 {_n(self.width)} {_n(self.height)}" '
-            f'style="max-width:{_n(self.width)}px">'
+            f'style="max-width:{_n(1.1 * self.width)}px">'
             f"<title>{escape(self._title)}</title><desc>{escape(self._desc)}</desc>"
         )
-        return Markup(head + "".join(self._parts) + "</svg>")  # noqa: S704 (every text above is escaped)
+        return Markup(head + "".join(self._parts) + "</svg>")  # every text above is escaped
 
 
 def _n(value: float) -> str:

@@ -94,6 +94,11 @@ class Figures:
         percent = 100 * number
         return f"{_grouped(percent, 2 if 0 < abs(percent) < 9.995 else 1 if percent else 0)}%"
 
+    def percent(self, value: Number) -> str:
+        """A fraction as a whole percentage, where columns are many: 45%."""
+        number = known(value)
+        return DASH if number is None else f"{_grouped(100 * number, 0)}%"
+
     def change(self, now: Number, before: Number) -> str:
         """Relative change: +12.3%, −4.0%; a dash where there was nothing before."""
         a, b = known(now), known(before)
@@ -120,7 +125,7 @@ class Figures:
         for size, unit in _SCALES[self.language]:
             if abs(number) >= size:
                 return f"{_minus(f'{number / size:.4g}')}{unit}"
-        return _minus(f"{number:.4g}") if abs(number) >= 1e-4 or number == 0 else _minus(f"{number:.1e}")
+        return _minus(f"{number:,.4g}") if abs(number) >= 1e-4 or number == 0 else _minus(f"{number:.1e}")
 
     def day(self, value: date, weekday: bool = False) -> str:
         """23 Nov 2026; 2026年11月23日."""

@@ -1,4 +1,4 @@
-"""``ReportData`` -> one HTML file: styles, charts and the little script are inline, and nothing is fetched."""
+"""``ReportData`` -> one HTML file: styles, charts and script are inline, and nothing is fetched."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from footfall.app.report import views
+from footfall.app.report import reasons, views
 from footfall.app.report.data import ReportData
 from footfall.app.report.drawing import clean
 from footfall.app.report.figures import Figures, known
 from footfall.app.report.words import LANGUAGES, Language
 from footfall.errors import ConfigError
+from footfall.model import Plan
 
 
 def render(data: ReportData, language: Language = "en") -> str:
@@ -26,7 +27,7 @@ def render(data: ReportData, language: Language = "en") -> str:
     c = views.context(data, figures)
     page = _common(c)
     if data.plan is not None:
-        page |= _of_plan(c)
+        page |= _of_plan(c, data.plan)
     return _environment().get_template("report.html.j2").render(page) + "\n"
 
 
@@ -55,9 +56,7 @@ def _common(c: views.Context) -> dict[str, Any]:
     }
 
 
-def _of_plan(c: views.Context) -> dict[str, Any]:
-    plan = c.data.plan
-    assert plan is not None
+def _of_plan(c: views.Context, plan: Plan) -> dict[str, Any]:
     dumbbell, dumbbell_shown = views.dumbbell(c, plan)
     bars, ways = views.comparison(c, plan)
     return {
@@ -68,7 +67,7 @@ def _of_plan(c: views.Context) -> dict[str, Any]:
         "dumbbell_shown": dumbbell_shown,
         "providers": views.by_change(plan),
         "limits": views.limits_of(c, plan),
-        "why": views.why(c),
+        "why": reasons.why(c),
         "bars": bars,
         "ways": ways,
         "spread": views.spread(c, plan),

@@ -1,4 +1,4 @@
-"""What each section shows: ``ReportData`` in, plain rows, sentences and charts out. The template only lays them out."""
+"""What each section shows: ``ReportData`` in; rows, sentences and charts out. The template lays them out."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from footfall.app.report import charts
-from footfall.app.report.data import ExplanationLine, ExplanationPart, ReportData, ValueLine
+from footfall.app.report.data import ReportData, ValueLine
 from footfall.app.report.drawing import clean
 from footfall.app.report.figures import DASH, Figures, known
 from footfall.app.report.words import TEXTS, text
 from footfall.model import Finding, Plan, ProviderLine
 
-ROWS = 500  # rows of a table: 2,000 providers must stay a file that a mail server takes
-LADDER_ROWS, DUMBBELL_ROWS, WHY_EACH, SEGMENTS, PARTS = 40, 30, 5, 12, 5
+ROWS = 1000  # rows of a table: 2,000 providers must stay a file that a mail server takes
+LADDER_ROWS, DUMBBELL_ROWS, SEGMENTS, PARTS = 40, 30, 12, 5
 DELAY_DAYS = (0, 1, 3, 7, 14, 30, 60, 90)
 LEVELS = ("error", "warning", "note", "ok")
 
@@ -28,7 +28,7 @@ class Words:
 
     def __call__(self, key: str, **parts: object) -> Markup:
         """The text of ``key`` with its placeholders filled."""
-        plain = Markup(text(key, self._figures.language, self._figures.unit_reward))  # noqa: S704 (our own table)
+        plain = Markup(text(key, self._figures.language, self._figures.unit_reward))
         return plain.format(**parts) if parts else plain
 
     def plain(self, key: str, **parts: str) -> str:
@@ -77,13 +77,14 @@ def outcome(c: Context, plan: Plan) -> list[Markup]:
     change = f.change(now, keep)
     near = change.strip("+\u22120.,%") == "" or now is None or keep is None
     kind = "same" if near else "more" if (now or 0.0) > (keep or 0.0) else "less"
-    said = {"day": f.day(plan.day, weekday=True), "plan": _strong(f.money(now)), "change": _strong(change)}
+    said = {"day": f.day(plan.day, weekday=True), "plan": strong(f.money(now)), "change": strong(change)}
     first = c.words(f"outcome.{kind}", **said, keep=f.money(keep))
     bound = c.words("outcome.bound", bound=f.money(comparison.lp_bound), gap=f.gap(plan.gap))
     return [first, bound]
 
 
-def _strong(said: str) -> Markup:
+def strong(said: str) -> Markup:
+    """Said with weight."""
     return Markup("<strong>{}</strong>").format(said)
 
 
@@ -124,7 +125,7 @@ def by_visitors(c: Context) -> list[ValueLine]:
 def ladder(c: Context) -> tuple[Markup, int, bool]:
     """The value ladder, how many providers it shows, and whether an interval runs past its edge."""
     f = c.figures
-    rows = []
+    rows: list[charts.LadderRow] = []
     for line in by_visitors(c):
         low, mean, high = known(line.value_low), known(line.value_mean), known(line.value_high)
         if low is None or mean is None or high is None or len(rows) == LADDER_ROWS:
@@ -251,98 +252,17 @@ def unassigned(c: Context, plan: Plan) -> Markup | None:
     if not left:
         return None
     largest = sorted(left.items(), key=lambda item: -item[1])[:6]
-    told = [Markup("{} {}").format(isolated(segment_name(c, s)), c.figures.visits(v)) for s, v in largest]
+    told = [Markup("{} ({})").format(isolated(segment_name(c, s)), c.figures.visits(v)) for s, v in largest]
     more = [Markup("…")] if len(left) > len(largest) else []
-    segments = Markup(c.words.plain("list_separator")).join([*told, *more])  # noqa: S704 (our own table)
+    segments = Markup(c.words.plain("list_separator")).join([*told, *more])
     return c.words("traffic.unassigned", visits=c.figures.visits(sum(left.values())), segments=segments)
-
-
-# ---------------------------------------------------------------- 4 why
-
-
-@dataclass(frozen=True, slots=True)
-class Why:
-    """One provider's explanation: a sentence, its reasons (visits, words), what would win it back, who gained."""
-
-    name: str
-    lead: Markup
-    reasons: list[tuple[str, Markup]]
-    win_back: Markup | None
-    gainers: Markup | None
-    chart: Markup
-
-
-def why(c: Context) -> list[Why]:
-    """The largest winners and the largest losers that have an explanation."""
-    order = sorted(c.data.explanations, key=lambda e: e.visits_today - e.visits_tomorrow)
-    winners = [e for e in order if e.visits_tomorrow >= e.visits_today][:WHY_EACH]
-    losers = [e for e in reversed(order) if e.visits_tomorrow < e.visits_today][:WHY_EACH]
-    return [_why(c, line) for line in [*losers, *winners]]
-
-
-def _why(c: Context, line: ExplanationLine) -> Why:
-    f, change = c.figures, line.visits_tomorrow - line.visits_today
-    name, kind = c.name(line.provider_id), "gains" if change > 0 else "loses" if change < 0 else "keeps"
-    said = {"today": f.whole(line.visits_today), "tomorrow": f.whole(line.visits_tomorrow)}
-    lead = c.words(f"why.{kind}", name=isolated(name), visits=_strong(f.whole(abs(change))), **said)
-    parts = [part for part in line.parts if part.visits]
-    steps = [charts.Step(_part_name(c, part), part.visits, f.signed(part.visits)) for part in parts]
-    first = charts.Step(c.words.plain("today"), line.visits_today, said["today"])
-    last = charts.Step(c.words.plain("tomorrow"), line.visits_tomorrow, said["tomorrow"])
-    chart = charts.waterfall(first, steps, last, name, c.words.plain("chart.waterfall", name=name))
-    largest = sorted(parts, key=lambda part: -abs(part.visits))
-    reasons = [(f.signed(part.visits), _because(c, part)) for part in largest]
-    return Why(name, lead, reasons, _win_back(c, line), _gainers(c, line), chart)
-
-
-def _part_name(c: Context, part: ExplanationPart) -> str:
-    if part.key == "limit" and part.detail:
-        return c.words.known("limit", part.detail)
-    return c.words.known("part", part.key)
-
-
-def _because(c: Context, part: ExplanationPart) -> Markup:
-    key = f"because.{part.key}.{'up' if part.visits > 0 else 'down'}"
-    if part.key == "limit":
-        return c.words(key, detail=c.words.known("limit", part.detail) or DASH)
-    reason = c.words(key) if key in TEXTS else Markup("{}").format(c.words.known("part", part.key))
-    own, around = known(part.own), known(part.around)
-    if own is not None and around is not None:
-        form = c.figures.share if part.key == "conversion" else c.figures.money_per_visit
-        return c.words("because.compared", reason=reason, own=form(own), around=form(around))
-    return c.words("because.detail", reason=reason, detail=isolated(part.detail)) if part.detail else reason
-
-
-def _win_back(c: Context, line: ExplanationLine) -> Markup | None:
-    back = line.win_back
-    if back is None or line.visits_tomorrow >= line.visits_today:
-        return None
-    conversion, order = known(back.conversion_needed), known(back.order_value_needed)
-    told = {"conversion": c.figures.share(conversion), "order": c.figures.money(order)}
-    if back.blocked_by:
-        return c.words("win.blocked", limit=c.words.known("limit", back.blocked_by))
-    if conversion is not None and order is not None:
-        return c.words("win.either", **told)
-    if conversion is not None:
-        return c.words("win.conversion", conversion=told["conversion"])
-    return c.words("win.order", order=told["order"]) if order is not None else None
-
-
-def _gainers(c: Context, line: ExplanationLine) -> Markup | None:
-    if not line.gainers:
-        return None
-    largest = sorted(line.gainers, key=lambda g: -g[1])[:6]
-    told = [Markup("{} {}").format(isolated(c.name(p)), c.figures.signed(v)) for p, v in largest]
-    more = [Markup("…")] if len(line.gainers) > len(largest) else []
-    who = Markup(c.words.plain("list_separator")).join([*told, *more])  # noqa: S704 (our own table)
-    return c.words("why.to", who=who)
 
 
 # ---------------------------------------------------------------- 5 comparison
 
 
 def comparison(c: Context, plan: Plan) -> tuple[Markup, list[tuple[str, str, str, bool]]]:
-    """The bars of four ways, and their table: name, earned, against keeping shares, whether it is the plan."""
+    """The bars of four ways, and their table: name, earned, against keeping shares, is it the plan."""
     f, made = c.figures, plan.comparison
     sizes = {
         "keep_shares": made.keep_shares,

@@ -1,7 +1,7 @@
 """All texts of the report, in one table: key -> (English, 繁體中文, 简体中文).
 
-Placeholders in braces are the same in all three. Keys that start with ``unit.`` replace the plain key where a visit
-earns clicks, not money.
+Placeholders in braces are the same in all three. Keys that start with ``unit.`` replace the plain key where a
+visit earns clicks, not money.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
     "contents": ("Contents", "目錄", "目录"),
     "filter": ("Filter rows", "篩選", "筛选"),
     "sort_hint": ("Select a heading to sort.", "點選欄名可排序。", "点击列名可排序。"),
+    "as_table": ("As a table", "以表格檢視", "以表格查看"),
+    "colon": (": ", "：", "："),
     "list_separator": (", ", "、", "、"),
     "nav.outcome": ("Outcome", "總覽", "总览"),
     "nav.value": ("Value", "價值", "价值"),
@@ -83,19 +85,21 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
     "outcome.heading": ("Outcome", "總覽", "总览"),
     "outcome.more": (
         "The plan for {day} is expected to earn {plan} a day, {change} over keeping today's shares ({keep}).",
-        "{day} 的流量計畫預計每日帶來 {plan}，與維持今日流量份額（{keep}）相比為 {change}。",
-        "{day} 的流量计划预计每日带来 {plan}，与维持今日流量份额（{keep}）相比为 {change}。",
+        "{day}的流量計畫預計每日帶來 {plan}，與維持今日流量份額（{keep}）相比為 {change}。",
+        "{day}的流量计划预计每日带来 {plan}，与维持今日流量份额（{keep}）相比为 {change}。",
     ),
     "outcome.same": (
         "The plan for {day} is expected to earn {plan} a day, the same as keeping today's shares.",
-        "{day} 的流量計畫預計每日帶來 {plan}，與維持今日流量份額相同。",
-        "{day} 的流量计划预计每日带来 {plan}，与维持今日流量份额相同。",
+        "{day}的流量計畫預計每日帶來 {plan}，與維持今日流量份額相同。",
+        "{day}的流量计划预计每日带来 {plan}，与维持今日流量份额相同。",
     ),
     "outcome.less": (
-        "The plan for {day} is expected to earn {plan} a day, {change} against keeping today's shares ({keep}): "
-        "its limits cost more than its moves bring.",
-        "{day} 的流量計畫預計每日帶來 {plan}，與維持今日流量份額（{keep}）相比為 {change}：限制的代價大於調整的收益。",
-        "{day} 的流量计划预计每日带来 {plan}，与维持今日流量份额（{keep}）相比为 {change}：限制的代价大于调整的收益。",
+        "The plan for {day} is expected to earn {plan} a day, {change} against keeping today's shares "
+        "({keep}): its limits cost more than its moves bring.",
+        "{day}的流量計畫預計每日帶來 {plan}，與維持今日流量份額（{keep}）相比為 {change}："
+        "限制的代價大於調整的收益。",
+        "{day}的流量计划预计每日带来 {plan}，与维持今日流量份额（{keep}）相比为 {change}："
+        "限制的代价大于调整的收益。",
     ),
     "outcome.bound": (
         "The best that the limits allow, without inertia, is {bound}. "
@@ -110,8 +114,8 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
     ),
     "outcome.status": (
         "Plan {version} ({status}), inertia {inertia}, made from the log up to {as_of}.",
-        "計畫第 {version} 版（{status}），慣性 {inertia}，依據截至 {as_of} 的數據。",
-        "计划第 {version} 版（{status}），惯性 {inertia}，依据截至 {as_of} 的数据。",
+        "計畫第 {version} 版（{status}），慣性 {inertia}，依據截至 {as_of}的數據。",
+        "计划第 {version} 版（{status}），惯性 {inertia}，依据截至 {as_of}的数据。",
     ),
     "status.draft": ("draft", "草稿", "草稿"),
     "status.published": ("published", "已發布", "已发布"),
@@ -172,7 +176,8 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
     "delay.heading": ("How late orders come", "訪客多久之後下單", "访客多久之后下单"),
     "unit.delay.heading": ("How late clicks come", "訪客多久之後點擊", "访客多久之后点击"),
     "delay.lead": (
-        "Share of orders placed within so many days of the visit. Recent visits are credited with what is still to come.",
+        "Share of orders placed within so many days of the visit. "
+        "Recent visits are credited with what is still to come.",
         "造訪後若干天內下單的比例。近期造訪尚未到來的訂單已計入估計。",
         "访问后若干天内下单的比例。近期访问尚未到来的订单已计入估计。",
     ),
@@ -208,7 +213,8 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
         "因各项限制，每日有 {visits} 次访问无法分配：{segments}。",
     ),
     "traffic.price": (
-        "A price is what one more visit would add under that limit; a negative price is what a guaranteed minimum costs.",
+        "A price is what one more visit would add under that limit; "
+        "a negative price is what a guaranteed minimum costs.",
         "價格是該限制每放寬一次造訪可多得的收益；負值是保底流量的代價。",
         "价格是该限制每放宽一次访问可多得的收益；负值是保底流量的代价。",
     ),
@@ -240,6 +246,11 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
         "流量增減最多的商家，各項原因相加恰為總變化。",
         "流量增减最多的商家，各项原因相加恰为总变化。",
     ),
+    "why.none": (
+        "No reasons were worked out for this plan.",
+        "本計畫尚未分析變化原因。",
+        "本计划尚未分析变化原因。",
+    ),
     "why.more": (
         "Any other provider: {command}",
         "查看其他商家：{command}",
@@ -261,7 +272,7 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
         "{name} 维持 {today} 次访问（明日 {tomorrow}）。",
     ),
     "why.to": ("The visits went to {who}.", "這些造訪轉往 {who}。", "这些访问转往 {who}。"),
-    "win.heading": ("To win them back:", "如何贏回：", "如何赢回："),
+    "win.heading": ("To win them back", "如何贏回", "如何赢回"),
     "win.either": (
         "a conversion of {conversion}, or an average order of {order}.",
         "轉化率達到 {conversion}，或客單價達到 {order}。",
@@ -462,6 +473,7 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
     "checks.heading": ("Checks of the data", "數據檢查", "数据检查"),
     "checks.none": ("No checks were run.", "未執行檢查。", "未运行检查。"),
     "checks.fine": ("All checks passed.", "所有檢查均已通過。", "所有检查均已通过。"),
+    "checks.passed": ("{count} passed", "{count} 項通過", "{count} 项通过"),
     "checks.check": ("Check", "檢查項", "检查项"),
     "checks.found": ("Found", "發現", "发现"),
     "checks.count": ("Count", "數量", "数量"),
@@ -493,7 +505,8 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
     ),
     "reading.interval.term": ("90% interval", "90% 區間", "90% 区间"),
     "reading.interval": (
-        "The true value lies in it nine times out of ten. Where two intervals overlap widely, do not conclude much.",
+        "The true value lies in it nine times out of ten. "
+        "Where two intervals overlap widely, do not conclude much.",
         "真實價值十次有九次落在其中。兩個區間大幅重疊時，不宜下定論。",
         "真实价值十次有九次落在其中。两个区间大幅重叠时，不宜下定论。",
     ),
@@ -505,7 +518,8 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
     ),
     "reading.price.term": ("Price", "價格", "价格"),
     "reading.price": (
-        "What one more visit would earn if a limit gave way: raise capacity first where the price is highest.",
+        "What one more visit would earn if a limit gave way: "
+        "raise capacity first where the price is highest.",
         "某項限制每放寬一次造訪可多得的收益：價格最高的商家應優先擴充承接能力。",
         "某项限制每放宽一次访问可多得的收益：价格最高的商家应优先扩充承接能力。",
     ),
