@@ -28,11 +28,12 @@ class WorkspaceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """What the workspace is."""
 
     format: Annotated[int, Meta(description="Version of the workspace's layout; do not change.")] = FORMAT_VERSION
-    recipe: Annotated[
-        str, Meta(description="Which events count as a visit and what a visit earns: store, clicks.")
-    ] = "store"
+    recipe: Annotated[str, Meta(description="Which events count as a visit and what a visit earns: store, clicks.")] = (
+        "store"
+    )
     currency: Annotated[
-        str, Meta(description="ISO 4217 code; amounts in another currency are kept aside.", pattern="^[A-Z]{3}$")
+        str,
+        Meta(description="ISO 4217 code; amounts in another currency are kept aside.", pattern="^[A-Z]{3}$"),
     ] = "USD"
     timezone: Annotated[
         str, Meta(description="IANA zone of local days, for example Asia/Taipei. Fixed once events are in.")
@@ -69,11 +70,10 @@ class ValueSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         int, Meta(description="A purchase belongs to a visit at most this many days before it.", ge=0, le=365)
     ] = 30
     attribution: Annotated[
-        Literal["first", "last"], Meta(description="Which visit in the window gets the purchase: first, last.")
+        Literal["first", "last"],
+        Meta(description="Which visit in the window gets the purchase: first, last."),
     ] = "first"
-    half_life_days: Annotated[
-        float, Meta(description="Longest half-life of evidence, in days.", gt=0, le=3650)
-    ] = 28.0
+    half_life_days: Annotated[float, Meta(description="Longest half-life of evidence, in days.", gt=0, le=3650)] = 28.0
     exclude_visitors: Annotated[
         tuple[str, ...], Meta(description="Visitors left out of all counts (bots, staff, faked orders).")
     ] = ()
@@ -83,7 +83,8 @@ class PlanSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """How tomorrow's visits are planned."""
 
     inertia: Annotated[
-        float, Meta(description="How strongly shares hold to the reference; 0 = plain linear programme.", ge=0, le=100)
+        float,
+        Meta(description="How strongly shares hold to the reference; 0 = plain linear programme.", ge=0, le=100),
     ] = 0.3
     reference_days: Annotated[int, Meta(description="Days whose delivered shares are the reference.", ge=1, le=90)] = 7
     eligible_days: Annotated[int, Meta(description="A pair with a visit in these days is eligible.", ge=1, le=365)] = 28
@@ -94,17 +95,24 @@ class PlanSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         int, Meta(description="Visits a day that every newcomer is given, where traffic allows.", ge=0)
     ] = 20
     newcomer_share: Annotated[
-        float, Meta(description="Share of a segment mixed into the reference for its newcomers together.", ge=0, lt=1)
+        float,
+        Meta(description="Share of a segment mixed into the reference for its newcomers together.", ge=0, lt=1),
     ] = 0.01
     max_change: Annotated[
-        float, Meta(description="Largest change of a provider's visits from day to day; 0.3 = 30 %.", gt=0, le=1000)
+        float,
+        Meta(description="Largest change of a provider's visits from day to day; 0.3 = 30 %.", gt=0, le=1000),
     ] = 0.3
     max_provider_share: Annotated[
-        float, Meta(description="Largest share of a segment for one provider, or today's where larger.", gt=0, le=1)
+        float,
+        Meta(description="Largest share of a segment for one provider, or today's where larger.", gt=0, le=1),
     ] = 0.5
     capacity_factor: Annotated[
         float,
-        Meta(description="Capacity without a file: this x the provider's largest day of the last 28.", gt=0, le=1000),
+        Meta(
+            description="Capacity without a file: this x the provider's largest day of the last 28.",
+            gt=0,
+            le=1000,
+        ),
     ] = 1.3
     gap: Annotated[float, Meta(description="Certified gap at which the solver stops.", ge=1e-9, lt=1)] = 1e-4
     time_limit_s: Annotated[float, Meta(description="Longest time for one solve, seconds.", gt=0)] = 600.0
@@ -120,7 +128,11 @@ class CheckSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         float, Meta(description="An order above this x the median order looks absurd.", gt=1)
     ] = 1000.0
     fake_orders_per_visitor: Annotated[
-        int, Meta(description="A visitor with at least this many orders at one provider in 7 days is looked at.", ge=2)
+        int,
+        Meta(
+            description="A visitor with at least this many orders at one provider in 7 days is looked at.",
+            ge=2,
+        ),
     ] = 5
     fake_share: Annotated[
         float, Meta(description="A provider with at least this share of such orders is named.", gt=0, le=1)
@@ -157,7 +169,9 @@ def parse(text: str, name: str = FILE_NAME) -> Config:
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name} is not valid TOML: {error}", "mend the line named, or start anew from `footfall init`") from None
+        raise ConfigError(
+            f"{name} is not valid TOML: {error}", "mend the line named, or start anew from `footfall init`"
+        ) from None
     _refuse_unknown(raw, name)
     try:
         config = msgspec.convert(raw, Config)
@@ -204,7 +218,8 @@ def check_zone(zone: str) -> ZoneInfo:
         return ZoneInfo(zone)
     near = sorted(n for n in names if zone and zone.split("/")[-1].lower() in n.lower())[:5]
     raise ConfigError(
-        f"unknown time zone {zone!r}", f"did you mean {', '.join(near)}?" if near else "use an IANA name such as Asia/Taipei"
+        f"unknown time zone {zone!r}",
+        f"did you mean {', '.join(near)}?" if near else "use an IANA name such as Asia/Taipei",
     )
 
 
@@ -221,7 +236,9 @@ def settings() -> list[tuple[str, str, object, str]]:
         default = kind()
         for key in kind.__struct_fields__:
             hint = hints[key]
-            meaning = next((m.description for m in get_args(hint)[1:] if isinstance(m, Meta)), "") if get_origin(hint) else ""
+            meaning = (
+                next((m.description for m in get_args(hint)[1:] if isinstance(m, Meta)), "") if get_origin(hint) else ""
+            )
             rows.append((section, key, getattr(default, key), meaning or ""))
     return rows
 

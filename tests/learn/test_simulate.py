@@ -389,7 +389,7 @@ def one_shop(market: Market, day: int, segment: int, provider: int) -> np.ndarra
 
 def test_shares_send_new_journeys_and_the_past_follows_by_itself() -> None:
     market = Market(replace(SMALL, visitors=60_000, fakes=0))
-    s = market.segments.index("search/furniture")
+    s = market.segments.index("search | furniture")
     j = int(np.flatnonzero(market.eligible(0)[s])[0])
     for day in range(16):
         market.step(day)
@@ -399,7 +399,7 @@ def test_shares_send_new_journeys_and_the_past_follows_by_itself() -> None:
     by_shop = {r["values"]: r["counts"] for r in there["provider_id"].value_counts().to_pylist()}
     others = [n for p, n in by_shop.items() if p != market.provider_ids[j]]
     assert others and sum(others) < by_shop[market.provider_ids[j]]
-    truth = {r["provider_id"]: r for r in market.truth(17).to_pylist() if r["segment"] == "search/furniture"}
+    truth = {r["provider_id"]: r for r in market.truth(17).to_pylist() if r["segment"] == "search | furniture"}
     assert truth[market.provider_ids[j]]["new_journeys"] == pytest.approx(market.demand(17)[s])
     for provider, r in truth.items():
         if provider != market.provider_ids[j]:

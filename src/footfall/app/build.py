@@ -28,7 +28,9 @@ class SystemClock:
             try:
                 moment = datetime.fromisoformat(fixed)
             except ValueError:
-                raise ConfigError(f"FOOTFALL_NOW={fixed!r} is no ISO date and time", "for example 2026-11-22T08:00:00") from None
+                raise ConfigError(
+                    f"FOOTFALL_NOW={fixed!r} is no ISO date and time", "for example 2026-11-22T08:00:00"
+                ) from None
             return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
         return datetime.now(UTC)
 
@@ -130,7 +132,10 @@ def make_workspace(directory: Path, overrides: dict[str, dict[str, object]], clo
     exponent(config.workspace.currency)
     path = directory / settings.FILE_NAME
     if path.exists():
-        raise WorkspaceError(f"there is a workspace at {directory} already", "change its footfall.toml, or choose another folder")
+        raise WorkspaceError(
+            f"there is a workspace at {directory} already",
+            "change its footfall.toml, or choose another folder",
+        )
     if directory.exists() and not directory.is_dir():
         raise WorkspaceError(f"{directory} is a file", "choose another folder")
     for folder in ("lake", "quarantine", "state"):

@@ -6,30 +6,33 @@
     retain, learn                                  take their places here
 
 ``turn`` is one turn of the loop. Each step takes the workspace and returns a record; nothing is printed here.
+Numerics take a second to load, so each step imports what it needs when it runs.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
-from footfall.acquire import plans, solve
-from footfall.app import inputs
 from footfall.app.build import Workspace
 from footfall.errors import ConfigError, WorkspaceError
 from footfall.model import DemandForecast, Finding, ImportSummary, Plan
-from footfall.record import checks, erase, intake, money
-from footfall.value import facts as counting
-from footfall.value import propensity, trace, valuation
-from footfall.value.fact_tables import FactTables
+from footfall.record import money
 from footfall.value.recipes import recipe, reward_exponent
-from footfall.value.valuation import By, Valuation
+
+if TYPE_CHECKING:
+    from footfall.acquire.plans import Explanation
+    from footfall.app.report.words import Language
+    from footfall.record.erase import Erased
+    from footfall.value.fact_tables import FactTables
+    from footfall.value.valuation import By, Valuation
 
 Progress = Callable[[float, float], None]
 
@@ -45,18 +48,33 @@ def turn(here: Workspace, files: Sequence[str] = ()) -> Plan:
 # ---------------------------------------------------------------- record
 
 
-def import_files(here: Workspace, files: Sequence[str], *, progress: Progress | None = None, **options: Any) -> ImportSummary:
+def import_files(
+    here: Workspace, files: Sequence[str], *, progress: Progress | None = None, **options: Any
+) -> ImportSummary:
     """Read files into the lake; ``options`` as in ``record.intake.import_files``."""
+    from footfall.record import intake
+
     with here.engine() as engine:
         return intake.import_files(
-            here.store, engine, here.config, here.clock, files, quarantine_dir=here.quarantine, progress=progress, **options
+            here.store,
+            engine,
+            here.config,
+            here.clock,
+            files,
+            quarantine_dir=here.quarantine,
+            progress=progress,
+            **options,
         )
 
 
 def record(here: Workspace, frame: Any, **options: Any) -> ImportSummary:
     """Take in any Arrow-capable data frame; ``options`` as in ``record.intake.record_frame``."""
+    from footfall.record import intake
+
     with here.engine() as engine:
-        return intake.record_frame(here.store, engine, here.config, here.clock, frame, quarantine_dir=here.quarantine, **options)
+        return intake.record_frame(
+            here.store, engine, here.config, here.clock, frame, quarantine_dir=here.quarantine, **options
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,27 +87,29 @@ class Checked:
 
 def check(here: Workspace) -> Checked:
     """Look for what is wrong with the log; changes nothing."""
+    from footfall.record import checks, quarantine
+
+    kind = recipe(here.config.workspace.recipe)
+    kept_aside = Counter(reject.reason for reject in quarantine.rejects(here.quarantine))
     with here.engine() as engine:
-        here.store.attach(engine)
-        found = checks.check(engine, here.store, here.config, here.clock.now(), here.state.providers(), intake_reasons(here))
-        return Checked(found, checks.profile(engine))
-
-
-def intake_reasons(here: Workspace) -> Mapping[str, int]:
-    """Rows kept aside, by reason."""
-    from footfall.record.quarantine import reasons
-
-    return reasons(here.quarantine)
+        known = here.state.providers() or None
+        found = checks.check(engine, here.store, here.config, here.clock.now(), known, kept_aside, recipe=kind)
+        profile = checks.profile(engine, recipe=kind) if here.store.days() else {}
+        return Checked(found, profile)
 
 
 def rows(here: Workspace, **question: Any) -> pa.Table:
     """The events behind a figure; ``question`` as in ``value.trace.rows``."""
+    from footfall.value import trace
+
     with here.engine() as engine:
         return trace.rows(here.store, engine, here.config, providers=here.state.providers(), **question)
 
 
-def forget(here: Workspace, visitor: str) -> erase.Erased:
+def forget(here: Workspace, visitor: str) -> Erased:
     """Erase a person from the lake and from the rows kept aside."""
+    from footfall.record import erase
+
     with here.engine() as engine:
         return erase.forget(here.store, engine, visitor, here.quarantine)
 
@@ -99,10 +119,10 @@ def forget(here: Workspace, visitor: str) -> erase.Erased:
 
 def count(here: Workspace, progress: Callable[[str], None] | None = None) -> FactTables:
     """Facts of the whole log, brought up to date by what is new in it."""
+    from footfall.value import facts
+
     with here.engine() as engine:
-        return counting.facts(
-            here.store, engine, here.config, here.facts_directory, progress, here.state.providers()
-        )
+        return facts.facts(here.store, engine, here.config, here.facts_directory, progress, here.state.providers())
 
 
 def categories(here: Workspace) -> dict[str, str]:
@@ -112,6 +132,8 @@ def categories(here: Workspace) -> dict[str, str]:
 
 def valued(here: Workspace, as_of: date | None = None, extra_pairs: Sequence[tuple[str, str]] = ()) -> Valuation:
     """Values of all pairs and providers as of a day, by default the last of the log."""
+    from footfall.value import facts, propensity, valuation
+
     config, day = here.config, as_of or here.last_day()
     settings = valuation.Settings(half_life_days=config.value.half_life_days)
     known = valuation.valuate(
@@ -127,7 +149,7 @@ def valued(here: Workspace, as_of: date | None = None, extra_pairs: Sequence[tup
         return known
     with here.engine() as engine:
         here.store.attach(engine)
-        sums = propensity.drawn(engine, counting.rules_of(config, here.state.providers()), day)
+        sums = propensity.drawn(engine, facts.rules_of(config, here.state.providers()), day)
     return propensity.weigh(known, sums, settings) if sums.num_rows else known
 
 
@@ -148,6 +170,8 @@ def value(
     progress: Progress | None = None,
 ) -> Valued:
     """What a visitor is worth: plain figures of ``first`` to ``last``, the estimate of a visit on the as-of day."""
+    from footfall.value import valuation
+
     if first and last and first > last:
         raise ConfigError(f"--from {first} is after --to {last}", "turn them round")
     known = valued(here, as_of)
@@ -156,6 +180,8 @@ def value(
 
 def demand(here: Workspace, day: date | None = None) -> DemandForecast:
     """Forecast visits per segment of a day, by default the day after the last complete one."""
+    from footfall.app import inputs
+
     as_of = here.last_complete_day()
     return inputs.forecast(count(here).as_of(as_of), as_of, day or as_of + timedelta(days=1))
 
@@ -175,14 +201,22 @@ def plan(
     progress: Progress | None = None,
 ) -> Plan:
     """Plan a day's visits and keep the plan as a draft; InfeasibleError where limits cannot all hold."""
+    from footfall.acquire import plans, solve
+    from footfall.app import inputs
+
     as_of = here.last_complete_day()
     if day is not None and day <= as_of:
-        raise ConfigError(f"the log already has {as_of}; {day} cannot be planned", f"plan {as_of + timedelta(days=1)} or later")
+        raise ConfigError(
+            f"the log already has {as_of}; {day} cannot be planned",
+            f"plan {as_of + timedelta(days=1)} or later",
+        )
     files = inputs.read_files(capacity=capacity, rules=rules, demand=demand, eligible=eligible)
     known = valued(here, as_of, files.eligible)
     settings = here.config.plan if inertia is None else _with_inertia(here, inertia)
     made_from = inputs.plan_inputs(known, day or as_of + timedelta(days=1), files, settings)
-    made = plans.make_plan(made_from, uuid.uuid4().hex, here.clock.now(), solve=solve, progress=inputs.solver_progress(progress))
+    made = plans.make_plan(
+        made_from, uuid.uuid4().hex, here.clock.now(), solve=solve, progress=inputs.solver_progress(progress)
+    )
     made = replace(made, notes=(*known.values.notes, *made.notes))
     inputs.keep(here.directory, made.plan_id, made_from)
     return here.state.save_plan(made)
@@ -211,12 +245,16 @@ def rollback(here: Workspace, version: int | None = None) -> Plan:
         now = here.state.plan(status="published")
         before = here.state.plan(status="retired")
         if now is None or before is None:
-            raise WorkspaceError("there is no earlier published plan to go back to", "name a version: `footfall plan list`")
+            raise WorkspaceError(
+                "there is no earlier published plan to go back to", "name a version: `footfall plan list`"
+            )
         version = before.version
     return here.state.publish(stored_plan(here, version).version)
 
 
-def plan_diff(here: Workspace, first: int | None, second: int | None, by: Literal["provider", "pair"]) -> list[dict[str, Any]]:
+def plan_diff(
+    here: Workspace, first: int | None, second: int | None, by: Literal["provider", "pair"]
+) -> list[dict[str, Any]]:
     """Two plans side by side: by default the published one and the newest."""
     from footfall.acquire.diff import diff
 
@@ -227,7 +265,21 @@ def plan_diff(here: Workspace, first: int | None, second: int | None, by: Litera
     return diff(before, after, by)
 
 
-def explain(here: Workspace, provider: str, version: int | None = None) -> plans.Explanation:
+def explain(here: Workspace, provider: str, version: int | None = None) -> Explanation:
     """Why a provider's visits change from today to the planned day, in parts that sum to the change."""
+    from footfall.acquire import plans, solve
+    from footfall.app import inputs
+
     made = stored_plan(here, version)
     return plans.explain(inputs.kept(here.directory, made.plan_id), provider, solve=solve)
+
+
+def report(here: Workspace, path: Path, *, version: int | None = None, language: Language | None = None) -> None:
+    """Write the report to ``path``: one page that works offline."""
+    from footfall.app.report import render
+    from footfall.app.reporting import report_data
+
+    page = render(report_data(here, version), language or here.config.workspace.language)
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(path)

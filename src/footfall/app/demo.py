@@ -32,7 +32,9 @@ def fresh(directory: Path) -> None:
     """Make way for a new demonstration; refuse to remove what no demonstration made."""
     if directory.exists() and any(directory.iterdir()):
         if not (directory / MARK).exists():
-            raise WorkspaceError(f"{directory} holds something that no demo made", "name another folder: footfall demo DIR")
+            raise WorkspaceError(
+                f"{directory} holds something that no demo made", "name another folder: footfall demo DIR"
+            )
         shutil.rmtree(directory)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / MARK).write_text("made by footfall demo; may be deleted\n", encoding="utf-8")
@@ -45,11 +47,16 @@ def simulated(directory: Path, *, seed: int, visits: int) -> None:
     screen.print("[bold]Footfall[/bold]: what is a visitor worth, and where should the next ones go?")
     fresh(directory)
     with step("simulate") as said, bar("simulate") as advance:
-        written = write_market(directory / "log.parquet", shops=SHOPS, days=DAYS, visits=visits, seed=seed, progress=advance)
+        written = write_market(
+            directory / "log.parquet", shops=SHOPS, days=DAYS, visits=visits, seed=seed, progress=advance
+        )
         said.append(f"{written.events:,} events of {SHOPS} shops in {written.days} days")
     here = make_workspace(
         directory / "workspace",
-        {"workspace": {"format": 1, "recipe": "store", "currency": "CNY"}, "value": {"segment": ("channel", "category")}},
+        {
+            "workspace": {"format": 1, "recipe": "store", "currency": "CNY"},
+            "value": {"segment": ("channel", "category")},
+        },
     )
     with step("import") as said, bar("import") as advance:
         _read_providers(here, written.providers)
@@ -62,7 +69,9 @@ def simulated(directory: Path, *, seed: int, visits: int) -> None:
     with step("value") as said:
         rows = cycle.value(here).rows
         ladder = sorted(rows, key=lambda row: -row["value_mean"])
-        said += [f"a visitor is worth {row['value_mean']:.2f} at {row['provider_id']}" for row in (ladder[0], ladder[-1])]
+        said += [
+            f"a visitor is worth {row['value_mean']:.2f} at {row['provider_id']}" for row in (ladder[0], ladder[-1])
+        ]
     with step("plan") as said, bar("plan") as advance:
         made = cycle.plan(here, progress=advance)
         said.append(outcome(made))
@@ -98,7 +107,10 @@ def _explain_and_report(here: Workspace, made: Plan) -> None:
 def _closing(here: Workspace, began: float) -> None:
     screen = output.console()
     folder = _short(here.directory)
-    screen.print(f"\nDone in {time.perf_counter() - began:.0f} s. [bold]The report:[/bold] {_short(here.directory / 'report.html')}", soft_wrap=True)
+    screen.print(
+        f"\nDone in {time.perf_counter() - began:.0f} s. [bold]The report:[/bold] {_short(here.directory / 'report.html')}",
+        soft_wrap=True,
+    )
     screen.print("\nTry next:")
     for line in (
         f"footfall value --workspace {folder}",
@@ -121,13 +133,16 @@ def open_bandit(directory: Path, *, policy: str) -> None:
     """10,000 impressions of a real fashion site: item as provider, position as segment, a click as reward."""
     began = time.perf_counter()
     screen = output.console()
-    screen.print("[bold]Open Bandit[/bold]: real impressions of a fashion site's front page (Saito et al. 2020, CC BY 4.0)")
+    screen.print(
+        "[bold]Open Bandit[/bold]: real impressions of a fashion site's front page (Saito et al. 2020, CC BY 4.0)"
+    )
     fresh(directory)
     with step("fetch") as said:
         impressions = open_bandit_log.fetch(directory, policy)
         said.append(f"{impressions.num_rows:,} impressions, package and checksum as pinned")
     here = make_workspace(
-        directory / "workspace", {"workspace": {"format": 1, "recipe": "clicks"}, "value": {"segment": ("position",)}}
+        directory / "workspace",
+        {"workspace": {"format": 1, "recipe": "clicks"}, "value": {"segment": ("position",)}},
     )
     with step("import") as said:
         summary = here.record(open_bandit_log.events(impressions), source=f"open-bandit {policy}")

@@ -42,7 +42,11 @@ class Files:
 
 
 def read_files(
-    *, capacity: Path | None = None, rules: Path | None = None, demand: Path | None = None, eligible: Path | None = None
+    *,
+    capacity: Path | None = None,
+    rules: Path | None = None,
+    demand: Path | None = None,
+    eligible: Path | None = None,
 ) -> Files:
     """Read the files of a plan; FormatError and ConfigError name file, line and field."""
     return Files(
@@ -65,9 +69,13 @@ def _text(path: Path) -> str:
 def _read_demand(path: Path) -> dict[str, tuple[float, float, float]]:
     found: dict[str, tuple[float, float, float]] = {}
     for line, row in read_rows(path, ("segment", "visits"), ("low", "high")):
-        visits, low, high = (number(path, line, key, row.get(key) or row["visits"]) for key in ("visits", "low", "high"))
+        visits, low, high = (
+            number(path, line, key, row.get(key) or row["visits"]) for key in ("visits", "low", "high")
+        )
         if row["segment"] in found:
-            raise FormatError(f"{path}, line {line}: segment {row['segment']!r} stands twice", "keep one of the two rows")
+            raise FormatError(
+                f"{path}, line {line}: segment {row['segment']!r} stands twice", "keep one of the two rows"
+            )
         if not low <= visits <= high:
             raise FormatError(f"{path}, line {line}: low <= visits <= high does not hold", "correct the three figures")
         found[row["segment"]] = (visits, low, high)
@@ -82,7 +90,10 @@ def _read_demand(path: Path) -> dict[str, tuple[float, float, float]]:
 def forecast(known: FactTables, as_of: date, day: date, segments: Sequence[str] | None = None) -> DemandForecast:
     """Forecast visits per segment of ``day`` from the facts known on ``as_of``."""
     if day <= as_of:
-        raise ConfigError(f"the log already has {as_of}; {day} needs no forecast", f"name {as_of + timedelta(days=1)} or later")
+        raise ConfigError(
+            f"the log already has {as_of}; {day} needs no forecast",
+            f"name {as_of + timedelta(days=1)} or later",
+        )
     names = tuple(segments) if segments is not None else tuple(sorted(set(known.visits["segment"].to_pylist())))
     first = max(pc.min(known.visits["day"]).as_py(), as_of - timedelta(days=FORECAST_DAYS - 1))
     span = (as_of - first).days + 1
@@ -99,7 +110,10 @@ def forecast(known: FactTables, as_of: date, day: date, segments: Sequence[str] 
 def _codes(column: Any, names: tuple[str, ...]) -> Ints:
     import pyarrow as pa
 
-    return np.asarray(pc.fill_null(pc.index_in(column, value_set=pa.array(names, pa.string())), -1).to_numpy(), dtype=np.int64)
+    return np.asarray(
+        pc.fill_null(pc.index_in(column, value_set=pa.array(names, pa.string())), -1).to_numpy(),
+        dtype=np.int64,
+    )
 
 
 def _overridden(forecast_: DemandForecast, wanted: dict[str, tuple[float, float, float]]) -> DemandForecast:
@@ -119,7 +133,11 @@ def plan_inputs(known: Valuation, day: date, files: Files, settings: PlanSetting
     """Everything a plan of ``day`` is made from."""
     index = known.index
     first_days = dict(
-        zip(known.facts.providers["provider_id"].to_pylist(), known.facts.providers["first_day"].to_pylist(), strict=True)
+        zip(
+            known.facts.providers["provider_id"].to_pylist(),
+            known.facts.providers["first_day"].to_pylist(),
+            strict=True,
+        )
     )
     pairs, providers = known.values.pairs, known.values.providers
     return PlanInputs(
@@ -145,7 +163,10 @@ def _daily(known: Valuation, index: Index) -> DailyVisits:
     visits = known.facts.visits
     day = (visits["day"].to_numpy().astype("datetime64[D]") - np.datetime64(known.first_day)).astype(np.int64)
     recent = day > (known.as_of - known.first_day).days - HISTORY_DAYS
-    segment, provider = _codes(visits["segment"], index.segments), _codes(visits["provider_id"], index.providers)
+    segment, provider = (
+        _codes(visits["segment"], index.segments),
+        _codes(visits["provider_id"], index.providers),
+    )
     return DailyVisits(day[recent], segment[recent], provider[recent], _floats(visits["visits"].to_numpy())[recent])
 
 
@@ -153,7 +174,9 @@ def _floats(values: Any) -> Floats:
     return np.asarray(values, dtype=np.float64)
 
 
-def solver_progress(progress: Callable[[float, float], None] | None) -> Callable[[int, float, float], None] | None:
+def solver_progress(
+    progress: Callable[[float, float], None] | None,
+) -> Callable[[int, float, float], None] | None:
     """The solver's progress (iteration, bound, objective) as a bar's (done, total), by how far the gap has closed."""
     if progress is None:
         return None
@@ -180,7 +203,9 @@ def keep(directory: Path, plan_id: str, made_from: PlanInputs) -> None:
         arrays |= {f"{part}.{field.name}": getattr(record, field.name) for field in fields(record)}
     arrays |= {f"demand.{name}": getattr(made_from.demand, name) for name in ("visits", "low", "high")}
     plain = {
-        field.name: getattr(made_from, field.name) for field in fields(made_from) if field.name not in (*_ARRAYS, "demand")
+        field.name: getattr(made_from, field.name)
+        for field in fields(made_from)
+        if field.name not in (*_ARRAYS, "demand")
     }
     arrays["plain"] = np.frombuffer(msgspec.json.encode(plain), dtype=np.uint8)
     partial = folder / f".{plan_id}.npz"
@@ -196,7 +221,9 @@ def kept(directory: Path, plan_id: str) -> PlanInputs:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError) as error:
-        raise WorkspaceError(f"the inputs of the plan cannot be read: {path}: {error}", "make the plan again: `footfall plan`") from None
+        raise WorkspaceError(
+            f"the inputs of the plan cannot be read: {path}: {error}", "make the plan again: `footfall plan`"
+        ) from None
     plain = json.loads(arrays["plain"].tobytes())
 
     def part(name: str, kind: Any) -> Any:
@@ -213,7 +240,11 @@ def kept(directory: Path, plan_id: str) -> PlanInputs:
         first_day=tuple(None if text is None else date.fromisoformat(text) for text in plain["first_day"]),
         visits=part("visits", DailyVisits),
         demand=DemandForecast(
-            day, tuple(plain["segments"]), arrays["demand.visits"], arrays["demand.low"], arrays["demand.high"]
+            day,
+            tuple(plain["segments"]),
+            arrays["demand.visits"],
+            arrays["demand.low"],
+            arrays["demand.high"],
         ),
         values=part("values", PairValues),
         fallback=part("fallback", ProviderValues),

@@ -20,12 +20,32 @@ class Command(NamedTuple):
 
 
 COMMANDS: tuple[Command, ...] = (
-    Command("demo", "footfall.app.cli.demo:demo", "Start", "Run the whole loop on a simulated month and open the report."),
+    Command(
+        "demo",
+        "footfall.app.cli.demo:demo",
+        "Start",
+        "Run the whole loop on a simulated month and open the report.",
+    ),
     Command("init", "footfall.app.cli.workspace:init", "Start", "Make a workspace: settings, lake, state."),
-    Command("config", "footfall.app.cli.workspace:config", "Start", "Show every setting, its value and its meaning."),
-    Command("simulate", "footfall.app.cli.simulate:simulate", "Start", "Write the log of a marketplace whose truth is known."),
+    Command(
+        "config",
+        "footfall.app.cli.workspace:config",
+        "Start",
+        "Show every setting, its value and its meaning.",
+    ),
+    Command(
+        "simulate",
+        "footfall.app.cli.simulate:simulate",
+        "Start",
+        "Write the log of a marketplace whose truth is known.",
+    ),
     Command("import", "footfall.app.cli.record:import_", "Record", "Read events from files or standard input."),
-    Command("providers", "footfall.app.cli.record:providers", "Record", "Read or show providers' categories and names."),
+    Command(
+        "providers",
+        "footfall.app.cli.record:providers",
+        "Record",
+        "Read or show providers' categories and names.",
+    ),
     Command("check", "footfall.app.cli.record:check", "Record", "Look for what is wrong with the log."),
     Command("rows", "footfall.app.cli.record:rows", "Record", "Show the events behind any figure."),
     Command("forget", "footfall.app.cli.record:forget", "Record", "Erase a person from the log."),
@@ -33,9 +53,19 @@ COMMANDS: tuple[Command, ...] = (
     Command("restore", "footfall.app.cli.workspace:restore", "Record", "Make a workspace from a backup."),
     Command("value", "footfall.app.cli.value:value", "Value", "What a visitor is worth, plain and estimated."),
     Command("demand", "footfall.app.cli.value:demand", "Value", "Forecast visits per segment."),
-    Command("plan", "footfall.app.cli.plan:plan_app", "Acquire", "Plan tomorrow's visits; publish, compare, roll back."),
+    Command(
+        "plan",
+        "footfall.app.cli.plan:plan_app",
+        "Acquire",
+        "Plan tomorrow's visits; publish, compare, roll back.",
+    ),
     Command("explain", "footfall.app.cli.plan:explain", "Acquire", "Why a provider's visits change, to the visit."),
-    Command("report", "footfall.app.cli.report:report", "Acquire", "Write the report: one page that works offline."),
+    Command(
+        "report",
+        "footfall.app.cli.report:report",
+        "Acquire",
+        "Write the report: one page that works offline.",
+    ),
 )
 
 LOOP = "record events -> value with honest intervals -> acquire -> retain -> learn"
@@ -43,7 +73,12 @@ LOOP = "record events -> value with honest intervals -> acquire -> retain -> lea
 
 def overview() -> str:
     """What ``footfall --help`` prints."""
-    lines = ["Usage: footfall COMMAND [OPTIONS]", "", "What each visitor is worth, and where the next ones should go.", f"  {LOOP}"]
+    lines = [
+        "Usage: footfall COMMAND [OPTIONS]",
+        "",
+        "What each visitor is worth, and where the next ones should go.",
+        f"  {LOOP}",
+    ]
     part = ""
     for command in COMMANDS:
         if command.part != part:

@@ -33,7 +33,10 @@ def fetch(directory: Path, policy: str) -> pa.Table:
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256:
         wheel.unlink()
-        raise FormatError(f"{WHEEL} has checksum {found[:16]}..., {SHA256[:16]}... is pinned", "it was removed; run the demo again")
+        raise FormatError(
+            f"{WHEEL} has checksum {found[:16]}..., {SHA256[:16]}... is pinned",
+            "it was removed; run the demo again",
+        )
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         table = pa_csv.read_csv(io.BytesIO(archive.read(MEMBER.format(policy=policy))))
     return table
@@ -47,7 +50,10 @@ def _download(directory: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["pip ended without a word"])[-1]
-        raise WorkspaceError(f"{PACKAGE} could not be fetched: {reason}", "check the network and that pip can reach its registry")
+        raise WorkspaceError(
+            f"{PACKAGE} could not be fetched: {reason}",
+            "check the network and that pip can reach its registry",
+        )
 
 
 def events(impressions: pa.Table) -> pa.Table:

@@ -90,7 +90,9 @@ def _parquet_value(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def draw(rows: Sequence[Row], columns: Sequence[str], title: str = "", numbers: Mapping[str, str] | None = None) -> None:
+def draw(
+    rows: Sequence[Row], columns: Sequence[str], title: str = "", numbers: Mapping[str, str] | None = None
+) -> None:
     """Draw rows as a table on the terminal; ``numbers`` gives a format for a column, for example ``,.2f``."""
     from rich.table import Table
 

@@ -47,7 +47,10 @@ def write_market(
     if suffix is None:
         raise ConfigError(f"{path} does not say what to write", f"end it in one of {', '.join(SUFFIXES)}")
     stem = path.name[: -len(suffix)]
-    truth_path, providers_path = path.with_name(f"{stem}.truth.parquet"), path.with_name(f"{stem}.providers.csv")
+    truth_path, providers_path = (
+        path.with_name(f"{stem}.truth.parquet"),
+        path.with_name(f"{stem}.providers.csv"),
+    )
     market = Market(MarketSettings(shops=shops, days=days, visitors=visits, seed=seed, start_day=_start(start, days)))
     path.parent.mkdir(parents=True, exist_ok=True)
     events = 0

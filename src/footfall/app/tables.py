@@ -10,7 +10,9 @@ from pathlib import Path
 from footfall.errors import FormatError
 
 
-def read_rows(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, str]]]:
+def read_rows(
+    path: Path, required: Sequence[str], optional: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows of a small table as (line, row); FormatError names file, line and field."""
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -31,7 +33,10 @@ def read_rows(path: Path, required: Sequence[str], optional: Sequence[str] = ())
     if missing:
         raise FormatError(f"{path}, line 1: no column {', '.join(missing)}", f"its columns are: {', '.join(header)}")
     if unknown:
-        raise FormatError(f"{path}, line 1: unknown column {', '.join(unknown)}", f"known: {', '.join((*required, *optional))}")
+        raise FormatError(
+            f"{path}, line 1: unknown column {', '.join(unknown)}",
+            f"known: {', '.join((*required, *optional))}",
+        )
     for row in reader:
         if None in row or any(value is None for value in row.values()):
             raise FormatError(f"{path}, line {reader.line_num}: {len(header)} fields expected", "mend the row")

@@ -151,7 +151,7 @@ class EventWriter:
         item = (rows.cell % shops)[shown] * _ITEMS + rows.item[shown]
         money = _decimals(rows.amount[ordered], self._settings.currency_exponent)
         columns = {
-            "message_id": _numbered("e", np.arange(first_message, first_message + n)),
+            "message_id": _numbered(f"m{self._settings.seed}-", np.arange(first_message, first_message + n)),
             "ts": pa.array(rows.ts, self._schema.field("ts").type),
             "name": pa.array(_NAMES).take(pa.array(rows.name)),
             "visitor_id": visitor_text(rows.visitor),
@@ -169,7 +169,7 @@ class EventWriter:
 
 
 def _numbered(prefix: str, numbers: Ints) -> pa.Array:
-    """Texts such as ``e17``."""
+    """Texts such as ``o17``."""
     return pc.binary_join_element_wise(prefix, pa.array(numbers).cast(pa.string()), "")
 
 

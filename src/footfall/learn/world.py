@@ -38,8 +38,8 @@ _SEASON_DAYS = 91.0
 
 
 def segment_name(channel: str, category: str) -> str:
-    """Name of a segment in the truth and in shares: ``channel/category``."""
-    return f"{channel}/{category}"
+    """Name of a segment in the truth and in shares: ``channel | category``, as facts name it."""
+    return f"{channel} | {category}"
 
 
 def delay_probabilities(category: Category, window_days: int) -> Floats:

@@ -15,15 +15,17 @@ import pyarrow as pa
 
 from footfall.ports import Engine
 from footfall.value.estimate import Settings, Values, estimate
-from footfall.value.relations import Rules, known
+from footfall.value.relations import Rules
 from footfall.value.statements import statement
 from footfall.value.valuation import Valuation, pair_positions
 
 
 def drawn(engine: Engine, rules: Rules, as_of: date) -> pa.Table:
     """Sums of weights by segment and provider, of the visits that have a visit_id and a propensity; see the .sql file."""
-    known(engine, rules)
-    return engine.query(statement("propensity", rules.marks()), {"as_of": as_of})
+    told = rules.categories or {}
+    columns = {"provider_id": list(told.keys()), "category": list(told.values())}
+    known = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+    return engine.query(statement("propensity", rules.marks()), {"as_of": as_of}, known_providers=known)
 
 
 def weigh(valuation: Valuation, sums: pa.Table, settings: Settings) -> Valuation:

@@ -1,6 +1,6 @@
 """From facts to a table of values: plain figures that reconcile with the rows, the estimate beside them.
 
-    FactTables (as of a day)  ->  Counts (arrays)  ->  estimate  ->  Valuation  ->  rows for people
+FactTables (as of a day)  ->  Counts (arrays)  ->  estimate  ->  Valuation  ->  rows for people
 """
 
 from __future__ import annotations
@@ -168,7 +168,9 @@ def rows(valuation: Valuation, by: By, first: date | None = None, last: date | N
     for key, estimate_row in _estimates(valuation, by):
         if by == "day" and ((first and key[0] < first) or (last and key[0] > last)):
             continue
-        shown.append(dict(zip(KEYS[by], key, strict=True)) | plain.get(key, _plain(0, 0, 0, valuation.exponent)) | estimate_row)
+        shown.append(
+            dict(zip(KEYS[by], key, strict=True)) | plain.get(key, _plain(0, 0, 0, valuation.exponent)) | estimate_row
+        )
     return shown
 
 
@@ -181,7 +183,12 @@ def plain_figures(
     visits = _summed(known.visits, keys, ("visits",))
     orders = _summed(known.orders, keys, ("orders", "amount_minor"))
     return {
-        key: _plain(counted["visits"], orders.get(key, {}).get("orders", 0), orders.get(key, {}).get("amount_minor", 0), valuation.exponent)
+        key: _plain(
+            counted["visits"],
+            orders.get(key, {}).get("orders", 0),
+            orders.get(key, {}).get("amount_minor", 0),
+            valuation.exponent,
+        )
         for key, counted in visits.items()
     }
 
@@ -189,7 +196,8 @@ def plain_figures(
 def _summed(table: pa.Table, keys: list[str], sums: tuple[str, ...]) -> dict[tuple[Any, ...], dict[str, int]]:
     grouped = table.group_by(keys).aggregate([(name, "sum") for name in sums]) if table.num_rows else table.slice(0, 0)
     return {
-        tuple(row[key] for key in keys): {name: int(row[f"{name}_sum"] or 0) for name in sums} for row in grouped.to_pylist()
+        tuple(row[key] for key in keys): {name: int(row[f"{name}_sum"] or 0) for name in sums}
+        for row in grouped.to_pylist()
     }
 
 
@@ -212,7 +220,10 @@ def _estimates(valuation: Valuation, by: By) -> list[tuple[tuple[Any, ...], dict
     if by == "segment":
         return _lines([(name,) for name in index.segments], valuation.values.segments)
     if by == "pair":
-        keys = [(index.segments[s], index.providers[p]) for s, p in zip(index.pair_segment, index.pair_provider, strict=True)]
+        keys = [
+            (index.segments[s], index.providers[p])
+            for s, p in zip(index.pair_segment, index.pair_provider, strict=True)
+        ]
         return _lines(keys, valuation.values.pairs)
     return _by_day(valuation)
 

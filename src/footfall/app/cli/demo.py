@@ -12,7 +12,9 @@ def demo(
     directory: Path | None = None,
     /,
     *,
-    data: Annotated[Literal["simulated", "open-bandit"], Parameter(help="simulated, or the real open-bandit log.")] = "simulated",
+    data: Annotated[
+        Literal["simulated", "open-bandit"], Parameter(help="simulated, or the real open-bandit log.")
+    ] = "simulated",
     policy: Annotated[Literal["random", "bts"], Parameter(help="Which half of open-bandit: random or bts.")] = "random",
     seed: int = 1,
     visitors: int = 440_000,

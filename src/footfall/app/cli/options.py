@@ -11,7 +11,8 @@ from cyclopts import Parameter
 from footfall.errors import ConfigError
 
 WorkspaceOption = Annotated[
-    Path | None, Parameter(name=["--workspace", "-w"], help="The workspace; else FOOTFALL_WORKSPACE, else this folder.")
+    Path | None,
+    Parameter(name=["--workspace", "-w"], help="The workspace; else FOOTFALL_WORKSPACE, else this folder."),
 ]
 Format = Literal["table", "json", "csv", "parquet"]
 FormatOption = Annotated[Format, Parameter(name="--format", help="How to print: table, json, csv or parquet.")]
@@ -34,7 +35,9 @@ def pairs(items: list[str] | tuple[str, ...] | None, option: str) -> dict[str, s
     for item in items or ():
         field, sign, text = item.partition("=")
         if not sign or not field or not text:
-            raise ConfigError(f"{option} {item!r} is not of the form field=text", f"for example {option} provider_id=shop")
+            raise ConfigError(
+                f"{option} {item!r} is not of the form field=text", f"for example {option} provider_id=shop"
+            )
         if field in found:
             raise ConfigError(f"{option} names {field} twice", "name each field once")
         found[field] = text

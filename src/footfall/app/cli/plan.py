@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -15,11 +15,29 @@ from footfall.app.progress import bar
 from footfall.errors import InfeasibleError
 from footfall.model import Plan
 
-plan_app = App(name="plan", help="Plan tomorrow's visits; publish, compare, roll back.", help_format="plaintext", version_flags=[])
+if TYPE_CHECKING:
+    from footfall.acquire.plans import Explanation
+    from footfall.acquire.winback import WinBack
+
+plan_app = App(
+    name="plan",
+    help="Plan tomorrow's visits; publish, compare, roll back.",
+    help_format="plaintext",
+    version_flags=[],
+)
 
 View = Literal["provider", "pair"]
 ByOption = Annotated[View, Parameter(name="--by", help="Rows of csv and parquet: provider or pair.")]
-PROVIDER_COLUMNS = ("provider_id", "category", "newcomer", "visits_today", "visits_tomorrow", "value", "price", "limits")
+PROVIDER_COLUMNS = (
+    "provider_id",
+    "category",
+    "newcomer",
+    "visits_today",
+    "visits_tomorrow",
+    "value",
+    "price",
+    "limits",
+)
 PAIR_COLUMNS = (
     "segment",
     "provider_id",
@@ -37,7 +55,9 @@ PAIR_COLUMNS = (
 @plan_app.default
 def plan(
     *,
-    date: Annotated[str | None, Parameter(name="--date", help="The day to plan; the day after the last otherwise.")] = None,
+    date: Annotated[
+        str | None, Parameter(name="--date", help="The day to plan; the day after the last otherwise.")
+    ] = None,
     inertia: float | None = None,
     capacity: Path | None = None,
     rules: Path | None = None,
@@ -74,8 +94,15 @@ def plan(
     here = open_workspace(workspace)
     try:
         with bar("plan") as advance:
-            made = cycle.plan(here, 
-                day(date, "--date"), inertia=inertia, capacity=capacity, rules=rules, demand=demand, eligible=eligible, progress=advance
+            made = cycle.plan(
+                here,
+                day(date, "--date"),
+                inertia=inertia,
+                capacity=capacity,
+                rules=rules,
+                demand=demand,
+                eligible=eligible,
+                progress=advance,
             )
     except InfeasibleError as error:
         _print_conflict(error, format)
@@ -84,11 +111,16 @@ def plan(
 
 
 def _print_conflict(error: InfeasibleError, format: str) -> None:
-    rows = [{"limit": line.name, "bound": line.bound, "weight": line.weight, "give": line.give} for line in error.conflict.limits]
+    rows = [
+        {"limit": line.name, "bound": line.bound, "weight": line.weight, "give": line.give}
+        for line in error.conflict.limits
+    ]
     if format == "json":
         import sys
 
-        sys.stdout.write(output.to_json({"status": "infeasible", "excess_visits": error.conflict.excess, "limits": rows}) + "\n")
+        sys.stdout.write(
+            output.to_json({"status": "infeasible", "excess_visits": error.conflict.excess, "limits": rows}) + "\n"
+        )
     else:
         output.write(rows, format if format != "parquet" else "table", ("limit", "bound", "weight", "give"))  # type: ignore[arg-type]
 
@@ -104,7 +136,9 @@ def plan_as_dict(made: Plan) -> dict[str, Any]:
         "day": made.demand.day,
         "segments": [
             {"segment": s, "visits": v, "low": lo, "high": hi}
-            for s, v, lo, hi in zip(made.demand.segments, made.demand.visits, made.demand.low, made.demand.high, strict=True)
+            for s, v, lo, hi in zip(
+                made.demand.segments, made.demand.visits, made.demand.low, made.demand.high, strict=True
+            )
         ],
     }
     for key in ("pairs", "providers", "limits"):
@@ -143,12 +177,28 @@ def _draw_plan(made: Plan, by: View) -> None:
         ("choice", "reward"),
     )
     screen.print()
-    numbers = {"share_today": ".2%", "share_reference": ".2%", "share_tomorrow": ".2%", "visits_today": ",.1f", "visits_tomorrow": ",.1f"}
+    numbers = {
+        "share_today": ".2%",
+        "share_reference": ".2%",
+        "share_tomorrow": ".2%",
+        "visits_today": ",.1f",
+        "visits_tomorrow": ",.1f",
+    }
     numbers |= {"value": ",.4g", "value_low": ",.4g", "value_high": ",.4g", "price": ",.3g"}
     if by == "provider":
         lines = sorted(made.providers, key=lambda line: -abs(line.visits_tomorrow - line.visits_today))
         rows = [{**_record(line), "change": line.visits_tomorrow - line.visits_today} for line in lines]
-        columns = ("provider_id", "category", "newcomer", "visits_today", "visits_tomorrow", "change", "value", "price", "limits")
+        columns = (
+            "provider_id",
+            "category",
+            "newcomer",
+            "visits_today",
+            "visits_tomorrow",
+            "change",
+            "value",
+            "price",
+            "limits",
+        )
         numbers["change"] = "+,.1f"
     else:
         rows, columns = [_record(line) for line in made.pairs], PAIR_COLUMNS
@@ -188,7 +238,14 @@ def list_(*, workspace: WorkspaceOption = None, format: FormatOption = "table") 
 
 
 @plan_app.command
-def show(version: int | None = None, /, *, by: ByOption = "provider", workspace: WorkspaceOption = None, format: FormatOption = "table") -> None:
+def show(
+    version: int | None = None,
+    /,
+    *,
+    by: ByOption = "provider",
+    workspace: WorkspaceOption = None,
+    format: FormatOption = "table",
+) -> None:
     """Show a plan that was made before; the newest if no version is given."""
     _print_plan(cycle.stored_plan(open_workspace(workspace), version), by, format)
 
@@ -220,7 +277,13 @@ def rollback(version: int | None = None, /, *, workspace: WorkspaceOption = None
 
 @plan_app.command
 def diff(
-    first: int | None = None, second: int | None = None, /, *, by: ByOption = "provider", workspace: WorkspaceOption = None, format: FormatOption = "table"
+    first: int | None = None,
+    second: int | None = None,
+    /,
+    *,
+    by: ByOption = "provider",
+    workspace: WorkspaceOption = None,
+    format: FormatOption = "table",
 ) -> None:
     """Compare two plans, by default the published one with the newest.
 
@@ -233,13 +296,21 @@ def diff(
     changes = cycle.plan_diff(here, first, second, by)
     keys = ("provider_id",) if by == "provider" else ("segment", "provider_id")
     columns = (*keys, "visits_before", "visits_after", "change", "value_before", "value_after")
-    numbers = dict.fromkeys(("visits_before", "visits_after"), ",.1f") | {"change": "+,.1f", "value_before": ",.4g", "value_after": ",.4g"}
+    numbers = dict.fromkeys(("visits_before", "visits_after"), ",.1f") | {
+        "change": "+,.1f",
+        "value_before": ",.4g",
+        "value_after": ",.4g",
+    }
     output.write(changes, format, columns, lambda: output.draw(changes[:40], columns, numbers=numbers))
 
 
 def explain(
-    provider: str, /, *, version: Annotated[int | None, Parameter(help="The plan; the newest otherwise.")] = None,
-    workspace: WorkspaceOption = None, format: TextFormat = "table",
+    provider: str,
+    /,
+    *,
+    version: Annotated[int | None, Parameter(help="The plan; the newest otherwise.")] = None,
+    workspace: WorkspaceOption = None,
+    format: TextFormat = "table",
 ) -> None:
     """Why a provider's visits change from today to tomorrow, in parts that sum to the change, to the visit.
 
@@ -259,4 +330,40 @@ def explain(
 
         sys.stdout.write(output.to_json(why.as_dict()) + "\n")
         return
-    why.draw(output)
+    _draw_reasons(why)
+
+
+def _draw_reasons(why: Explanation) -> None:
+    screen = output.console()
+    screen.print(
+        f"{why.provider_id} on {why.day}: {why.whole_today:,} visits today, {why.whole_tomorrow:,} planned ({why.change:+,.1f}).",
+        markup=False,
+    )
+    rows = [
+        {"because of": r["reason"], "visits": r["whole"], "own": r["own"], "around it": r["around"]} for r in why.rows()
+    ]
+    rows.append({"because of": "change", "visits": why.whole_tomorrow - why.whole_today})
+    output.draw(
+        rows,
+        ("because of", "visits", "own", "around it"),
+        numbers={"visits": "+,d", "own": ",.4g", "around it": ",.4g"},
+    )
+    if why.win_back is not None:
+        screen.print(_win_back(why.win_back), markup=False, soft_wrap=True)
+    if why.neighbours:
+        gained = ", ".join(f"{n.provider_id} {n.visits:+,.0f}" for n in why.neighbours)
+        screen.print(f"In the same segments: {gained}", markup=False, soft_wrap=True)
+    for note in why.notes:
+        screen.print(f"note: {note}", markup=False, soft_wrap=True)
+
+
+def _win_back(back: WinBack) -> str:
+    """What would bring the lost visits back, in words."""
+    if back.conversion_needed is None and back.order_value_needed is None:
+        return f"No rise in conversion or order value brings the visits back: {back.blocked_by}."
+    ways = []
+    if back.conversion_needed is not None:
+        ways.append(f"conversion {back.conversion:.2%} -> {back.conversion_needed:.2%}")
+    if back.order_value_needed is not None:
+        ways.append(f"order value {back.order_value:,.2f} -> {back.order_value_needed:,.2f}")
+    return f"What would bring the visits back (checked by planning again): {' or '.join(ways)}."

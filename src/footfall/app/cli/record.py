@@ -20,7 +20,9 @@ def import_(
     event: str | None = None,
     map: Annotated[list[str] | None, Parameter(help="field=column: the column that holds a field; repeat it.")] = None,
     set: Annotated[list[str] | None, Parameter(help="field=value: one value for all rows; repeat it.")] = None,
-    rejects: Annotated[Path | None, Parameter(help="Write the rows kept aside to this file instead of importing.")] = None,
+    rejects: Annotated[
+        Path | None, Parameter(help="Write the rows kept aside to this file instead of importing.")
+    ] = None,
     decimal: Literal["point", "comma"] = "point",
     delimiter: str | None = None,
     time_zone: str | None = None,
@@ -63,7 +65,8 @@ def import_(
     if not files:
         raise ConfigError("no file to import", "name one or more files, or - for standard input")
     with bar("import") as advance:
-        summary = cycle.import_files(here, 
+        summary = cycle.import_files(
+            here,
             files,
             event=event,
             mapping=pairs(map, "--map"),
@@ -77,7 +80,8 @@ def import_(
     _print_summary(summary, format)
     if summary.read and not summary.added and not summary.duplicates:
         raise FootfallError(
-            f"none of {summary.read:,} rows could be used", "see the reasons above; `footfall import --rejects FILE` writes the rows"
+            f"none of {summary.read:,} rows could be used",
+            "see the reasons above; `footfall import --rejects FILE` writes the rows",
         )
 
 
@@ -86,8 +90,8 @@ def _write_rejects(here: Workspace, path: Path, files: tuple[str, ...]) -> None:
 
     if files:
         raise ConfigError("--rejects writes rows out; it takes no files to import", "run the two one after the other")
-    count = write_rejects(here.quarantine, path)
-    output.console().print(f"Wrote {count:,} rows kept aside to {path}. Mend them and import the file.", soft_wrap=True)
+    written = ", ".join(str(part) for part in write_rejects(here.quarantine, path))
+    output.console().print(f"Wrote the rows kept aside to {written}. Mend them and import the file.", soft_wrap=True)
 
 
 def _print_summary(summary: ImportSummary, format: str) -> None:
@@ -97,9 +101,13 @@ def _print_summary(summary: ImportSummary, format: str) -> None:
         return
     screen = output.console()
     span = f", days {summary.first_day} to {summary.last_day}" if summary.first_day else ""
-    screen.print(f"Read {summary.read:,} rows: {summary.added:,} added, {summary.duplicates:,} known already, {summary.rejected:,} kept aside{span}.")
+    screen.print(
+        f"Read {summary.read:,} rows: {summary.added:,} added, {summary.duplicates:,} known already, {summary.rejected:,} kept aside{span}."
+    )
     if summary.conflicting:
-        screen.print(f"{summary.conflicting:,} of the known ones had other content under the same message_id; the first stays.")
+        screen.print(
+            f"{summary.conflicting:,} of the known ones had other content under the same message_id; the first stays."
+        )
     for reason, count in sorted(summary.reasons.items(), key=lambda item: -item[1])[:12]:
         screen.print(f"  {count:>10,}  {reason}", markup=False, soft_wrap=True)
     if summary.rejected:
@@ -147,7 +155,7 @@ def check(*, workspace: WorkspaceOption = None, format: TextFormat = "table") ->
     here = open_workspace(workspace)
     result = cycle.check(here)
     if format == "json":
-        output.write([], "json", ()) if result is None else print_check_json(result)
+        print_check_json(result)
     else:
         _draw_check(result)
     errors = sum(finding.level == "error" for finding in result.findings)
@@ -223,7 +231,16 @@ def rows(
     """
     here = open_workspace(workspace)
     first, last = (day(on, "--day"),) * 2 if on else (day(from_, "--from"), day(to, "--to"))
-    table = cycle.rows(here, kind=kind, provider=provider, segment=segment, first=first, last=last, as_of=day(as_of, "--as-of"), limit=limit)
+    table = cycle.rows(
+        here,
+        kind=kind,
+        provider=provider,
+        segment=segment,
+        first=first,
+        last=last,
+        as_of=day(as_of, "--as-of"),
+        limit=limit,
+    )
     output.write(table.to_pylist(), format, table.column_names)
     if format == "table" and limit and table.num_rows == limit:
         output.console(stderr=True).print(f"the first {limit:,}; --limit 0 shows all")
@@ -249,12 +266,16 @@ def forget(visitor: str, /, *, yes: bool = False, workspace: WorkspaceOption = N
     if not yes:
         if not sys.stdin.isatty():
             raise ConfigError("erasing needs a confirmation", "add --yes")
-        if input(f"Erase every event of {visitor}? This cannot be undone. [y/N] ").strip().lower() not in ("y", "yes"):
+        if input(f"Erase every event of {visitor}? This cannot be undone. [y/N] ").strip().lower() not in (
+            "y",
+            "yes",
+        ):
             output.console().print("Nothing was erased.")
             return
     erased = cycle.forget(here, visitor)
     output.console().print(
-        f"Erased {erased.events:,} events and {erased.rejects:,} rows kept aside, of {len(erased.ids):,} ids.", markup=False
+        f"Erased {erased.events:,} events and {erased.rejects:,} rows kept aside, of {len(erased.ids):,} ids.",
+        markup=False,
     )
 
 

@@ -26,7 +26,12 @@ NUMBERS = {
     "value_high": ",.4g",
     "evidence": ",.0f",
 }
-KEYS = {"provider": ("provider_id",), "segment": ("segment",), "pair": ("segment", "provider_id"), "day": ("day",)}
+KEYS = {
+    "provider": ("provider_id",),
+    "segment": ("segment",),
+    "pair": ("segment", "provider_id"),
+    "day": ("day",),
+}
 
 
 def value(
@@ -56,7 +61,14 @@ def value(
     """
     here = open_workspace(workspace)
     with bar("count") as advance:
-        valued = cycle.value(here, by=by, as_of=day(as_of, "--as-of"), first=day(from_, "--from"), last=day(to, "--to"), progress=advance)
+        valued = cycle.value(
+            here,
+            by=by,
+            as_of=day(as_of, "--as-of"),
+            first=day(from_, "--from"),
+            last=day(to, "--to"),
+            progress=advance,
+        )
     columns = (*KEYS[by], *PLAIN, *ESTIMATE)
     output.write(valued.rows, format, columns, lambda: output.draw(valued.rows, columns, numbers=NUMBERS))
     screen = output.console(stderr=True)
@@ -83,10 +95,17 @@ def demand(
     forecast = cycle.demand(here, day(date, "--date"))
     rows = [
         {"segment": segment, "visits": visits, "low": low, "high": high}
-        for segment, visits, low, high in zip(forecast.segments, forecast.visits, forecast.low, forecast.high, strict=True)
+        for segment, visits, low, high in zip(
+            forecast.segments, forecast.visits, forecast.low, forecast.high, strict=True
+        )
     ]
     columns = ("segment", "visits", "low", "high")
     if format == "table":
-        output.draw(rows, columns, title=f"Visits forecast for {forecast.day}", numbers=dict.fromkeys(columns[1:], ",.1f"))
+        output.draw(
+            rows,
+            columns,
+            title=f"Visits forecast for {forecast.day}",
+            numbers=dict.fromkeys(columns[1:], ",.1f"),
+        )
     else:
         output.write(rows, format, columns)

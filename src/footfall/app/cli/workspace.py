@@ -45,7 +45,13 @@ def init(
         Language of reports.
     """
     overrides: dict[str, dict[str, object]] = {
-        "workspace": {"format": 1, "recipe": recipe, "currency": currency, "timezone": timezone, "language": language}
+        "workspace": {
+            "format": 1,
+            "recipe": recipe,
+            "currency": currency,
+            "timezone": timezone,
+            "language": language,
+        }
     }
     if segment:
         overrides["value"] = {"segment": tuple(segment)}
@@ -76,13 +82,21 @@ def config(
         return
     here = open_workspace(workspace).config
     rows = [
-        {"setting": f"{section}.{key}", "value": getattr(getattr(here, section), key), "default": default, "meaning": meaning}
+        {
+            "setting": f"{section}.{key}",
+            "value": getattr(getattr(here, section), key),
+            "default": default,
+            "meaning": meaning,
+        }
         for section, key, default, meaning in settings.settings()
     ]
     if format == "json":
         print_json(rows)
         return
-    shown = [{**row, "value": settings.toml_value(row["value"]), "default": settings.toml_value(row["default"])} for row in rows]
+    shown = [
+        {**row, "value": settings.toml_value(row["value"]), "default": settings.toml_value(row["default"])}
+        for row in rows
+    ]
     output.draw(shown, ("setting", "value", "default", "meaning"))
 
 
@@ -104,7 +118,9 @@ def backup(archive: Path, /, *, workspace: WorkspaceOption = None) -> None:
     here = open_workspace(workspace)
     with bar("backup") as advance:
         manifest = write_backup(here.directory, archive, progress=advance)
-    output.console().print(f"Wrote {archive}: {len(manifest.members):,} files, {archive.stat().st_size:,} bytes.", soft_wrap=True)
+    output.console().print(
+        f"Wrote {archive}: {len(manifest.members):,} files, {archive.stat().st_size:,} bytes.", soft_wrap=True
+    )
 
 
 def restore(archive: Path, directory: Path, /) -> None:

@@ -1,0 +1,66 @@
+"""What tests share: the command line in this process, workspaces, the real logs where they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left: exit status, standard output, standard error."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Run ``footfall ...`` in this process; an unexpected exception fails the test instead of being reported."""
+    from footfall.app.main import main
+
+    def run(*arguments: object, workspace: Path | None = None) -> Result:
+        if workspace is not None:
+            monkeypatch.setenv("FOOTFALL_WORKSPACE", str(workspace))
+        capsys.readouterr()
+        status = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        assert status != 70, err
+        return Result(status, out, err)
+
+    return run
+
+
+@pytest.fixture
+def shop(tmp_path: Path, cli: Cli) -> Path:
+    """An empty workspace."""
+    assert cli("init", tmp_path / "shop").status == 0
+    return tmp_path / "shop"
+
+
+@pytest.fixture
+def real() -> Callable[[str], Path]:
+    """A folder of real data, or a skip with the reason."""
+
+    def folder(name: str) -> Path:
+        if not (DATA / name).is_dir():
+            pytest.skip(f"the real log {name} is not on this machine")
+        return DATA / name
+
+    return folder
