@@ -130,9 +130,7 @@ def waterfall(first: Step, steps: Sequence[Step], last: Step, title: str, desc: 
             before = 0.0
         a, b = scale(before), scale(after)
         css = "total" if total else "up" if step.visits >= 0 else "down"
-        drawing.text(
-            label, y + 17, fit(step.name, _FONT, label - 2), "strong" if total else "", "end", step.name
-        )
+        drawing.text(label, y + 17, fit(step.name, _FONT, label - 2), "strong" if total else "", "end", step.name)
         drawing.rect(min(a, b), y + 5, max(abs(b - a), 2), row - 10, css, 1)
         if total and not from_zero:
             drawing.polyline([(a + 5, y + 3), (a + 9, y + 9), (a + 5, y + 15), (a + 9, y + row - 3)], "break")
@@ -159,15 +157,11 @@ def bars(rows: Sequence[Bar], title: str, desc: str, width: int) -> Markup:
     label, step, top = (230, 34, 4) if wide else (0, 50, 0)
     room = max((text_width(f"{row.label}  {row.remark}", _FONT) for row in rows), default=0.0) + 14
     drawing = Drawing(width, top + step * len(rows) + 4, title, desc, "bars")
-    scale = Scale(
-        0.0, max((row.size for row in rows), default=1.0), label + (10 if wide else 0), width - room
-    )
+    scale = Scale(0.0, max((row.size for row in rows), default=1.0), label + (10 if wide else 0), width - room)
     for k, row in enumerate(rows):
         y = top + step * k + (4 if wide else 20)
         if wide:
-            drawing.text(
-                label, y + 17, fit(row.name, _FONT, label), "strong" if row.chosen else "", "end", row.name
-            )
+            drawing.text(label, y + 17, fit(row.name, _FONT, label), "strong" if row.chosen else "", "end", row.name)
         else:
             drawing.text(0, y - 6, fit(row.name, _FONT, width), "strong" if row.chosen else "", tip=row.name)
         end = scale(row.size)

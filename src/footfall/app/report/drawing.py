@@ -77,15 +77,11 @@ class Drawing:
         self._kind, self._title, self._desc = kind, title, desc
         self._parts: list[str] = []
 
-    def rect(
-        self, x: float, y: float, width: float, height: float, css: str, radius: float = 0, tip: str = ""
-    ) -> None:
+    def rect(self, x: float, y: float, width: float, height: float, css: str, radius: float = 0, tip: str = "") -> None:
         """A rectangle; a negative width is drawn to the left."""
         left, size = (x + width, -width) if width < 0 else (x, width)
         round_ = f' rx="{_n(radius)}"' if radius else ""
-        shape = (
-            f'<rect class="{css}" x="{_n(left)}" y="{_n(y)}" width="{_n(size)}" height="{_n(height)}"{round_}'
-        )
+        shape = f'<rect class="{css}" x="{_n(left)}" y="{_n(y)}" width="{_n(size)}" height="{_n(height)}"{round_}'
         self._shape(shape, "rect", tip)
 
     def line(self, x1: float, y1: float, x2: float, y2: float, css: str) -> None:
@@ -98,19 +94,13 @@ class Drawing:
 
     def polyline(self, points: Sequence[tuple[float, float]], css: str) -> None:
         """A line through points, in px."""
-        self._parts.append(
-            f'<polyline class="{css}" points="{" ".join(f"{_n(x)},{_n(y)}" for x, y in points)}"/>'
-        )
+        self._parts.append(f'<polyline class="{css}" points="{" ".join(f"{_n(x)},{_n(y)}" for x, y in points)}"/>')
 
     def polygon(self, points: Sequence[tuple[float, float]], css: str) -> None:
         """A filled shape, points in px."""
-        self._parts.append(
-            f'<polygon class="{css}" points="{" ".join(f"{_n(x)},{_n(y)}" for x, y in points)}"/>'
-        )
+        self._parts.append(f'<polygon class="{css}" points="{" ".join(f"{_n(x)},{_n(y)}" for x, y in points)}"/>')
 
-    def text(
-        self, x: float, y: float, text: str, css: str = "", anchor: str = "start", tip: str = ""
-    ) -> None:
+    def text(self, x: float, y: float, text: str, css: str = "", anchor: str = "start", tip: str = "") -> None:
         """A line of text with its baseline at y; ``anchor``: start, middle or end."""
         where = "" if anchor == "start" else f' text-anchor="{anchor}"'
         title = f"<title>{escape(tip)}</title>" if tip and tip != text else ""

@@ -138,11 +138,7 @@ class Figures:
 
     def short_day(self, value: date) -> str:
         """23 Nov; 11/23."""
-        return (
-            f"{value.day} {_MONTHS[value.month - 1]}"
-            if self.language == "en"
-            else f"{value.month}/{value.day}"
-        )
+        return f"{value.day} {_MONTHS[value.month - 1]}" if self.language == "en" else f"{value.month}/{value.day}"
 
     def moment(self, value: datetime, zone: str) -> str:
         """A time (UTC, also where it does not say so) as the clock of ``zone`` shows it."""

@@ -166,9 +166,7 @@ def delay(c: Context) -> tuple[Markup, list[DelayRow]]:
     weight: dict[str, int] = {}
     for line in c.data.values:
         weight[line.category] = weight.get(line.category, 0) + line.visitors
-    curves = {
-        clean(k): v for k, v in sorted(c.data.delay.items(), key=lambda i: -weight.get(i[0], 0)) if len(v)
-    }
+    curves = {clean(k): v for k, v in sorted(c.data.delay.items(), key=lambda i: -weight.get(i[0], 0)) if len(v)}
     shown = dict(list(curves.items())[:8])
     if not shown:
         return Markup(""), []
@@ -189,9 +187,7 @@ def delay(c: Context) -> tuple[Markup, list[DelayRow]]:
 
 def by_change(plan: Plan) -> list[ProviderLine]:
     """The ROWS providers with the most visits, the largest gain first, the largest loss last."""
-    largest = sorted(plan.providers, key=lambda p: (-max(p.visits_today, p.visits_tomorrow), p.provider_id))[
-        :ROWS
-    ]
+    largest = sorted(plan.providers, key=lambda p: (-max(p.visits_today, p.visits_tomorrow), p.provider_id))[:ROWS]
     return sorted(largest, key=lambda p: (-(p.visits_tomorrow - p.visits_today), p.provider_id))
 
 

@@ -96,10 +96,8 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
     "outcome.less": (
         "The plan for {day} is expected to earn {plan} a day, {change} against keeping today's shares "
         "({keep}): its limits cost more than its moves bring.",
-        "{day}的流量計畫預計每日帶來 {plan}，與維持今日流量份額（{keep}）相比為 {change}："
-        "限制的代價大於調整的收益。",
-        "{day}的流量计划预计每日带来 {plan}，与维持今日流量份额（{keep}）相比为 {change}："
-        "限制的代价大于调整的收益。",
+        "{day}的流量計畫預計每日帶來 {plan}，與維持今日流量份額（{keep}）相比為 {change}：限制的代價大於調整的收益。",
+        "{day}的流量计划预计每日带来 {plan}，与维持今日流量份额（{keep}）相比为 {change}：限制的代价大于调整的收益。",
     ),
     "outcome.bound": (
         "The best that the limits allow, without inertia, is {bound}. "
@@ -505,8 +503,7 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
     ),
     "reading.interval.term": ("90% interval", "90% 區間", "90% 区间"),
     "reading.interval": (
-        "The true value lies in it nine times out of ten. "
-        "Where two intervals overlap widely, do not conclude much.",
+        "The true value lies in it nine times out of ten. Where two intervals overlap widely, do not conclude much.",
         "真實價值十次有九次落在其中。兩個區間大幅重疊時，不宜下定論。",
         "真实价值十次有九次落在其中。两个区间大幅重叠时，不宜下定论。",
     ),
@@ -518,8 +515,7 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
     ),
     "reading.price.term": ("Price", "價格", "价格"),
     "reading.price": (
-        "What one more visit would earn if a limit gave way: "
-        "raise capacity first where the price is highest.",
+        "What one more visit would earn if a limit gave way: raise capacity first where the price is highest.",
         "某項限制每放寬一次造訪可多得的收益：價格最高的商家應優先擴充承接能力。",
         "某项限制每放宽一次访问可多得的收益：价格最高的商家应优先扩充承接能力。",
     ),
