@@ -313,8 +313,8 @@ def _after_path(
     if detail.inputs.settings.inertia == 0:
         assigned = min(float(allocation.share[row].sum()), 1.0)
         return end * (assigned - 1), 0.0
-    left = 1 - detail.pairs.pinned_share[detail.pairs.edges.segment[part.pair[row]]]
-    upper = np.minimum(detail.share_cap[part.pair[row]] / left, 1.0)
+    caps = getattr(part.problem, "upper", None)
+    upper = np.ones(len(p)) if caps is None else caps[row]
     free, capped = capped_shares(p, gain, tau, upper)
     return float(free[own] - end), float(capped[own] - free[own])
 

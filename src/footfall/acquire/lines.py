@@ -102,7 +102,7 @@ def share_cap_limits(detail: PlanDetail) -> tuple[BindingLimit, ...]:
     by is the price.
     """
     part, allocation = detail.part, detail.allocation
-    if part is None or allocation is None:
+    if part is None or allocation is None or getattr(part.problem, "upper", None) is None:
         return ()
     problem, pairs = part.problem, detail.pairs
     rows = np.repeat(np.arange(problem.segments), np.diff(problem.row_start))

@@ -7,7 +7,7 @@ compare, and put into records. Pure: the clock, the identity of the plan and the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +37,8 @@ from footfall.acquire.spread import spread_of
 from footfall.model import Comparison, ConflictingLimit, Floats, Plan
 
 Progress = Callable[[int, float, float], None]
+
+HOLDS_SHARES = "upper" in {field.name for field in fields(Problem)}  # whether the solver knows share caps
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -95,7 +97,8 @@ def plan_detail(
     rules = index_rules(inputs.rules, inputs.segments, inputs.providers)
     newcomer = newcomers_of(inputs)
     settings = inputs.settings
-    least = np.where(newcomer, float(settings.newcomer_visits), 0.0)
+    # a newcomer's capacity is not known; without a floor it is the largest change that holds it
+    least = np.where(newcomer, float(settings.newcomer_visits) or np.inf, 0.0)
     capacity, from_file = capacities(
         inputs.visits, inputs.last, inputs.providers, inputs.capacity, settings.capacity_factor, least
     )
@@ -176,9 +179,7 @@ class _Free:
         total = row_totals(edges.row_start, reference)[edges.segment]
         reference = reference / np.where(total > 0, total, 1.0)
         upper = self.upper[pair]
-        options: dict[str, Any] = (
-            {"upper": upper} if (upper < 1).any() and "upper" in Problem.__dataclass_fields__ else {}
-        )
+        options: dict[str, Any] = {"upper": upper} if HOLDS_SHARES and (upper < 1).any() else {}
         problem = Problem(
             demand=self.demand,
             row_start=kept[edges.row_start].astype(np.int64),
@@ -240,6 +241,9 @@ def _solved(
         notes += softened
         left = 1 - pairs.pinned_share[pairs.edges.segment[part.pair]]
         share[part.pair] = allocation.share * left
+        over = share > np.maximum(free.share_cap, pairs.pin) + 1e-6
+        if over.any():
+            notes += (f"max_provider_share = {settings.max_provider_share:g} is not held by this solver",)
         if allocation.status != "optimal":
             notes += (f"the solver stopped early ({allocation.status}); certified gap {allocation.gap:.2g}",)
     elif not pairs.open.any():

@@ -8,6 +8,7 @@ either has the same effect.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +21,9 @@ from footfall.acquire.reference import row_totals
 from footfall.model import Floats
 
 MOST = 10.0  # the largest rise that is looked for, as a factor
-SOLVES = 14
+SOLVES = 16
+TRIES = 2  # small steps up from the guess before the largest rise is tried
+CLOSE = 1.0005  # a bracket of factors this narrow is enough
 NEAR = 0.5  # visits
 NEAR_SHARE = 0.005  # of today's visits
 
@@ -54,30 +57,44 @@ def win_back(detail: PlanDetail, j: int, today: float, tomorrow: float, solve: S
     blocked = _blocked(detail, j, today - near)
     if blocked:
         return WinBack(blocked_by=blocked)
-    low, high = 1.0, MOST
+    found = _search(
+        lambda factor: _visits_at(detail, j, factor, solve), tomorrow, today, near, _guess(detail, j, today)
+    )
+    if found is None:
+        return WinBack(blocked_by=f"others: no rise up to {MOST:g} times as much is enough")
+    return _told(detail, j, *found)
+
+
+def _search(
+    visits_at: Callable[[float], float], tomorrow: float, today: float, near: float, guess: float
+) -> tuple[float, float] | None:
+    """The least factor found, with its visits, at which they are at least ``today - near``; None where none
+    is.
+
+    Visits do not fall as the factor rises. The first factor is the guess, the next stand where a straight
+    line through the bracket's ends meets ``today``; a bracket that shrinks slowly is halved.
+    """
+    low, under = 1.0, tomorrow
     reached: tuple[float, float] | None = None
-    factor = min(max(_guess(detail, j, today), 1 + 1e-6), MOST)
-    for _ in range(SOLVES):
-        visits = _visits_at(detail, j, factor, solve)
+    factor = min(max(guess, 1 + 1e-6), MOST)
+    for number in range(SOLVES):
+        visits = visits_at(factor)
         if visits >= today - near:
-            high, reached = factor, (factor, visits)
+            reached = factor, visits
             if visits <= today + near:
                 break
         else:
-            low = factor
+            low, under = factor, visits
+        if reached is None:
             if factor >= MOST:
                 break
-        factor = MOST if reached is None and factor >= 3 else _between(low, high, reached is not None)
-        if high / low < 1.001 and reached is not None:
+            factor = MOST if number >= TRIES else min(factor * 1.3, MOST)
+            continue
+        if reached[0] / low < CLOSE:
             break
-    if reached is None:
-        return WinBack(blocked_by=f"others: no rise up to {MOST:g} times as much is enough")
-    return _told(detail, j, *reached)
-
-
-def _between(low: float, high: float, bracketed: bool) -> float:
-    """The next factor: halfway in logarithms, or half as much again while nothing reached."""
-    return float(np.sqrt(low * high)) if bracketed else min(low * 1.5, MOST)
+        line = (today - under) / max(reached[1] - under, 1e-12) if number % 3 else 0.5
+        factor = low + (reached[0] - low) * min(max(line, 0.05), 0.95)
+    return reached
 
 
 def _blocked(detail: PlanDetail, j: int, wanted: float) -> str:
