@@ -11,7 +11,7 @@ from plan_cases import market
 
 from footfall.acquire.inputs import PlanInputs
 from footfall.acquire.plan import PlanDetail, plan_detail
-from footfall.acquire.reference import DailyVisits
+from footfall.acquire.reference import DailyVisits, row_totals
 
 
 def next_day(inputs: PlanInputs, detail: PlanDetail, delivered: np.ndarray) -> PlanInputs:
@@ -24,9 +24,7 @@ def next_day(inputs: PlanInputs, detail: PlanDetail, delivered: np.ndarray) -> P
         np.concatenate((old.provider, edges.provider)),
         np.concatenate((old.visits, delivered)),
     )
-    return replace(
-        inputs, as_of=inputs.as_of + timedelta(days=1), day=inputs.day + timedelta(days=1), visits=visits
-    )
+    return replace(inputs, as_of=inputs.as_of + timedelta(days=1), day=inputs.day + timedelta(days=1), visits=visits)
 
 
 def equal_market(segments: int, providers: int, **more: object) -> PlanInputs:
@@ -52,39 +50,51 @@ def test_equal_values_leave_incumbents_where_they_are(days: int, inertia: float)
     assert np.abs(loads(detail) / start - 1).max() < 1e-3
 
 
+def among_incumbents(detail: PlanDetail, incumbents: int) -> np.ndarray:
+    """Visits of the incumbents if each segment were theirs alone: newcomers' mass apart."""
+    edges = detail.pairs.edges
+    share = np.where(edges.provider < incumbents, detail.share, 0.0)
+    share = share / row_totals(edges.row_start, share)[edges.segment]
+    return edges.by_provider(detail.inputs.demand.visits[edges.segment] * share)[:incumbents]
+
+
 @pytest.mark.slow
 def test_equal_values_with_newcomers_leave_incumbents_alike() -> None:
-    """Newcomers' mass apart, incumbents keep their proportions over 60 days within 2 %."""
+    """design.md: within 2 % over 60 days of re-planning, newcomers' mass apart."""
     inputs = equal_market(5, 30, first_seen={28: 2, 29: 2}, settings={"newcomer_visits": 5})
     detail = plan_detail(inputs)
-    start = loads(detail)[:28]
+    start = among_incumbents(detail, 28)
     for _ in range(60):
         inputs = next_day(inputs, detail, detail.visits)
         detail = plan_detail(inputs)
-    ratio = loads(detail)[:28] / start
-    assert np.abs(ratio / ratio.mean() - 1).max() < 0.02
+    assert np.abs(among_incumbents(detail, 28) / start - 1).max() < 0.02
 
 
 @pytest.mark.slow
 def test_chance_alone_moves_shares_without_a_lean() -> None:
     """Visits drawn at the planned shares: single shares wander, but on average over runs nobody is favoured.
 
-    Expected: the mean over runs is the start, within four standard errors measured on the runs themselves.
+    Expected: the mean over runs is the start, within four standard errors measured on the runs themselves. For
+    information (-s prints it): at 1000 visits a day a share of 2 % wanders by about half of itself in 60 days, and a
+    provider that draws no visit in all the reference days is gone, since only newcomers are mixed in.
     """
     rng = np.random.default_rng(11)
     ends = []
-    for _ in range(12):
-        inputs = equal_market(1, 6, settings={"max_provider_share": 1.0})
+    for _ in range(24):
+        daily = np.array([[20.0, 50, 100, 200, 230, 400]])
+        inputs = market(daily, np.full(daily.shape, 5.0), settings={"max_provider_share": 1.0})
         detail = plan_detail(inputs)
-        start = detail.share.copy()
+        total = float(inputs.demand.visits[0])
+        start = loads(detail) / total
         for _ in range(60):
-            drawn = rng.multinomial(round(float(inputs.demand.visits[0])), detail.share).astype(float)
+            drawn = rng.multinomial(round(total), detail.share / detail.share.sum()).astype(float)
             inputs = next_day(inputs, detail, drawn)
             detail = plan_detail(inputs)
-        ends.append(detail.share - start)
+        ends.append(loads(detail) / total - start)
     moved = np.array(ends)
-    error = moved.std(axis=0, ddof=1) / np.sqrt(len(moved)) + 1e-9
-    assert (np.abs(moved.mean(axis=0)) < 4 * error + 1e-3).all()
+    error = moved.std(axis=0, ddof=1) / np.sqrt(len(moved))
+    print(f"start {start.round(4)}, {total:g} visits a day; spread over runs {moved.std(axis=0, ddof=1).round(4)}")
+    assert (np.abs(moved.mean(axis=0)) < 4 * error + 1e-4).all()
 
 
 def test_better_values_win_visits_day_by_day() -> None:
