@@ -1,4 +1,4 @@
-"""A world of providers with known values, drawn as counts. Written apart from the estimator and sharing none of its code.
+"""A world of providers with known values, drawn as counts; it shares no code with the estimator.
 
 Orders of a visit day are Poisson with a log rate that walks from day to day; delays are rounded gamma or geometric
 variables cut at the window; amounts are lognormal or gamma; refunds fall on single orders, days later.
@@ -6,7 +6,7 @@ variables cut at the window; amounts are lognormal or gamma; refunds fall on sin
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -39,7 +39,6 @@ class World:
     segment_cv: float = 0.3
     own_cv: float = 0.15
     path: np.ndarray | None = None  # common multiplier of rates by age
-    extra: dict = field(default_factory=dict)
 
 
 @dataclass
@@ -133,7 +132,7 @@ def draw(world: World, rng: np.random.Generator) -> tuple[Counts, Truth]:
 
     v_pair, v_age = np.nonzero(visits)
     s, r = seen, seen_refund
-    one, zero = np.ones(op.shape[0]), n_j * world.n_segments
+    one = np.ones(op.shape[0])
     counts = Counts(
         n_segments=world.n_segments,
         n_categories=n_c,
@@ -181,5 +180,4 @@ def draw(world: World, rng: np.random.Generator) -> tuple[Counts, Truth]:
             keep=keep,
             cdf=cumulative,
         )
-    del zero
     return counts, truth

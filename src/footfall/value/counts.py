@@ -152,4 +152,4 @@ def _within(name: str, array: Floats | Ints, low: float, high: float | Ints) -> 
     if wrong.any():
         row = int(np.argmax(wrong))
         bound = high if np.isscalar(high) else np.asarray(high)[row]
-        raise InputError(f"counts.{name}[{row}] = {array[row]}, must be from {low} to {bound}")
+        raise InputError(f"counts.{name}[{row}] = {array[row].item()!r}, must be from {low} to {bound}")

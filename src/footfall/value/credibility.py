@@ -16,6 +16,7 @@ import numpy as np
 
 from footfall.model import Floats, Ints
 from footfall.value.posterior import Shrunk, shrink
+from footfall.value.sums import sum_by
 
 _POOL_KAPPA2 = 0.7  # squared coefficient of variation of order amounts before any is seen
 _POOL_ORDERS = 2.0
@@ -66,9 +67,9 @@ def relative_spread(orders: Floats, amount: Floats, amount_sq: Floats, category:
     if free.sum() <= 0.0 or scale <= 0.0:
         return np.full(orders.shape[0], _POOL_KAPPA2)
     pool = (top + _POOL_ORDERS * scale * _POOL_KAPPA2) / (bottom + _POOL_ORDERS * scale)
-    c_top = np.bincount(category, squares, n_categories)
-    c_bottom = np.bincount(category, base, n_categories)
-    c_scale = np.where(c_bottom > 0.0, c_bottom / np.maximum(np.bincount(category, free, n_categories), 1e-300), 1.0)
+    c_top = sum_by(category, squares, n_categories)
+    c_bottom = sum_by(category, base, n_categories)
+    c_scale = np.where(c_bottom > 0.0, c_bottom / np.maximum(sum_by(category, free, n_categories), 1e-300), 1.0)
     by_category = (c_top + _CATEGORY_ORDERS * c_scale * pool) / (c_bottom + _CATEGORY_ORDERS * c_scale)
     prior = by_category[category]
     own_scale = np.where(base > 0.0, base / np.maximum(free, 1e-300), 1.0)

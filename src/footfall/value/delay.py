@@ -18,6 +18,7 @@ import numba
 import numpy as np
 
 from footfall.model import Floats, Ints
+from footfall.value.sums import sum_by
 
 _STRENGTHS = np.array([1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0])  # in orders
 _BANDWIDTH = 0.35  # of log(1 + delay): days 9 to 17 speak for day 12
@@ -46,13 +47,14 @@ class DelayCurves:
         tail = np.cumsum(self.step_variance[:, ::-1], axis=1)[:, ::-1]
         log_variance = np.zeros_like(tail)
         log_variance[:, :-1] = tail[:, 1:]
-        spread: Floats = self.cdf * np.sqrt(log_variance)
-        return np.minimum(spread, 0.5)
+        spread: Floats = np.minimum(self.cdf * np.sqrt(log_variance), 0.5)
+        return spread
 
     @property
     def median_days(self) -> Floats:
         """Smallest delay with F >= 1/2, shape (C,)."""
-        return np.argmax(self.cdf >= 0.5, axis=1).astype(np.float64)
+        median: Floats = np.argmax(self.cdf >= 0.5, axis=1).astype(np.float64)
+        return median
 
     def at(self, category: Ints, age: Ints) -> Floats:
         """F(min(age, reach)) of each row."""
@@ -69,15 +71,13 @@ def reverse_hazard_counts(
     """
     width = reach_days + 2
     last = np.minimum(age, reach_days)
-    events = np.bincount(category * width + delay, count, n_categories * width).reshape(n_categories, width)
-    leave = np.bincount(category * width + last + 1, count, n_categories * width).reshape(n_categories, width)
+    events = sum_by(category * width + delay, count, n_categories * width).reshape(n_categories, width)
+    leave = sum_by(category * width + last + 1, count, n_categories * width).reshape(n_categories, width)
     at_risk = np.cumsum(events - leave, axis=1)
     return events[:, :-1].astype(np.float64), np.maximum(at_risk[:, :-1], 0.0)
 
 
-def fit_delay(
-    category: Ints, delay: Ints, age: Ints, count: Floats, n_categories: int, reach_days: int
-) -> DelayCurves:
+def fit_delay(category: Ints, delay: Ints, age: Ints, count: Floats, n_categories: int, reach_days: int) -> DelayCurves:
     """Delay curves of all categories, shrunk to a smooth shape near the pool's, with the variance of the hazards.
 
     Arguments as in :func:`reverse_hazard_counts`. The weight of the smooth hazards, in orders, is chosen by their

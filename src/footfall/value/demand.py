@@ -18,8 +18,8 @@ from footfall.value.posterior import gamma_quantile
 _MEMORY_DAYS = 112  # older days say little about tomorrow
 _WEEKDAY_HALF_LIFE_DAYS = 42.0
 _FLAT_WEEKS = 0.7  # weeks of a flat pattern put to that of all segments
-_POOL_WEIGHT = 3.0  # weeks of the common pattern put to a segment's own, at least
-_POOL_VISITS = 60.0  # and at least so many visits a weekday
+_OWN_PATTERN_VARIANCE = 0.015  # of a segment's weekday factors around the common ones
+_PATTERN_ROUNDS = 4
 _LEVEL_WEIGHTS = np.array([0.03, 0.06, 0.1, 0.15, 0.22, 0.3, 0.4, 0.55, 0.75])
 _SHORT_LOG_WEIGHT = 0.3
 _PRIOR_MISS = 0.03  # relative variance beyond Poisson a day ahead, before any forecast was checked
@@ -72,26 +72,43 @@ def _check(visits: Floats, weekday: Ints, target_weekday: int, horizon_days: int
 
 def _patterns(y: Floats, days: Ints) -> Floats:
     """Factors of the weekdays of every segment, (n, 7), with mean 1 over the week."""
-    n, length = y.shape
-    age = np.arange(length - 1, -1, -1)
-    weight = 0.5 ** (age / _WEEKDAY_HALF_LIFE_DAYS)
-    # Ratio to a week around the day, so that growth does not pass for a weekday.
-    kernel = np.ones(min(7, length))
-    local = np.apply_along_axis(np.convolve, 1, y, kernel, "same") / np.convolve(
-        np.ones(length), kernel, "same"
-    )
+    length = y.shape[1]
+    weight = 0.5 ** (np.arange(length - 1, -1, -1) / _WEEKDAY_HALF_LIFE_DAYS)
     seen = np.zeros((7, length))
     seen[days, np.arange(length)] = weight
-    top, bottom = y @ seen.T, local @ seen.T  # (n, 7)
-    weeks = seen.sum(axis=1)
-    total, base = top.sum(axis=0), bottom.sum(axis=0)
-    unit = base.sum() / max(float(weeks.sum()), 1e-9)
-    common = (total + _FLAT_WEEKS * unit) / np.maximum(base + _FLAT_WEEKS * unit, 1e-9) if unit > 0 else np.ones(7)
-    common = common / common.mean()
-    mean = bottom.sum(axis=1, keepdims=True) / max(float(weeks.sum()), 1e-9)
-    prior = np.maximum(_POOL_WEIGHT * mean, _POOL_VISITS)
-    pattern: Floats = (top + prior * common) / (bottom + prior)
-    return pattern / pattern.mean(axis=1, keepdims=True)
+    pattern = np.ones((y.shape[0], 7))
+    for _ in range(_PATTERN_ROUNDS):
+        # Ratio to the level of the week around the day, so that growth does not pass for a weekday; what part of
+        # the week that is at the edges is made up for by the pattern found so far.
+        factor = pattern[:, days]
+        local = _moving_sum(y) / _moving_sum(factor)
+        top, bottom = y @ seen.T, local @ seen.T  # (n, 7)
+        unit = _FLAT_WEEKS * float(bottom.sum()) / float(weight.sum())
+        if unit <= 0.0:
+            return pattern
+        common = (top.sum(axis=0) + unit) / (bottom.sum(axis=0) + unit)
+        noise = _daily_noise(y, local * factor)
+        # Own pattern against the common one: Poisson noise counts visits, day-to-day noise counts weeks.
+        mean = bottom.sum(axis=1, keepdims=True) / weight.sum()
+        prior = (1.0 + noise * mean) / _OWN_PATTERN_VARIANCE
+        pattern = (top + prior * common) / (bottom + prior)
+        pattern = pattern / pattern.mean(axis=1, keepdims=True)
+    return pattern
+
+
+def _moving_sum(x: Floats) -> Floats:
+    """Sum over the seven days around each, cut at the edges; (n, T)."""
+    total = np.concatenate([np.zeros((x.shape[0], 1)), np.cumsum(x, axis=1)], axis=1)
+    t = np.arange(x.shape[1])
+    result: Floats = total[:, np.minimum(t + 4, x.shape[1])] - total[:, np.maximum(t - 3, 0)]
+    return result
+
+
+def _daily_noise(y: Floats, fitted: Floats) -> float:
+    """Relative variance from day to day beyond Poisson, pooled over segments."""
+    beyond = float(((y - fitted) ** 2 - fitted).sum())
+    scale = float((fitted**2).sum())
+    return max(beyond / scale, 0.0) if scale > 0.0 else 0.0
 
 
 def _weekday_variance(days: Ints, target_weekday: int) -> float:
@@ -99,7 +116,8 @@ def _weekday_variance(days: Ints, target_weekday: int) -> float:
     seen = int((days == target_weekday).sum())
     kinds = np.unique(days).shape[0]
     own = _UNSEEN_WEEKDAY if seen == 0 else 0.1 * _UNSEEN_WEEKDAY / seen
-    return own + _UNSEEN_WEEKDAY * (7 - kinds) / (6 * kinds) * (1.0 if seen == 0 or kinds > 1 else 0.0)
+    level: float = _UNSEEN_WEEKDAY * (7 - kinds) / (6 * kinds) * (1.0 if seen == 0 or kinds > 1 else 0.0)
+    return own + level
 
 
 def _level(y: Floats, factor: Floats, horizon_days: int) -> tuple[Floats, float, Floats]:
@@ -126,9 +144,7 @@ def _effective_days(length: int, weight: float) -> float:
 
 
 @numba.njit(cache=True)
-def _ahead(
-    y: Floats, factor: Floats, weight: float, horizon: int
-) -> tuple[Floats, Floats, Floats, Floats, int]:
+def _ahead(y: Floats, factor: Floats, weight: float, horizon: int) -> tuple[Floats, Floats, Floats, Floats, int]:
     """Smooth every segment and check its forecasts ``horizon`` days ahead.
 
     Returns level, loss, squared errors above Poisson, their squared means, (n,) each, and the forecasts checked of

@@ -23,6 +23,7 @@ import numba
 import numpy as np
 
 from footfall.model import Floats, Ints
+from footfall.value.sums import sum_by
 from footfall.value.table import Table
 from footfall.value.trend import Trends, fit_trends
 
@@ -69,14 +70,12 @@ def _working_rates(orders: Floats, exposed: Floats, category: Ints, n_categories
     """Orders per exposure of providers (J,), shrunk to their category's at the working spread; and those (C,)."""
     count, exposure = orders.sum(axis=1), exposed.sum(axis=1)
     pool = (count.sum() + 0.5) / (exposure.sum() + 10.0)
-    top, bottom = np.bincount(category, count, n_categories), np.bincount(category, exposure, n_categories)
+    top, bottom = sum_by(category, count, n_categories), sum_by(category, exposure, n_categories)
     level = (top + 1.0) / (bottom + 1.0 / pool)
     return (count + _WORKING_SHAPE) / (exposure + _WORKING_SHAPE / level[category]), level
 
 
-def _drift_variance(
-    orders: Floats, exposed: Floats, level: Floats, category: Ints, n_categories: int
-) -> Floats:
+def _drift_variance(orders: Floats, exposed: Floats, level: Floats, category: Ints, n_categories: int) -> Floats:
     """Daily variance of own drift by category, (C,): posterior mean on a grid, each category leaning on all."""
     total = orders.sum(axis=1)
     rank = np.lexsort((-total, category))

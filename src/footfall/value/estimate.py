@@ -17,7 +17,8 @@ from footfall.value.counts import Counts, Figures, Settings, Values, check
 from footfall.value.credibility import order_value, relative_spread
 from footfall.value.drift import Motion, follow
 from footfall.value.pairs import cross
-from footfall.value.posterior import Shrunk, value_quantile, shrink
+from footfall.value.posterior import Shrunk, shrink, value_quantile
+from footfall.value.sums import sum_by
 from footfall.value.table import Table, gather, matured, tabulate
 
 __all__ = ["Counts", "Figures", "Settings", "Values", "estimate"]
@@ -91,12 +92,12 @@ def _visit_evidence(table: Table, motion: Motion) -> _Effective:
     w = gather(weight, provider, age)
     row_mature = counts.visits * table.delay.at(category, age)
     row = row_mature * gather(motion.trend, category, age)
-    p1 = np.bincount(counts.visit_pair, w * row, n_pairs)
-    p2 = np.bincount(counts.visit_pair, w * w * row, n_pairs)
-    e1 = np.bincount(counts.visit_pair, w * row_mature, n_pairs)
-    e2 = np.bincount(counts.visit_pair, w * w * row_mature, n_pairs)
+    p1 = sum_by(counts.visit_pair, w * row, n_pairs)
+    p2 = sum_by(counts.visit_pair, w * w * row, n_pairs)
+    e1 = sum_by(counts.visit_pair, w * row_mature, n_pairs)
+    e2 = sum_by(counts.visit_pair, w * w * row_mature, n_pairs)
     w_order = gather(weight, table.order_provider, counts.order_age)
-    pair_orders = np.bincount(counts.order_pair, w_order * counts.orders, n_pairs)
+    pair_orders = sum_by(counts.order_pair, w_order * counts.orders, n_pairs)
     of = counts.pair_provider
     pair_exposure = _effective(p1, p2, motion.rate[of], motion.variance[of])
     return _Effective(
@@ -122,17 +123,17 @@ def _order_evidence(table: Table, motion: Motion) -> tuple[_Effective, Floats]:
     w = gather(motion.weight, key, counts.order_age)
 
     def kish(of: Ints, size: int) -> tuple[Floats, Floats, Floats]:
-        s1 = np.bincount(of, w * counts.orders, size)
-        effective = s1**2 / np.maximum(np.bincount(of, w * w * counts.orders, size), 1e-300)
-        mean = np.bincount(of, w * counts.amount, size) / np.maximum(s1, 1e-300)
+        s1 = sum_by(of, w * counts.orders, size)
+        effective = s1**2 / np.maximum(sum_by(of, w * w * counts.orders, size), 1e-300)
+        mean = sum_by(of, w * counts.amount, size) / np.maximum(s1, 1e-300)
         return effective, effective * mean, s1
 
     number, amount, _ = kish(key, n)
     pair_number, pair_amount, _ = kish(counts.order_pair, n_pairs)
     kappa2 = relative_spread(
-        np.bincount(key, counts.orders, n),
-        np.bincount(key, counts.amount, n),
-        np.bincount(key, counts.amount_sq, n),
+        sum_by(key, counts.orders, n),
+        sum_by(key, counts.amount, n),
+        sum_by(key, counts.amount_sq, n),
         counts.provider_category,
         counts.n_categories,
     )
@@ -149,8 +150,8 @@ def _refund_share(table: Table, motion: Motion, cv_median: float) -> tuple[Float
     share = table.refund_delay.at(category[table.order_provider], order_age)
     w_order = gather(motion.weight, table.order_provider, counts.order_age)
     w_refund = gather(motion.weight, table.refund_provider, counts.refund_visit_age)
-    count = np.bincount(table.refund_provider, w_refund * counts.refunds, n)
-    exposure = np.bincount(table.order_provider, w_order * counts.orders * share, n)
+    count = sum_by(table.refund_provider, w_refund * counts.refunds, n)
+    exposure = sum_by(table.order_provider, w_order * counts.orders * share, n)
     fit = shrink(count, exposure, category, n_categories, fallback=_NO_REFUNDS, cv_median=cv_median)
     size = _refund_size(table)[category]
     mean = np.minimum(fit.mean * size, 0.98)
@@ -163,10 +164,10 @@ def _refund_size(table: Table) -> Floats:
     counts, n = table.counts, table.counts.n_categories
     of_refund = counts.provider_category[table.refund_provider]
     of_order = counts.provider_category[table.order_provider]
-    refunds, orders = np.bincount(of_refund, counts.refunds, n), np.bincount(of_order, counts.orders, n)
-    amount = np.bincount(of_order, counts.amount, n) / np.maximum(orders, 1e-300)
+    refunds, orders = sum_by(of_refund, counts.refunds, n), sum_by(of_order, counts.orders, n)
+    amount = sum_by(of_order, counts.amount, n) / np.maximum(orders, 1e-300)
     expected = refunds * amount  # if every refund took back a mean order
-    given = np.bincount(of_refund, counts.refund_amount, n)
+    given = sum_by(of_refund, counts.refund_amount, n)
     if expected.sum() <= 0.0:
         return np.ones(n)
     unit = expected.sum() / refunds.sum()
@@ -252,9 +253,7 @@ def _pair_figures(
         relative = (providers.sd[of] / providers.mean[of]) ** 2
         return _with_interval(providers.mean[of], relative, own, visits.pair_evidence, plain, settings.interval)
     keys = (counts.pair_segment, of)
-    rate = cross(
-        visits.pair_count, visits.pair_exposure, *keys, conversion, category, counts.n_segments, cv_median=cv
-    )
+    rate = cross(visits.pair_count, visits.pair_exposure, *keys, conversion, category, counts.n_segments, cv_median=cv)
     value = cross(
         orders.pair_count / kappa2[of],
         orders.pair_exposure / kappa2[of],
@@ -277,16 +276,21 @@ def _pair_figures(
 
 
 def _segment_figures(table: Table, motion: Motion, pairs: Figures, common: Floats, interval: float) -> Figures:
-    """Segments as their pairs' figures weighted by recent visits (evenly where there are none)."""
+    """Segments as their pairs' figures weighted by recent visits (evenly where there are none).
+
+    A segment without any pair gets the mean of all pairs and a relative sd of 1.
+    """
     counts, n = table.counts, table.counts.n_segments
     segment, of = counts.pair_segment, counts.pair_provider
     w = gather(motion.weight, table.visit_provider, counts.visit_age) * counts.visits
-    mass = np.bincount(counts.visit_pair, w, segment.shape[0])
-    mass = np.where(np.bincount(segment, mass, n)[segment] > 0.0, mass, 1.0)
-    share = mass / np.maximum(np.bincount(segment, mass, n), 1e-300)[segment]
+    mass = sum_by(counts.visit_pair, w, segment.shape[0])
+    mass = np.where(sum_by(segment, mass, n)[segment] > 0.0, mass, 1.0)
+    total_mass = sum_by(segment, mass, n)
+    share = mass / total_mass[segment]
+    bare = total_mass <= 0.0
 
     def total(x: Floats) -> Floats:
-        return np.bincount(segment, share * x, n)
+        return np.where(bare, (mass * x).sum() / max(float(mass.sum()), 1e-300), sum_by(segment, share * x, n))
 
     mean, conversion = total(pairs.mean), total(pairs.conversion)
     gross = total(pairs.conversion * pairs.order_value)
@@ -294,10 +298,10 @@ def _segment_figures(table: Table, motion: Motion, pairs: Figures, common: Float
     refunds = np.clip(1.0 - mean / np.maximum(gross, 1e-300), 0.0, 1.0)
     shared = pairs.mean * np.sqrt(common[of])  # curve and trend move all of a category together
     own = np.maximum(pairs.sd**2 - shared**2, 0.0)
-    variance = np.bincount(segment, share**2 * own, n) + total(shared) ** 2
-    relative = np.where(mean > 0.0, variance / np.maximum(mean, 1e-300) ** 2, 1.0)
+    variance = sum_by(segment, share**2 * own, n) + total(shared) ** 2
+    relative = np.where(bare, 1.0, variance / np.maximum(mean, 1e-300) ** 2)
     plain = matured(table, segment, n, motion.trend)
-    evidence = np.bincount(segment, pairs.evidence, n)
+    evidence = sum_by(segment, pairs.evidence, n)
     parts = (conversion, spend, refunds)
     return _with_interval(mean, np.maximum(relative, 1e-12), parts, evidence, plain, interval)
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from footfall.model import Floats, Ints
 from footfall.value.posterior import Shrunk, shrink
+from footfall.value.sums import sum_by
 
 _OWN_GRID = np.exp(np.linspace(math.log(0.03), math.log(1.5), 10))
 _OWN_LOG_SD = 0.75
@@ -53,24 +54,24 @@ def cross(
     prior_rate = prior_mean * (prior_shape - 1.0) if inverse else prior_shape / prior_mean
     n_providers = category.shape[0]
     effect, effect_variance = np.ones(n_segments), np.zeros(n_segments)
-    top = prior_shape + np.bincount(provider, count, n_providers)
+    top = prior_shape + sum_by(provider, count, n_providers)
     for _ in range(_ROUNDS if n_segments > 1 else 0):
-        rate = top / (prior_rate + np.bincount(provider, effect[segment] * exposure, n_providers))
+        rate = top / (prior_rate + sum_by(provider, effect[segment] * exposure, n_providers))
         expected = rate[provider] * exposure
         weight = 1.0 / (1.0 + (0.5 * cv_median) ** 2 * effect[segment] * expected)
         fit = shrink(
-            np.bincount(segment, weight * count, n_segments),
-            np.bincount(segment, weight * expected, n_segments),
+            sum_by(segment, weight * count, n_segments),
+            sum_by(segment, weight * expected, n_segments),
             np.zeros(n_segments, dtype=np.int64),
             1,
             fallback=(1.0, 1.0),
             cv_median=cv_median,
         )
-        mass = np.bincount(segment, expected, n_segments) + 1e-12
+        mass = sum_by(segment, expected, n_segments) + 1e-12
         effect = fit.mean * mass.sum() / (fit.mean * mass).sum()
         effect_variance = fit.relative_variance
     scaled = effect[segment] * exposure
-    all_scaled = np.bincount(provider, scaled, n_providers)
+    all_scaled = sum_by(provider, scaled, n_providers)
     other_shape = np.maximum(top[provider] - count, prior_shape[provider])
     other_rate = np.maximum(prior_rate[provider] + all_scaled[provider] - scaled, prior_rate[provider])
     base = other_shape / other_rate  # provider's rate at segment effect 1, from the other segments

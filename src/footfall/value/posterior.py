@@ -22,6 +22,7 @@ import numba
 import numpy as np
 
 from footfall.model import Floats, Ints
+from footfall.value.sums import sum_by
 
 _CV_GRID = np.exp(np.linspace(math.log(0.04), math.log(3.0), 14))
 _CV_LOG_SD = 0.5  # of the lognormal hyperprior: 90 % of its mass within a factor 2.3 of the median
@@ -114,8 +115,8 @@ def _group_means(
     for _ in range(3):
         information = count if inverse else mean[group] * exposure
         k = 1.0 / (1.0 + _CV_WORKING**2 * information)
-        top = np.bincount(group, k * c, n_groups)
-        bottom = np.bincount(group, k * e, n_groups)
+        top = sum_by(group, k * c, n_groups)
+        bottom = sum_by(group, k * e, n_groups)
         # Half an event of the pooled mean keeps an empty group finite.
         half = 0.5 * overall if inverse else 0.5
         mean = (top + half) / (bottom + half / overall)
@@ -147,9 +148,7 @@ def _pool_of_others(x: Floats, v: Floats, pooled: float) -> tuple[Floats, Floats
 
 
 @numba.njit(cache=True)
-def _log_weights(
-    count: Floats, exposure: Floats, start: Ints, log_mean: Floats, cv: Floats, inverse: bool
-) -> Floats:
+def _log_weights(count: Floats, exposure: Floats, start: Ints, log_mean: Floats, cv: Floats, inverse: bool) -> Floats:
     """Log likelihood (G, cv, mean) of members sorted by group; a group has its own grid of the mean."""
     groups, n_mean, n_cv = log_mean.shape[0], log_mean.shape[1], cv.shape[0]
     out = np.zeros((groups, n_cv, n_mean))

@@ -10,6 +10,7 @@ import numpy as np
 from footfall.model import Floats, Ints
 from footfall.value.counts import Counts
 from footfall.value.delay import DelayCurves, fit_delay
+from footfall.value.sums import sum_by
 
 _LOCAL_HALF_LIFE_DAYS = 7.0
 
@@ -75,7 +76,7 @@ def by_age(key: Ints, age: Ints, number: Floats, n: int, memory_days: int) -> Fl
     """Sum ``number`` by key and age into (n, memory + 1); older rows are left out."""
     used = age <= memory_days
     width = memory_days + 1
-    flat = np.bincount(key[used] * width + age[used], number[used], n * width)
+    flat = sum_by(key[used] * width + age[used], number[used], n * width)
     return flat.reshape(n, width).astype(np.float64)
 
 
@@ -98,8 +99,8 @@ def matured(table: Table, key_of_pair: Ints, n: int, trend: Floats) -> Floats:
     reach = table.reach_days
     width = table.memory_days + 1
     key_v, key_o = key_of_pair[counts.visit_pair], key_of_pair[counts.order_pair]
-    total_visits = np.bincount(key_v, counts.visits, n)
-    gmv = np.bincount(key_o, counts.amount, n)
+    total_visits = sum_by(key_v, counts.visits, n)
+    gmv = sum_by(key_o, counts.amount, n)
     near = np.minimum(counts.visit_age, width - 1)
     category = counts.provider_category[table.visit_provider]
     share = table.delay.at(category, counts.visit_age)

@@ -1,8 +1,9 @@
 """The common motion of a category: by which factor all of its providers' rates stood higher or lower at each age.
 
 Orders of an age are Poisson with mean x(a) exp(level + t(a)), x(a) what the providers' own mean rates expect of the
-visits of that age. t is Gaussian, t(0) = 0, with Cov(t(a), t(b)) = q min(a, b) + s^2 a b + c m^2 (3 M - m) / 6, m = min(a, b), M = max(a, b):
-a random walk, a slope, and a walk of the slope (Wahba 1978, JRSS B 40, 364-372, the cubic spline's covariance).
+visits of that age. t is Gaussian, t(0) = 0, with Cov(t(a), t(b)) = q m + s^2 m M + c m^2 (3 M - m) / 6, m and M being
+the smaller and the larger of a and b: a random walk, a slope, and a walk of the slope (Wahba 1978, JRSS B 40,
+364-372, the cubic spline's covariance).
 Laplace's approximation (Rasmussen & Williams 2006, algorithm 3.1), q, s and c on a grid, averaged by likelihood.
 """
 
