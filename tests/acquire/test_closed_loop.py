@@ -75,7 +75,7 @@ def test_chance_alone_moves_shares_without_a_lean() -> None:
     """Visits drawn at the planned shares: single shares wander, but on average over runs nobody is favoured.
 
     Expected: the mean over runs is the start, within four standard errors measured on the runs themselves. For
-    information (-s prints it): at 1000 visits a day a share of 2 % wanders by about half of itself in 60 days, and a
+    information (-s prints it): at 1000 visits a day a share of 2 % wanders by two fifths of itself in 60 days, and a
     provider that draws no visit in all the reference days is gone, since only newcomers are mixed in.
     """
     rng = np.random.default_rng(11)

@@ -12,6 +12,7 @@ from footfall.acquire.inputs import PlanInputs
 from footfall.acquire.limits import listing
 from footfall.acquire.reference import (
     Bools,
+    DailyVisits,
     Edges,
     delivered_shares,
     edges_from_keys,
@@ -111,20 +112,25 @@ def _edges(inputs: PlanInputs, rules: IndexedRules, newcomer: Bools) -> tuple[Ed
     segment_at = {s: i for i, s in enumerate(inputs.segments)}
     provider_at = {p: j for j, p in enumerate(inputs.providers)}
     listed = np.array([segment_at[s] * m + provider_at[p] for s, p in inputs.pairs], dtype=np.int64)
-    seen = older.visits > 0
+    seen, lately = _visited(older, m), _visited(recent, m)
     eligible = np.concatenate(
         (
-            older.segment[seen] * m + older.provider[seen],
+            seen,
             newcomer_keys(older, inputs.categories, newcomer, n),
             listed,
             rules.pin_segment * m + rules.pin_provider,
         )
     )
-    lately = recent.visits > 0
-    edges = edges_from_keys(
-        np.concatenate((eligible, recent.segment[lately] * m + recent.provider[lately])), n, m
-    )
-    return edges, np.isin(edges.segment * m + edges.provider, eligible)
+    edges = edges_from_keys(np.concatenate((eligible, lately)), n, m)
+    flag = np.zeros(len(edges.segment), dtype=bool)
+    flag[edges.positions(eligible // m, eligible % m)] = True
+    return edges, flag
+
+
+def _visited(visits: DailyVisits, providers: int) -> Ints:
+    """Keys of the pairs that had visits, each once: days repeat them, so this makes all that follows shorter."""
+    seen = visits.visits > 0
+    return np.unique(visits.segment[seen] * providers + visits.provider[seen]).astype(np.int64)
 
 
 def _matching(edges: Edges, segment: Ints, provider: Ints) -> Bools:
@@ -148,9 +154,7 @@ def _pins(
     pin[~is_open], pinned[~is_open] = 0.0, False
     if not len(lost):
         return pin, pinned, ()
-    who = [
-        f"{inputs.providers[rules.pin_provider[k]]} in {inputs.segments[rules.pin_segment[k]]}" for k in lost
-    ]
+    who = [f"{inputs.providers[rules.pin_provider[k]]} in {inputs.segments[rules.pin_segment[k]]}" for k in lost]
     return pin, pinned, (f"pin yields to an exclusion or a capacity of 0: {listing(who)}",)
 
 
