@@ -1,5 +1,5 @@
--- Events of a made-up marketplace, from numbers alone: $visits visits of about three events each over $days days from
--- $first_day; every fiftieth visit buys, a third of them 1 to 20 days later; a twentieth of the orders is refunded.
+-- Events of a made-up marketplace, from numbers alone: visits of about three events each over $days days from
+-- $first_day, the last day in a batch of its own; every fiftieth visit buys, a third of them 1 to 20 days later; a twentieth of the orders is refunded.
 -- A visitor returns to four shops. Times within a visit can be equal, so that ties occur.
 WITH base AS (
     SELECT n AS visit,
@@ -11,7 +11,7 @@ WITH base AS (
            CAST(hash(n + 5000000029) % 5 + 1 AS INTEGER) AS events,
            hash(n + 6000000001) % 50 = 0 AS buys,
            CAST(hash(n + 7000000001) AS HUGEINT) AS luck
-    FROM range($first_visit, $last_visit) t(n)
+    FROM range(0, $visits) t(n)
 ),
 visit AS (
     SELECT *,
@@ -44,6 +44,6 @@ SELECT printf('%016x%02d', hash(visit), step) AS message_id,
        CAST(amount_minor AS BIGINT) AS amount_minor, CAST(NULL AS VARCHAR) AS category, source_channel AS channel,
        CAST(NULL AS VARCHAR) AS campaign, CAST(NULL AS VARCHAR) AS device, CAST(NULL AS VARCHAR) AS country,
        CAST(NULL AS VARCHAR) AS position, CAST(NULL AS DOUBLE) AS propensity, CAST(NULL AS VARCHAR) AS properties,
-       'benchmark' AS source, $batch_id AS batch_id, CAST($first_day AS TIMESTAMP) AS received_at
+       'benchmark' AS source, CASE WHEN day_number = $days - 1 THEN 'last-day' ELSE 'before' END AS batch_id, CAST($first_day AS TIMESTAMP) AS received_at
 FROM event
 WHERE day_number < $days

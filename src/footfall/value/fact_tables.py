@@ -87,6 +87,19 @@ class FactTables:
         )
 
     @classmethod
+    def grouped(
+        cls, visits: pa.Table, orders: pa.Table, refunds: pa.Table, providers: pa.Table, left_out: pa.Table
+    ) -> FactTables:
+        """Facts of tables that have each key once and no zeros, as the .sql files give them."""
+        return cls(
+            _sorted(visits.cast(VISITS), ["day", "segment", "provider_id"]),
+            _sorted(orders.cast(ORDERS), ["day", "segment", "provider_id", "delay_days"]),
+            _sorted(refunds.cast(REFUNDS), REFUNDS.names[:5]),
+            _sorted(providers.cast(PROVIDERS), ["provider_id"]),
+            _sorted(left_out.cast(LEFT_OUT), ["reason"]),
+        )
+
+    @classmethod
     def empty(cls) -> FactTables:
         """Facts of an empty log."""
         return cls(*(schema.empty_table() for schema in (VISITS, ORDERS, REFUNDS, PROVIDERS, LEFT_OUT)))

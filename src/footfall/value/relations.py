@@ -1,7 +1,7 @@
 """Counting: from the view ``events`` to FactTables, by the statements of ``sql/`` in the order of ``_STEPS``.
 
     identity | person_events   the events that count, each with its person
-    purchases, visits          what a purchase and what a visit is
+    money, purchases, visits   what a purchase and what a visit is
     visit_groups               visits counted; those near a purchase kept one by one
     attributed, own_visits, made_visits, orders, refunds
     aggregate_*                counts and sums
@@ -23,6 +23,7 @@ from footfall.value.statements import marks_of, statement
 Progress = Callable[[str], None]
 
 _STEPS = (
+    "money",
     "purchases",
     "visits",
     "visit_groups",
@@ -105,4 +106,4 @@ def aggregate(engine: Engine, rules: Rules, providers: pa.Table) -> FactTables:
     marks = rules.marks()
     parts = ("aggregate_visits", "aggregate_orders", "aggregate_refunds")
     visits, orders, refunds = (engine.query(statement(name, marks)) for name in parts)
-    return FactTables.of(visits, orders, refunds, providers, engine.query(statement("left_out", marks)))
+    return FactTables.grouped(visits, orders, refunds, providers, engine.query(statement("left_out", marks)))

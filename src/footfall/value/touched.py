@@ -70,16 +70,16 @@ def _collect(
     identity.show(engine, now, marks, "events")
     identity.show(engine, now, marks, "touched_events", "touched_now")
     identity.show(engine, before, marks, "touched_events_old", "touched_before")
-    for name in ("touched_keys", "money_events", "links", "touched_ids", "touched_pairs"):
+    for name in ("touched_keys", "money_keys", "links", "touched_ids", "touched_pairs"):
         progress(name.replace("_", " "))
         engine.execute(statement(name, marks))
     _close(engine)
     engine.execute(statement("touched_days", marks))
-    engine.execute(statement("untouched", marks))
     progress("events touched")
     days = engine.query("SELECT min(day) AS first_day, max(day) AS last_day FROM touched_days").to_pylist()[0]
     never = {"first_day": date(1, 1, 1), "last_day": date(1, 1, 1)}
-    engine.execute(statement("touched_all", marks), days if days["first_day"] else never)
+    engine.execute(statement("reached", marks), days if days["first_day"] else never)
+    engine.execute(statement("touched_all", marks))
     engine.execute("CREATE OR REPLACE TEMPORARY VIEW touched_old AS SELECT * FROM touched_all WHERE NOT is_new")
 
 

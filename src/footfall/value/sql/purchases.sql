@@ -5,5 +5,5 @@ SELECT row_number() OVER (ORDER BY ts, message_id, day) AS purchase,
        message_id, ts, day, person, provider_id, visit_id, order_id,
        coalesce(CAST($unit_minor AS BIGINT), amount_minor, 0) AS amount_minor,
        {columns}
-FROM person_events
-WHERE name IN ({order_events}) AND provider_id IS NOT NULL
+FROM money
+WHERE NOT is_refund AND provider_id IS NOT NULL

@@ -4,8 +4,8 @@ CREATE OR REPLACE TEMPORARY TABLE refunds AS
 WITH refund AS (
     SELECT row_number() OVER (ORDER BY ts, message_id, day) AS refund,
            message_id, ts, day, person, provider_id, order_id, coalesce(amount_minor, 0) AS amount_minor
-    FROM person_events
-    WHERE name IN ({refund_events})
+    FROM money
+    WHERE is_refund
 ),
 by_order AS (
     SELECT r.refund, min(o.purchase) AS purchase

@@ -1,0 +1,157 @@
+"""Facts against a statement written by hand, and one more day against counting all anew.
+
+    python benchmarks/facts/run.py --events 5_000_000
+
+Prints times, ratios and whether results are equal; exits with 1 where they are not, or where a ratio misses its bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from footfall.stores.engine import DuckEngine
+from footfall.stores.lake import Lake
+from footfall.value.fact_tables import FactTables
+from footfall.value.facts import update
+from footfall.value.recipes import recipe
+from footfall.value.relations import Rules, count
+
+HERE = Path(__file__).parent
+DAYS = 61  # sixty, and the one that is appended
+FACTS_BOUND = 1.2
+UPDATE_BOUND = 0.25
+RULES = Rules(recipe=recipe("store"))
+
+
+def main() -> int:
+    """Generate, time, compare."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--events", type=int, default=5_000_000)
+    options.add_argument("--memory-mb", type=int, default=8192)
+    options.add_argument("--rounds", type=int, default=2, help="each is timed so often; the best counts")
+    options.add_argument("--directory", type=Path, default=None, help="keep the generated log here, and use it again")
+    chosen = options.parse_args()
+    folder = chosen.directory or Path(tempfile.mkdtemp(prefix="footfall-bench-"))
+    try:
+        return run(chosen.events, chosen.memory_mb, chosen.rounds, folder)
+    finally:
+        if chosen.directory is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(events: int, memory_mb: int, rounds: int, folder: Path) -> int:
+    """The benchmark in ``folder``; 0 where all bounds hold."""
+
+    def engine() -> DuckEngine:
+        return DuckEngine(memory_mb, 0, folder / "spill")
+
+    def timed(work: Callable[[DuckEngine], object]) -> tuple[float, object]:
+        best, result = float("inf"), None
+        for _ in range(rounds):
+            runner = engine()
+            store.attach(runner)
+            start = time.perf_counter()
+            result = work(runner)
+            best = min(best, time.perf_counter() - start)
+            runner.close()
+        return best, result
+
+    if not (folder / "made" / "day=2024-01-01").exists():
+        _generate(engine(), events, folder / "made")
+    shutil.rmtree(folder / "facts", ignore_errors=True)
+    store = Lake(folder / f"lake-{time.time_ns()}")
+    _commit(store, folder / "made", "before", last=False)
+
+    facts_dir = folder / "facts"
+    runner = engine()
+    start = time.perf_counter()
+    before = update(store, runner, RULES, facts_dir)
+    print(f"first count of {before.new_events:,} events, written to disk   {time.perf_counter() - start:8.2f} s")
+    _commit(store, folder / "made", "last-day", last=True)
+    start = time.perf_counter()
+    after = update(store, runner, RULES, facts_dir)
+    update_s = time.perf_counter() - start
+    runner.close()
+    assert after.how == "updated", after.how
+    print(f"update by {after.new_events:,} events of one more day      {update_s:8.2f} s")
+
+    hand_s, by_hand = timed(lambda e: e.query((HERE / "by_hand.sql").read_text()))
+    ours_s, counted = timed(lambda e: count(e, RULES))
+    assert isinstance(counted, FactTables) and isinstance(by_hand, pa.Table)
+    print(f"by hand                                        {hand_s:8.2f} s")
+    print(f"facts                                          {ours_s:8.2f} s")
+    equal = {"update = all anew": after.facts == counted, "facts = by hand": _same(counted, by_hand)}
+    ratios = {"facts / by hand": (ours_s / hand_s, FACTS_BOUND), "update / all anew": (update_s / ours_s, UPDATE_BOUND)}
+    for name, holds in equal.items():
+        print(f"{name:46} {holds}")
+    for name, (ratio, bound) in ratios.items():
+        print(f"{name:46} {ratio:8.3f}   (at most {bound})")
+    shutil.rmtree(store.directory)
+    return 0 if all(equal.values()) and all(ratio <= bound for ratio, bound in ratios.values()) else 1
+
+
+def _generate(runner: DuckEngine, events: int, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    params = {
+        "visits": events // 3,
+        "visitors": max(events // 40, 1),
+        "providers": 2000,
+        "days": DAYS,
+        "first_day": date(2024, 1, 1),
+    }
+    sql = (HERE / "generate.sql").read_text()
+    start = time.perf_counter()
+    runner.connection.execute(f"COPY ({sql}) TO '{target}' (FORMAT parquet, PARTITION_BY (day), COMPRESSION zstd)", params)
+    runner.close()
+    print(f"generated in {time.perf_counter() - start:.1f} s")
+
+
+def _commit(store: Lake, made: Path, batch_id: str, last: bool) -> None:
+    staged = store.staging(batch_id)
+    days = sorted(made.iterdir())
+    for day in days[-1:] if last else days[:-1]:
+        (staged / day.name).mkdir()
+        for path in day.iterdir():
+            (staged / day.name / path.name).hardlink_to(path)
+    store.commit(batch_id, staged)
+
+
+def _same(facts: FactTables, by_hand: pa.Table) -> bool:
+    """Whether the rows of the statement are those of FactTables."""
+
+    def part(kind: str, **columns: str) -> pa.Table:
+        chosen = by_hand.filter(pc.equal(by_hand["kind"], kind))
+        return pa.table({name: chosen[source] for name, source in columns.items()})
+
+    key = {"day": "day", "segment": "segment", "provider_id": "provider_id"}
+    providers = part("providers", provider_id="provider_id", category="segment", first_day="day")
+    told = providers.append_column("category_ts", pa.nulls(providers.num_rows, pa.timestamp("us")))
+    again = FactTables.of(
+        part("visits", **key, visits="n"),
+        part("orders", **key, delay_days="delay_days", orders="n", amount_minor="amount_minor", amount_sq="amount_sq"),
+        part(
+            "refunds",
+            **key,
+            order_delay_days="delay_days",
+            refund_delay_days="refund_delay_days",
+            refunds="n",
+            amount_minor="amount_minor",
+        ),
+        told.select(facts.providers.column_names),
+        facts.left_out,
+    )
+    return again == facts
+
+
+if __name__ == "__main__":
+    sys.exit(main())
