@@ -33,6 +33,7 @@ import pyarrow.parquet as pq
 
 from footfall.errors import InputError, WorkspaceError
 from footfall.ports import Engine, Store
+from footfall.record import quarantine
 from footfall.record.queries import text
 
 ERASED = '"erased"'
@@ -92,10 +93,10 @@ def forget(
         if days:
             _rewrite(store, engine, days, person, progress)
         store.attach(engine)
+        if quarantine_dir is not None:
+            quarantine.recover(quarantine_dir, store.has_batch)  # copies that a killed import left
         rejects = _clean_quarantine(quarantine_dir, person.ids) if quarantine_dir is not None else 0
-    return Erased(
-        sum(row["events"] for row in found), rejects, days, person.ids, person.shared, person.others
-    )
+    return Erased(sum(row["events"] for row in found), rejects, days, person.ids, person.shared, person.others)
 
 
 def _resolve(engine: Engine, visitor: str) -> _Person:

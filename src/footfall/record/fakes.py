@@ -58,16 +58,19 @@ def fake_findings(queries: Queries) -> list[Finding]:
     """A finding for each provider with too many orders of heavy visitors, or one that says there is none."""
     if queries.recipe.unit_reward:
         return []
-    found = [_finding(queries, suspect) for suspect in suspects(queries)]
+    found = [_finding(queries, suspect) for suspect in crowded(queries)]
     return found or [Finding("faked orders", "ok", "no provider has many orders from few visitors")]
 
 
 def suspects(queries: Queries) -> tuple[Suspect, ...]:
+    """Providers whose orders look faked, by two signs or three: those that a warning is given of."""
+    return tuple(suspect for suspect in crowded(queries) if len(suspect.signs) >= _SIGNS_TO_WARN)
+
+
+def crowded(queries: Queries) -> tuple[Suspect, ...]:
     """Providers whose share of heavy orders reaches [check] fake_share, most signs first, then by share."""
     settings = queries.config.check
-    heavy = queries.table(
-        "check_heavy", {"fewest": settings.fake_orders_per_visitor}, excluded=queries.excluded
-    )
+    heavy = queries.table("check_heavy", {"fewest": settings.fake_orders_per_visitor}, excluded=queries.excluded)
     visitors: dict[str, list[str]] = defaultdict(list)
     orders: dict[str, int] = defaultdict(int)
     total: dict[str, int] = {}
@@ -83,12 +86,8 @@ def suspects(queries: Queries) -> tuple[Suspect, ...]:
     found = []
     for provider in named:
         ours, others = habits[provider, True], habits.get((provider, False))
-        found.append(
-            Suspect(provider, ours, total[provider], _signs(ours, others, pool), tuple(visitors[provider]))
-        )
-    return tuple(
-        sorted(found, key=lambda s: (-len(s.signs), -s.heavy.orders / s.provider_orders, s.provider_id))
-    )
+        found.append(Suspect(provider, ours, total[provider], _signs(ours, others, pool), tuple(visitors[provider])))
+    return tuple(sorted(found, key=lambda s: (-len(s.signs), -s.heavy.orders / s.provider_orders, s.provider_id)))
 
 
 def _habits(queries: Queries, heavy: pa.Table) -> dict[tuple[str, bool], Habits]:
@@ -117,9 +116,7 @@ def _pool(groups: Sequence[Habits]) -> Habits:
     visitors = sum(g.visitors for g in large)
     if not orders:
         return Habits(0, 0, 0.0, 0.0, 0.0)
-    shares = (
-        sum(getattr(g, k) * g.orders for g in large) / orders for k in ("same_amount", "same_gap", "quick")
-    )
+    shares = (sum(getattr(g, k) * g.orders for g in large) / orders for k in ("same_amount", "same_gap", "quick"))
     return Habits(orders, visitors, *shares)
 
 
@@ -148,9 +145,7 @@ def _finding(queries: Queries, suspect: Suspect) -> Finding:
     if len(suspect.signs) < _SIGNS_TO_WARN:
         seen = f"; {suspect.signs[0]}" if suspect.signs else ""
         text = f"{text}{seen}; loyal customers of daily goods look like this too"
-        return Finding(
-            "faked orders", "note", text, heavy.orders, where, "look at a few of them before doing anything"
-        )
+        return Finding("faked orders", "note", text, heavy.orders, where, "look at a few of them before doing anything")
     text = f"{text}, with signs of faked orders ({len(suspect.signs)} of 3): {'; '.join(suspect.signs)}"
     way_out = queries.exclusion(suspect.visitors, len(suspect.visitors))
     return Finding("faked orders", "warning", text, heavy.orders, where, way_out)

@@ -38,7 +38,7 @@ FORMAT = 1
 
 _LOG = PurePosixPath("lake/events")
 _MADE_AGAIN = ("state/tmp", "state/facts")
-_PASSING = (".pending", "-wal", "-shm", "-journal")  # of an import or a database at work
+_PASSING = ("-wal", "-shm", "-journal")  # what a database keeps while it is open; its copy needs none of it
 _SQLITE = b"SQLite format 3\0"
 _BLOCK = 1 << 20
 _MOST_MANIFEST = 1 << 28  # bytes; larger is no manifest of ours
@@ -128,29 +128,30 @@ def restore(archive: Path, directory: Path, progress: Progress | None = None) ->
 
 def _snapshot(directory: Path, log: Lake, spool: Path) -> list[tuple[str, Path]]:
     """(path in the archive, file to read), databases as copies in ``spool``."""
-    files = [directory / SETTINGS]
-    live = {Path(name) for name in log.files()}
-    for folder in FOLDERS:
-        for path in sorted((directory / folder).rglob("*")):
-            inside = PurePosixPath(path.relative_to(directory).as_posix())
-            if not path.is_file() or path.name == LOCK_NAME or path.name.endswith(_PASSING):
-                continue
-            if any(inside.is_relative_to(left_out) for left_out in _MADE_AGAIN):
-                continue
-            if inside.is_relative_to(_LOG) and path not in live and "_delta_log" not in inside.parts:
-                continue
-            files.append(path)
-    missing = live - set(files)
+    live = {PurePosixPath(Path(name).relative_to(directory).as_posix()) for name in log.files()}
+    below = [path for folder in FOLDERS for path in sorted((directory / folder).rglob("*")) if path.is_file()]
+    inside = [PurePosixPath(path.relative_to(directory).as_posix()) for path in below]
+    wanted = [PurePosixPath(SETTINGS), *(path for path in inside if _belongs(path, live))]
+    missing = live - set(wanted)
     if missing:
         raise WorkspaceError(f"the event log lacks a file: {min(missing)}", "restore an earlier backup")
     named = []
-    for number, path in enumerate(files):
-        read = path
-        if _is_sqlite(path):
+    for number, path in enumerate(wanted):
+        read = directory / path
+        if _is_sqlite(read):
             read = spool / f"{number}.db"
-            _copy_database(path, read)
-        named.append((path.relative_to(directory).as_posix(), read))
+            _copy_database(directory / path, read)
+        named.append((path.as_posix(), read))
     return named
+
+
+def _belongs(path: PurePosixPath, live: set[PurePosixPath]) -> bool:
+    """Whether a file is worth keeping: not what can be made again, nor what a killed writer left."""
+    if path.name == LOCK_NAME or path.name.endswith(_PASSING):
+        return False
+    if any(path.is_relative_to(folder) for folder in _MADE_AGAIN) or any(p.startswith(".import-") for p in path.parts):
+        return False
+    return path in live or not path.is_relative_to(_LOG) or "_delta_log" in path.parts
 
 
 def _is_sqlite(path: Path) -> bool:
