@@ -112,6 +112,15 @@ def _longest(x, dx):
     return step
 
 
+@nb.njit(cache=True, nogil=True)
+def _dot(x, y):
+    """Sum of products on the calling thread (see ``_linear`` for why not BLAS)."""
+    total = 0.0
+    for k in range(len(x)):
+        total += x[k] * y[k]
+    return total
+
+
 class _Point:
     """An iterate over the rows with demand and edges; arrays by edge (E,), row (n,) and provider (m,).
 
@@ -170,8 +179,8 @@ class _Point:
 
     def products(self) -> float:
         """Sum of all complementary products: the gap of a point without residuals."""
-        rows = self.flow @ self.reduced + self.slack @ self.lam
-        return float(rows + self.room_up() @ self.up + self.room_down() @ self.down)
+        rows = _dot(self.flow, self.reduced) + _dot(self.slack, self.lam)
+        return float(rows + _dot(self.room_up(), self.up) + _dot(self.room_down(), self.down))
 
     def pairs(self) -> int:
         """Number of complementary products."""
@@ -316,7 +325,7 @@ def interior(work: Work, accuracy: float, look: Callable[[Floats, Floats | None]
         _advance(z)
         stuck = z.flow is before or number == MOST_STEPS
         share: Floats | None = None
-        if stuck or z.products() <= accuracy * abs(float(z.flow @ z.value)):
+        if stuck or z.products() <= accuracy * abs(_dot(z.flow, z.value)):
             share = np.zeros(len(work.value))
             share[z.edges] = z.flow / z.wide
         if look(z.price * z.worth, share) or stuck:

@@ -20,12 +20,16 @@ _WORTH_A_THREAD = 50_000  # edges
 
 @dataclass(frozen=True, eq=False, slots=True)
 class DualPoint:
-    """A dual at some prices: value, plain dual H(l) where known (else inf), loads (m,), shares (E,)."""
+    """A dual at some prices: value, plain dual H(l) where known (else inf), loads (m,), shares (E,).
+
+    steep: (m,), a diagonal above the Hessian of the rows' part here.
+    """
 
     price: Floats
     value: float
     plain: float
     load: Floats
+    steep: Floats
     share: Floats
 
 
@@ -72,26 +76,27 @@ class Passes:
     def ridge(self, price: Floats, ridge: float) -> DualPoint:
         """The dual with a ridge of that size."""
         w = self.work
-        share, load = np.empty(len(w.value)), np.zeros((len(self._cuts) - 1, w.m))
+        share, sums = np.empty(len(w.value)), np.zeros((2, len(self._cuts) - 1, w.m))
         parts = self._each(
             lambda k, a, b: kernels.ridge_rows(
-                w.row_start, w.provider, w.value, w.demand, price, ridge, a, b, share, load[k]
+                w.row_start, w.provider, w.value, w.demand, price, ridge, a, b, share, sums[0, k], sums[1, k]
             )
         )
         worth = self.limits_worth(price)
         smooth, plain = (float(sum(part[q] for part in parts)) + worth for q in (0, 1))
-        return DualPoint(price, smooth, plain, load.sum(axis=0), share)
+        return DualPoint(price, smooth, plain, *sums.sum(axis=1), share)
 
     def entropy(self, price: Floats, tau: Floats) -> DualPoint:
         """The dual of the entropic programme with tau (n,)."""
         w = self.work
-        share, load = np.empty(len(w.value)), np.zeros((len(self._cuts) - 1, w.m))
+        share, sums = np.empty(len(w.value)), np.zeros((2, len(self._cuts) - 1, w.m))
         parts = self._each(
             lambda k, a, b: kernels.entropy_rows(
-                w.row_start, w.provider, w.value, w.reference, tau, w.mass, w.demand, price, a, b, share, load[k]
+                w.row_start, w.provider, w.value, w.reference, tau, w.mass, w.demand, price, a, b, share,
+                sums[0, k], sums[1, k],
             )
         )
-        return DualPoint(price, float(sum(parts)) + self.limits_worth(price), np.inf, load.sum(axis=0), share)
+        return DualPoint(price, float(sum(parts)) + self.limits_worth(price), np.inf, *sums.sum(axis=1), share)
 
     def used(self, share: Floats) -> Floats:
         """Row sums of shares, (n,)."""

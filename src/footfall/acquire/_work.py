@@ -48,6 +48,10 @@ class Work:
         """Number of providers."""
         return len(self.capacity)
 
+    def gather(self, share: Floats) -> Floats:
+        """The entries of a per-edge array of the problem that belong to this work's edges."""
+        return share if self.kept is None else share[self.kept]
+
     def spread(self, share: Floats) -> Floats:
         """Shares on all edges of the problem; 0 on those left out."""
         if self.kept is None:

@@ -27,11 +27,12 @@ def bound_rows(row_start, provider, value, demand, price, first, last):
 
 
 @nb.njit(cache=True, nogil=True)
-def ridge_rows(row_start, provider, value, demand, price, ridge, first, last, share, load):
+def ridge_rows(row_start, provider, value, demand, price, ridge, first, last, share, load, steep):
     """Rows of max (v - l).x - ridge/2 |x|^2 over x >= 0, sum x <= 1; returns (ridge dual, plain dual) parts.
 
     The maximiser is (a - t)_+ / ridge with a = v - l and t >= 0 from the projection onto the simplex (Michelot 1986).
-    Only edges within ``ridge`` of the row's best can carry anything. Writes ``share``, adds d x to ``load``.
+    Only edges within ``ridge`` of the row's best can carry anything. Writes ``share``, adds d x to ``load`` and
+    d / ridge where x > 0 to ``steep``, a diagonal above the dual's Hessian.
     """
     smooth = 0.0
     plain = 0.0
@@ -65,16 +66,20 @@ def ridge_rows(row_start, provider, value, demand, price, ridge, first, last, sh
             if x > 0.0:
                 gained += x * (gain - 0.5 * ridge * x)
                 load[provider[e]] += demand[i] * x
+                steep[provider[e]] += demand[i] / ridge
         smooth += demand[i] * gained
     return smooth, plain
 
 
 @nb.njit(cache=True, nogil=True)
-def entropy_rows(row_start, provider, value, reference, tau, mass, demand, price, first, last, share, load):
+def entropy_rows(
+    row_start, provider, value, reference, tau, mass, demand, price, first, last, share, load, steep
+):
     """Rows of max sum x (v - l) - tau sum (x log(x/p) - x + p) over x >= 0, sum x <= 1; returns the dual's part.
 
     x = p exp((v - l)/tau) / max(1, S), S = sum p exp((v - l)/tau); the row's value is tau (log S + 1 - mass) where
-    S >= 1, else tau (S - mass), with mass = sum p (1 up to rounding). Writes ``share``, adds d x to ``load``.
+    S >= 1, else tau (S - mass), with mass = sum p (1 up to rounding). Writes ``share``, adds d x to ``load`` and
+    d x / tau to ``steep``, a diagonal above the dual's Hessian.
     """
     dual = 0.0
     for i in range(first, last):
@@ -99,6 +104,7 @@ def entropy_rows(row_start, provider, value, reference, tau, mass, demand, price
         for e in range(a, b):
             share[e] *= scale
             load[provider[e]] += demand[i] * share[e]
+            steep[provider[e]] += demand[i] * share[e] / tau[i]
         worth = log_s + 1.0 - mass[i] if log_s >= 0.0 else math.exp(log_s) - mass[i]
         dual += demand[i] * tau[i] * worth
     return dual
