@@ -50,9 +50,7 @@ def check(
     queries = Queries(engine, recipe, config)
     days = queries.rows("check_days")
     if not days:
-        nothing = Finding(
-            "events", "error", "the log is empty", way_out="read events with `footfall import FILE`"
-        )
+        nothing = Finding("events", "error", "the log is empty", way_out="read events with `footfall import FILE`")
         return (nothing, *_kept_aside(quarantined or {}))
     return (
         _events(days),
@@ -60,7 +58,7 @@ def check(
         _orders_at_all(queries, days),
         *_kept_aside(quarantined or {}),
         _repeated_ids(queries),
-        _repeated_orders(queries),
+        *_repeated_orders(queries),
         _without_provider(queries),
         _without_visit(queries),
         *_amounts(queries),
@@ -122,12 +120,8 @@ def _kept_aside(quarantined: Mapping[str, int]) -> list[Finding]:
         total = sum(rows.values())
         worst = sorted(rows.items(), key=lambda item: (-item[1], item[0]))
         where = tuple(f"{reason}: {number(n)}" for reason, n in worst[:5])
-        text = f"{number(total)} rows are kept aside" + (
-            " for their currency" if name == "currencies" else ""
-        )
-        found.append(
-            Finding(name, "warning", text, total, where, way_out) if total else Finding(name, "ok", ok)
-        )
+        text = f"rows kept aside{' for their currency' if name == 'currencies' else ''}: {number(total)}"
+        found.append(Finding(name, "warning", text, total, where, way_out) if total else Finding(name, "ok", ok))
     return found
 
 
@@ -139,38 +133,39 @@ def _repeated_ids(queries: Queries) -> Finding:
     return Finding(
         "repeated ids",
         "warning",
-        f"{number(found)} message_ids stand on days more than a week apart, and their events count each time",
+        f"message_ids that stand on days more than a week apart, whose events count each time: {number(found)}",
         found,
         tuple(f"{r['message_id']}: {r['times']} times, {r['first_day']} to {r['last_day']}" for r in rows),
         "see whether an export was imported twice under changed times, or the sender uses ids again",
     )
 
 
-def _repeated_orders(queries: Queries) -> Finding:
+def _repeated_orders(queries: Queries) -> list[Finding]:
     rows = queries.rows("check_repeated_orders")
-    again = [r for r in rows if r["kind"] == "again"]
-    shown = again or rows
-    if not shown:
-        return Finding("repeated orders", "ok", "every order_id stands once at a provider")
-    found = shown[0]["found"]
-    where = tuple(f"{r['order_id']} at {r['provider_id']}: {r['times']} times" for r in shown)
-    if again:
-        return Finding(
+    texts: tuple[tuple[str, str, Level, str, str], ...] = (
+        (
+            "again",
             "repeated orders",
             "warning",
-            f"{number(found)} orders stand more than once at a provider and count each time",
-            found,
-            where,
+            "orders that stand more than once at a provider and count each time",
             "send each order once, with a message_id made from its order_id",
-        )
-    return Finding(
-        "repeated orders",
-        "note",
-        f"{number(found)} orders have a row for each item, and each row counts as an order",
-        found,
-        where,
-        "sum the rows of an order before importing to count orders rather than lines",
+        ),
+        (
+            "lines",
+            "order lines",
+            "note",
+            "orders with a row for each item, of which every row counts as an order",
+            "sum the rows of an order before importing to count orders rather than lines",
+        ),
     )
+    found = []
+    for kind, name, level, text, way_out in texts:
+        examples = [r for r in rows if r["kind"] == kind]
+        if examples:
+            where = tuple(f"{r['order_id']} at {r['provider_id']}: {r['times']} times" for r in examples)
+            count = examples[0]["found"]
+            found.append(Finding(name, level, f"{text}: {number(count)}", count, where, way_out))
+    return found or [Finding("repeated orders", "ok", "every order_id stands once at a provider")]
 
 
 def _without_provider(queries: Queries) -> Finding:
@@ -181,7 +176,7 @@ def _without_provider(queries: Queries) -> Finding:
     return Finding(
         "providers named",
         "warning" if any(r["name"] in queries.recipe.order_events for r in rows) else "note",
-        f"{number(found)} visits and orders name no provider and are counted for none",
+        f"visits and orders that name no provider and count for none: {number(found)}",
         found,
         tuple(f"{r['name']}: {number(r['without_provider'])} of {number(r['events'])}" for r in rows[:5]),
         "map the column that names the shop, creator or channel: `footfall import --map provider_id=COLUMN`",
@@ -213,20 +208,20 @@ def _amounts(queries: Queries) -> list[Finding]:
     texts: Mapping[str, tuple[Level, str, str]] = {
         "negative": (
             "error",
-            "orders have a negative amount",
+            "orders with a negative amount",
             "send returned money as `refund` events with positive amounts",
         ),
         "absurd": (
             "warning",
-            f"orders are above {factor:g} times the median order",
+            f"orders above {factor:g} times the median order",
             "check the unit (cents sent as whole money?), or raise [check] absurd_amount_factor",
         ),
         "missing": (
             "warning",
-            "orders have no amount and earn nothing",
+            "orders without an amount, which earn nothing",
             "map the amount: `footfall import --map amount=COLUMN`",
         ),
-        "zero": ("note", "orders have the amount zero", "gifts and samples are fine; else mend the export"),
+        "zero": ("note", "orders with the amount zero", "gifts and samples are fine; else mend the export"),
     }
     found = []
     for kind, (level, text, way_out) in texts.items():
@@ -234,16 +229,12 @@ def _amounts(queries: Queries) -> list[Finding]:
         if examples:
             where = tuple(f"{r['message_id']} at {r['provider_id']}{_times_median(r)}" for r in examples)
             count = examples[0]["found"]
-            found.append(Finding(f"{kind} amounts", level, f"{number(count)} {text}", count, where, way_out))
+            found.append(Finding(f"{kind} amounts", level, f"{text}: {number(count)}", count, where, way_out))
     return found or [Finding("amounts", "ok", "every order has a plausible amount")]
 
 
 def _times_median(row: Mapping[str, Any]) -> str:
-    return (
-        f": {row['amount_minor'] / row['median_minor']:,.0f} times the median"
-        if row["kind"] == "absurd"
-        else ""
-    )
+    return f": {row['amount_minor'] / row['median_minor']:,.0f} times the median" if row["kind"] == "absurd" else ""
 
 
 def _refunds(queries: Queries) -> Finding:
@@ -265,9 +256,7 @@ def _refunds(queries: Queries) -> Finding:
         f"refunds without their order: {', '.join(parts)}; a refund without order_id goes to the visitor's "
         "latest order at that provider, if any",
         sum(kinds.values()),
-        tuple(
-            f"{r['message_id']}" + (f" (order {r['order_id']})" if r["order_id"] else "") for r in rows[:5]
-        ),
+        tuple(f"{r['message_id']}" + (f" (order {r['order_id']})" if r["order_id"] else "") for r in rows[:5]),
         "orders from before the log began are fine; else send refunds with the order_id of their order",
     )
 
@@ -280,7 +269,7 @@ def _future(queries: Queries, now: datetime) -> Finding:
     return Finding(
         "clocks",
         "warning",
-        f"{number(found)} events are later than now ({now.astimezone(UTC):%Y-%m-%d %H:%M} UTC)",
+        f"events later than now ({now.astimezone(UTC):%Y-%m-%d %H:%M} UTC): {number(found)}",
         found,
         tuple(f"{r['message_id']} at {r['ts']:%Y-%m-%d %H:%M} UTC from {r['source']}" for r in rows),
         "check the sender's clock and zone: times without an offset are read in the zone given at import",
@@ -296,11 +285,10 @@ def _bots(queries: Queries) -> Finding:
     return Finding(
         "bots",
         "warning",
-        f"{number(found)} visitors have more than {number(most)} events in one hour, as bots do",
+        f"visitors with more than {number(most)} events in one hour, as bots have: {number(found)}",
         found,
         tuple(
-            f"{r['visitor_id']}: up to {number(r['busiest'])} an hour, in {number(r['hours'])} hours"
-            for r in rows[:5]
+            f"{r['visitor_id']}: up to {number(r['busiest'])} an hour, in {number(r['hours'])} hours" for r in rows[:5]
         ),
         queries.exclusion([r["visitor_id"] for r in rows], found),
     )
@@ -315,7 +303,7 @@ def _unknown_providers(queries: Queries, providers: Collection[str]) -> Finding:
     return Finding(
         "providers known",
         "warning",
-        f"{number(found)} providers of the log are not in the providers file",
+        f"providers of the log that are not in the providers file: {number(found)}",
         found,
         tuple(f"{r['provider_id']}: {number(r['events'])} events" for r in rows),
         "add them with `footfall providers FILE`, or correct the spelling in one of the two",
@@ -336,12 +324,8 @@ def _segment_columns(queries: Queries, have_providers: bool) -> list[Finding]:
             way_out = f"map it: `footfall import --map {column}=COLUMN`, or take it out of [value] segment"
             found.append(Finding(name, "warning", text, empty, way_out=way_out))
         elif empty > _MOSTLY_EMPTY * total:
-            text = (
-                f"{column} is empty in {percent(empty, total)} of the visits' events, whose segment is (none)"
-            )
+            text = f"{column} is empty in {percent(empty, total)} of the visits' events, whose segment is (none)"
             found.append(Finding(name, "note", text, empty, way_out="see which source leaves it out"))
         else:
-            found.append(
-                Finding(name, "ok", f"{column} is known in {percent(filled, total)} of the visits' events")
-            )
+            found.append(Finding(name, "ok", f"{column} is known in {percent(filled, total)} of the visits' events"))
     return found

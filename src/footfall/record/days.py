@@ -49,12 +49,10 @@ def _gaps(days: Sequence[date]) -> list[Finding]:
         names = ", ".join(_WEEKDAYS[w] for w in sorted(closed))
         text = f"there is no event on any of the {names}"
         found.append(
-            Finding(
-                "weekdays", "note", text, len(missing) - len(holes), way_out="fine where you are closed then"
-            )
+            Finding("weekdays", "note", text, len(missing) - len(holes), way_out="fine where you are closed then")
         )
     if holes:
-        text = f"{len(holes):,} days inside the log have no events"
+        text = f"days inside the log without events: {len(holes):,}"
         way_out = "import the missing days; until then they look like days without visitors"
         found.append(Finding("gaps", "warning", text, len(holes), _ranges(holes)[:5], way_out))
     else:
@@ -115,8 +113,7 @@ def _outliers(days: Sequence[date], events: Floats) -> list[Finding]:
 
     def lines(which: list[int]) -> tuple[str, ...]:
         return tuple(
-            f"{days[i]}: {events[i]:,.0f} events, {level[i] / usual[i]:.2g} times the usual"
-            for i in which[:5]
+            f"{days[i]}: {events[i]:,.0f} events, {level[i] / usual[i]:.2g} times the usual" for i in which[:5]
         )
 
     found = []
@@ -125,16 +122,14 @@ def _outliers(days: Sequence[date], events: Floats) -> list[Finding]:
             Finding(
                 "days that stand out",
                 "warning",
-                f"{len(inside)} days have far more or far fewer events than the days around them",
+                f"days with far more or far fewer events than those around them: {len(inside)}",
                 len(inside),
                 lines(inside),
                 "look for an export that broke off or ran twice, or for a campaign; import broken days again",
             )
         )
     if ends:
-        text = (
-            "the first or last day of the log has far fewer events than its neighbours and may be incomplete"
-        )
+        text = "the first or last day of the log has far fewer events than its neighbours and may be incomplete"
         way_out = "import the rest of that day, or end the period before it (--to)"
         found.append(Finding("incomplete days", "note", text, len(ends), lines(ends), way_out))
     return found or [
@@ -160,7 +155,7 @@ def _shifts(days: Sequence[date], events: Floats) -> list[Finding]:
         Finding(
             "level",
             "warning",
-            f"the number of events a day changed for good {len(firsts)} times",
+            f"lasting changes of the number of events a day: {len(firsts)}",
             len(firsts),
             where,
             "see whether tracking was changed or a source added; `--from` starts the counting after it",

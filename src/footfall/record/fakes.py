@@ -26,6 +26,7 @@ from footfall.model import Finding
 from footfall.record.queries import Queries, number, percent
 
 QUICK_S = 10
+_CHECK = "faked orders"
 _SIGN_SHARE = 0.5
 _SIGN_RATIO = 2.0
 _SIGNS_TO_WARN = 2
@@ -53,18 +54,25 @@ class Suspect:
     signs: tuple[str, ...]
     visitors: tuple[str, ...]  # most orders first
 
+    @property
+    def looks_faked(self) -> bool:
+        """Whether there are signs enough for a warning."""
+        return len(self.signs) >= _SIGNS_TO_WARN
+
 
 def fake_findings(queries: Queries) -> list[Finding]:
-    """A finding for each provider with too many orders of heavy visitors, or one that says there is none."""
+    """A warning for each provider whose orders look faked, and one note of those with too few signs."""
     if queries.recipe.unit_reward:
         return []
-    found = [_finding(queries, suspect) for suspect in crowded(queries)]
-    return found or [Finding("faked orders", "ok", "no provider has many orders from few visitors")]
+    found = crowded(queries)
+    faked = [_warning(queries, suspect) for suspect in found if suspect.looks_faked]
+    loyal = [suspect for suspect in found if not suspect.looks_faked]
+    return [*faked, *_note(queries, loyal)] or [Finding(_CHECK, "ok", "no provider has many orders from few visitors")]
 
 
 def suspects(queries: Queries) -> tuple[Suspect, ...]:
     """Providers whose orders look faked, by two signs or three: those that a warning is given of."""
-    return tuple(suspect for suspect in crowded(queries) if len(suspect.signs) >= _SIGNS_TO_WARN)
+    return tuple(suspect for suspect in crowded(queries) if suspect.looks_faked)
 
 
 def crowded(queries: Queries) -> tuple[Suspect, ...]:
@@ -130,22 +138,33 @@ def _signs(ours: Habits, others: Habits | None, pool: Habits) -> tuple[str, ...]
     ):
         share, usual = getattr(ours, key), max(getattr(own, key), getattr(pool, key))
         if share >= _SIGN_SHARE and share >= _SIGN_RATIO * usual:
-            signs.append(f"{text} in {share:.0%} of them ({usual:.0%} elsewhere)")
+            signs.append(f"{text} in {100 * share:.0f} % of them ({100 * usual:.0f} % elsewhere)")
     return tuple(signs)
 
 
-def _finding(queries: Queries, suspect: Suspect) -> Finding:
+def _warning(queries: Queries, suspect: Suspect) -> Finding:
     heavy, fewest = suspect.heavy, queries.config.check.fake_orders_per_visitor
     text = (
-        f"{suspect.provider_id}: {number(heavy.orders)} of its {number(suspect.provider_orders)} orders "
-        f"({percent(heavy.orders, suspect.provider_orders)}) are of {number(heavy.visitors)} visitors with "
-        f"{fewest} or more orders there in 7 days"
+        f"{suspect.provider_id}: {_share(suspect)} come from visitors with {fewest} or more orders there in 7 days "
+        f"(visitors: {number(heavy.visitors)}), with signs of faked orders ({len(suspect.signs)} of 3): "
+        f"{'; '.join(suspect.signs)}"
     )
-    where = suspect.visitors[:5]
-    if len(suspect.signs) < _SIGNS_TO_WARN:
-        seen = f"; {suspect.signs[0]}" if suspect.signs else ""
-        text = f"{text}{seen}; loyal customers of daily goods look like this too"
-        return Finding("faked orders", "note", text, heavy.orders, where, "look at a few of them before doing anything")
-    text = f"{text}, with signs of faked orders ({len(suspect.signs)} of 3): {'; '.join(suspect.signs)}"
     way_out = queries.exclusion(suspect.visitors, len(suspect.visitors))
-    return Finding("faked orders", "warning", text, heavy.orders, where, way_out)
+    return Finding(_CHECK, "warning", text, heavy.orders, suspect.visitors[:5], way_out)
+
+
+def _note(queries: Queries, loyal: Sequence[Suspect]) -> list[Finding]:
+    if not loyal:
+        return []
+    share, fewest = queries.config.check.fake_share, queries.config.check.fake_orders_per_visitor
+    text = (
+        f"providers with {100 * share:g} % or more of their orders from visitors with {fewest} or more orders there in "
+        f"7 days, but too few signs of faking: {number(len(loyal))}; loyal customers of daily goods look like this"
+    )
+    where = tuple(f"{s.provider_id}: {_share(s)}" + "".join(f"; {sign}" for sign in s.signs) for s in loyal[:5])
+    return [Finding("many orders of few visitors", "note", text, len(loyal), where, "nothing needs to be done")]
+
+
+def _share(suspect: Suspect) -> str:
+    part, whole = suspect.heavy.orders, suspect.provider_orders
+    return f"{number(part)} of its {number(whole)} orders ({percent(part, whole)})"
