@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from plan_cases import NOW, market
@@ -120,9 +122,7 @@ def test_a_pin_yields_to_capacity() -> None:
 
 
 def test_an_exclusion_comes_before_a_pin() -> None:
-    rules = Rules(
-        pin=(Pin(segment="s1", provider="shop-1", share=0.5),), exclude=(Exclude(provider="shop-1"),)
-    )
+    rules = Rules(pin=(Pin(segment="s1", provider="shop-1", share=0.5),), exclude=(Exclude(provider="shop-1"),))
     plan = make_plan(market(THREE, WORTH, rules=rules), "a", NOW)
     assert visits_of(plan)["shop-1"] == 0
     assert "pin yields to an exclusion or a capacity of 0: shop-1 in s1" in plan.notes
@@ -188,3 +188,20 @@ def test_an_operators_floor_against_newcomers_is_a_conflict_by_name() -> None:
     told = {one.name for one in caught.value.conflict.limits}
     assert {"floor of shop-1: 190 visits", "newcomer floor of shop-3: 20 visits"} <= told
     assert caught.value.conflict.excess == pytest.approx(10, rel=1e-6)
+
+
+def test_a_shop_that_was_away_can_be_brought_back_by_a_pin() -> None:
+    """shop-2 had no visits in the last 28 days: its capacity is not known, so the pin of 10 % of 100 visits
+    holds.
+    """
+    inputs = market(np.array([[100.0, 0.0]]), np.full((1, 2), 5.0))
+    plan = make_plan(replace(inputs, rules=Rules(pin=(Pin(segment="s1", provider="shop-2", share=0.1),))), "a", NOW)
+    assert visits_of(plan) == {"shop-1": pytest.approx(90), "shop-2": pytest.approx(10)}
+
+
+def test_an_excluded_newcomer_has_no_floor_and_no_note() -> None:
+    rules = Rules(exclude=(Exclude(provider="shop-3"),))
+    inputs = market(np.array([[100.0, 60.0, 5.0]]), np.full((1, 3), 5.0), first_seen={2: 3}, rules=rules)
+    plan = make_plan(inputs, "a", NOW)
+    assert visits_of(plan)["shop-3"] == 0
+    assert not any("newcomer" in note for note in plan.notes)

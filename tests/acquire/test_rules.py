@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,3 +92,9 @@ def test_unknown_names_come_with_near_ones(text: str, near: str) -> None:
 
 def test_no_rules_is_a_fair_file() -> None:
     assert parse_rules("") == Rules()
+
+
+def test_the_example_in_the_documentation_is_read() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "plan.md").read_text(encoding="utf-8")
+    found = parse_rules(text.split("```toml\n")[1].split("```")[0])
+    assert [len(kind) for kind in (found.pin, found.exclude, found.boost, found.floor, found.cap)] == [1] * 5

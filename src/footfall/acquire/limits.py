@@ -104,17 +104,18 @@ def capacities(
     factor: float,
     least: Floats,
 ) -> tuple[Floats, Bools]:
-    """Visits a day that each provider can serve, float64 (m,), and which of them come from the file, bool
-    (m,).
+    """Visits a day that each provider can serve, float64 (m,), and which come from the file, bool (m,).
 
     Without a file: ``factor`` x the provider's largest day of the 28 days that end with day ``last``, but not
-    below ``least`` (the newcomer floor, 0 for others).
+    below ``least`` (the newcomer floor, 0 for others). Where there was no visit in those days it is not
+    known, and infinite: a shop that was away is held by the largest change and by pins, not shut out for
+    ever.
     """
     recent = visits.within(last, CAPACITY_DAYS)
     slot = recent.provider * CAPACITY_DAYS + (last - recent.day)
     daily = np.bincount(slot, weights=recent.visits, minlength=len(providers) * CAPACITY_DAYS)
     largest = daily.reshape(len(providers), CAPACITY_DAYS).max(axis=1)
-    capacity = np.maximum(factor * largest, least)
+    capacity = np.where((largest > 0) | (least > 0), np.maximum(factor * largest, least), np.inf)
     listed = np.array([p in given for p in providers], dtype=bool)
     capacity[listed] = [float(given[p]) for p in providers if p in given]
     return capacity, listed

@@ -89,9 +89,7 @@ def make_plan(
     return plan_of(plan_detail(inputs, solve, progress), plan_id, created_at, solve)
 
 
-def plan_detail(
-    inputs: PlanInputs, solve: Solve = default_solve, progress: Progress | None = None
-) -> PlanDetail:
+def plan_detail(inputs: PlanInputs, solve: Solve = default_solve, progress: Progress | None = None) -> PlanDetail:
     """Solve for tomorrow's shares; arguments and errors as in ``make_plan``."""
     check_inputs(inputs)
     rules = index_rules(inputs.rules, inputs.segments, inputs.providers)
@@ -118,7 +116,11 @@ def plan_detail(
     check_floor_rules(bounds, free.reach, inputs.providers, from_file)
     top = bounds.hard_high
     floor, floor_notes = newcomer_floors(
-        newcomer, settings.newcomer_visits, top, free.reach, inputs.providers
+        newcomer & (pairs.edges.by_provider(pairs.open.astype(np.float64)) > 0),
+        settings.newcomer_visits,
+        top,
+        free.reach,
+        inputs.providers,
     )
     bounds = replace(bounds, newcomer_floor=floor)
     return _solved(inputs, pairs, free, bounds, notes + pin_notes + floor_notes, solve, progress)
@@ -193,9 +195,7 @@ class _Free:
         return FreePart(problem, pair)
 
 
-def _fit_pins(
-    inputs: PlanInputs, pairs: Pairs, capacity: Floats, cap: Floats
-) -> tuple[Pairs, tuple[str, ...]]:
+def _fit_pins(inputs: PlanInputs, pairs: Pairs, capacity: Floats, cap: Floats) -> tuple[Pairs, tuple[str, ...]]:
     """Pins after they yield to capacity, scaled down; InfeasibleError where a cap rule forbids them."""
     demand, who = inputs.demand.visits[pairs.edges.segment], pairs.edges.provider
     load = pairs.edges.by_provider(demand * pairs.pin)
@@ -272,9 +272,7 @@ def plan_of(detail: PlanDetail, plan_id: str, created_at: datetime, solve: Solve
     tomorrow = pairs.edges.by_provider(visits)
     limits = binding_limits(detail, tomorrow) + share_cap_limits(detail)
     comparison, objective, bound = _compare(detail, solve)
-    unassigned = visits_per_row(
-        inputs.demand.visits, inputs.demand.visits - row_totals(pairs.edges.row_start, visits)
-    )
+    unassigned = visits_per_row(inputs.demand.visits, inputs.demand.visits - row_totals(pairs.edges.row_start, visits))
     notes = detail.notes
     if unassigned.sum() > 0:
         notes += (f"{unassigned.sum():.4g} of {inputs.demand.visits.sum():.4g} visits are left unassigned",)
@@ -294,12 +292,20 @@ def plan_of(detail: PlanDetail, plan_id: str, created_at: datetime, solve: Solve
         comparison=comparison,
         objective=objective,
         bound=bound,
-        gap=(bound - objective) / abs(bound) if bound else 0.0,
+        gap=_gap(detail, objective, bound),
         today=spread_of(today, pairs.newcomer),
         tomorrow=spread_of(tomorrow, pairs.newcomer),
         notes=notes,
         inputs=_recorded(inputs),
     )
+
+
+def _gap(detail: PlanDetail, objective: float, bound: float) -> float:
+    """Relative gap of the whole plan; pinned reward of the other sign must not make it look larger than it
+    is.
+    """
+    size = max(abs(bound), abs(detail.allocation.bound) if detail.allocation is not None else 0.0)
+    return max((bound - objective) / size, 0.0) if size else 0.0
 
 
 def _compare(detail: PlanDetail, solve: Solve) -> tuple[Comparison, float, float]:

@@ -74,9 +74,7 @@ def _yield_floors(bounds: Bounds, error: InfeasibleError, inputs: PlanInputs) ->
     name.
     """
     number = {f"provider {j} floor": j for j in range(len(inputs.providers))}
-    inside = np.array(
-        [number[one.name] for one in error.conflict.limits if one.name in number], dtype=np.int64
-    )
+    inside = np.array([number[one.name] for one in error.conflict.limits if one.name in number], dtype=np.int64)
     if not len(inside):
         raise error
     excess = error.conflict.excess * (1 + MARGIN) + MARGIN
@@ -87,9 +85,7 @@ def _yield_floors(bounds: Bounds, error: InfeasibleError, inputs: PlanInputs) ->
     change, newcomer = low - hard, hard - rule
     from_change = min(excess, float(change.sum()))
     from_newcomer = excess - from_change
-    if from_newcomer > 0 and (
-        rule.sum() > 0 or from_newcomer > newcomer.sum() * (1 + 2 * MARGIN) + 2 * MARGIN
-    ):
+    if from_newcomer > 0 and (rule.sum() > 0 or from_newcomer > newcomer.sum() * (1 + 2 * MARGIN) + 2 * MARGIN):
         raise _named(bounds, error, inside, inputs)
     fall, floor = bounds.fall.copy(), bounds.newcomer_floor.copy()
     if from_change > 0:
@@ -140,8 +136,7 @@ def _floor_notes(asked: Bounds, held: Bounds, inputs: PlanInputs) -> tuple[str, 
     lower = np.flatnonzero(held.newcomer_floor < asked.newcomer_floor * (1 - 1e-4))
     if len(lower):
         who = [
-            f"{providers[j]} ({held.newcomer_floor[j]:.4g} of {asked.newcomer_floor[j]:.4g})"
-            for j in lower.tolist()
+            f"{providers[j]} ({held.newcomer_floor[j]:.4g} of {asked.newcomer_floor[j]:.4g})" for j in lower.tolist()
         ]
         notes.append(f"newcomer floor yields to the traffic there is: {listing(who)}")
     given, demand = float(held.newcomer_floor.sum()), float(inputs.demand.visits.sum())
@@ -165,13 +160,14 @@ def _with_rise(
     over = float(allocation.unassigned.sum())
     if over <= rounding or not (bounds.high < bounds.hard_high).any():
         return part, allocation, bounds, ()
-    widest = replace(bounds, rise=_widest_rise(bounds))
+    demand = float(part.problem.demand.sum())
+    widest = replace(bounds, rise=_widest_rise(bounds, demand))
     best_part = build(widest)
     best = solve(best_part.problem, **options)
     least = float(best.unassigned.sum())
     if over - least <= rounding:
         return part, allocation, bounds, ()
-    low, high = _least_rise(bounds, float(part.problem.demand.sum()) - least), widest.rise
+    low, high = _least_rise(bounds, widest.rise, demand - least), widest.rise
     found = best_part, best, widest
     trial = low
     for _ in range(RISE_SOLVES):
@@ -192,16 +188,16 @@ def _with_rise(
     return *found, (note,)
 
 
-def _widest_rise(bounds: Bounds) -> float:
-    """The rise beyond which the largest change stops nobody."""
-    can = (bounds.base > 0) & np.isfinite(bounds.hard_high)
-    needed = bounds.hard_high[can] / bounds.base[can] - 1
-    return max(float(needed.max(initial=bounds.rise)), bounds.rise)
+def _widest_rise(bounds: Bounds, demand: float) -> float:
+    """The rise beyond which the largest change stops nobody; nobody can be sent more than all demand."""
+    can = bounds.base > 0
+    most = np.minimum(bounds.hard_high, bounds.pinned + demand)[can]
+    return max(float((most / bounds.base[can] - 1).max(initial=bounds.rise)), bounds.rise)
 
 
-def _least_rise(bounds: Bounds, wanted: float) -> float:
+def _least_rise(bounds: Bounds, widest: float, wanted: float) -> float:
     """The least rise at which the upper limits add up to the visits wanted; no plan takes them below."""
-    low, high = bounds.rise, _widest_rise(bounds)
+    low, high = bounds.rise, widest
     for _ in range(50):
         middle = (low + high) / 2
         if float(replace(bounds, rise=middle).free_high().sum()) >= wanted:
