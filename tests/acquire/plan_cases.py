@@ -40,9 +40,7 @@ def market(
     if history is None:
         day = np.repeat(np.arange(days), len(segment))
         i, j = np.tile(segment, days), np.tile(provider, days)
-        keep = np.array(
-            [d >= days - 1 - seen.get(int(k), days) for d, k in zip(day, j, strict=True)], dtype=bool
-        )
+        keep = np.array([d >= days - 1 - seen.get(int(k), days) for d, k in zip(day, j, strict=True)], dtype=bool)
         history = DailyVisits(day[keep], i[keep], j[keep], daily[i, j][keep])
     as_of = FIRST + timedelta(days=days - 1)
     wanted = np.asarray(daily.sum(axis=1) if demand is None else demand, dtype=float)

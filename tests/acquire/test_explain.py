@@ -96,9 +96,7 @@ def test_equal_values_need_no_reasons() -> None:
 
 def test_demand_alone() -> None:
     """Twice the demand at equal values and with room: the whole change is demand."""
-    inputs = market(
-        np.array([[50.0, 90.0]]), np.full((1, 2), 5.0), [280.0], capacity={"shop-1": 900, "shop-2": 900}
-    )
+    inputs = market(np.array([[50.0, 90.0]]), np.full((1, 2), 5.0), [280.0], capacity={"shop-1": 900, "shop-2": 900})
     found = explain(inputs, "shop-1")
     assert part(found, "demand") == pytest.approx(50)
     assert found.change == pytest.approx(50, abs=1e-4)

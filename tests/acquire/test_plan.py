@@ -44,9 +44,7 @@ def test_the_closed_form_holds_where_no_limit_does() -> None:
     """design.md: x = p exp(v / tau) / S with tau = inertia x sum p v; here tau = 5 x 6.5 and p = 1/2."""
     plan = make_plan(two_shops(settings={"inertia": 5.0}), "a", NOW)
     odds = np.exp((7.3 - 5.7) / (5 * 6.5))
-    assert [p.share_tomorrow for p in plan.pairs] == pytest.approx(
-        [1 / (1 + odds), odds / (1 + odds)], rel=1e-6
-    )
+    assert [p.share_tomorrow for p in plan.pairs] == pytest.approx([1 / (1 + odds), odds / (1 + odds)], rel=1e-6)
     assert plan.limits == ()
 
 
@@ -140,9 +138,7 @@ def test_the_same_inputs_make_the_same_plan() -> None:
         ({"segments": ()}, NotEnoughDataError, "no visits to plan from"),
     ],
 )
-def test_inputs_that_do_not_fit_are_refused(
-    change: dict[str, object], kind: type[Exception], message: str
-) -> None:
+def test_inputs_that_do_not_fit_are_refused(change: dict[str, object], kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         make_plan(replace(two_shops(), **change), "a", NOW)  # type: ignore[arg-type]
 
@@ -154,9 +150,7 @@ def test_inputs_that_do_not_fit_are_refused(
     st.floats(0.3, 3.0),
     st.booleans(),
 )
-def test_plans_hold_their_limits_whatever_the_market(
-    seed: int, inertia: float, growth: float, newcomers: bool
-) -> None:
+def test_plans_hold_their_limits_whatever_the_market(seed: int, inertia: float, growth: float, newcomers: bool) -> None:
     rng = np.random.default_rng(seed)
     n, m = int(rng.integers(1, 5)), int(rng.integers(2, 9))
     daily = rng.poisson(30, (n, m)) * (rng.random((n, m)) < 0.7)

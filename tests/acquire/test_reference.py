@@ -56,9 +56,7 @@ def test_a_segment_without_recent_visits_takes_older_ones_then_equal_shares() ->
 
 def test_newcomers_get_their_share_together_and_keep_what_was_delivered() -> None:
     edges = edges_from_keys(np.array([0, 1, 2]), 1, 3)
-    mixed = mix_newcomers(
-        edges, np.array([0.9, 0.1, 0.0]), np.array([False, True, True]), OPEN, newcomer_share=0.01
-    )
+    mixed = mix_newcomers(edges, np.array([0.9, 0.1, 0.0]), np.array([False, True, True]), OPEN, newcomer_share=0.01)
     assert mixed == pytest.approx([0.99 * 0.9, 0.99 * 0.1 + 0.005, 0.005])
 
 

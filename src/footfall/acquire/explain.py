@@ -136,9 +136,7 @@ def explain(plan: PlanInputs | PlanDetail, provider: str, solve: Solve = default
     today, tomorrow = float(detail.pairs.visits_today[mine].sum()), float(detail.visits[mine].sum())
     notes: tuple[str, ...] = ()
     if inputs.settings.inertia == 0:
-        notes = (
-            f"inertia is 0; the reasons are those at an inertia of {PLAIN_TAU}, the rest stands as rounding",
-        )
+        notes = (f"inertia is 0; the reasons are those at an inertia of {PLAIN_TAU}, the rest stands as rounding",)
     return Explanation(
         provider_id=provider,
         day=inputs.day,
@@ -326,6 +324,4 @@ def _neighbours(detail: PlanDetail, j: int) -> tuple[Neighbour, ...]:
     gained = pairs.edges.by_provider(np.where(here, detail.visits - pairs.visits_today, 0.0))
     gained[j] = 0.0
     order = np.argsort(-gained, kind="stable")[:NEIGHBOURS]
-    return tuple(
-        Neighbour(detail.inputs.providers[k], float(gained[k])) for k in order.tolist() if gained[k] > 0
-    )
+    return tuple(Neighbour(detail.inputs.providers[k], float(gained[k])) for k in order.tolist() if gained[k] > 0)

@@ -94,9 +94,7 @@ def check_inputs(inputs: PlanInputs) -> None:
             raise InputError(f"plan inputs: {name} holds a name twice", "give each name once")
     for name, column in (("category", inputs.categories), ("first_day", inputs.first_day)):
         if len(column) != m:
-            raise InputError(
-                f"plan inputs: {name} has {len(column)} entries for {m} providers", "give one a provider"
-            )
+            raise InputError(f"plan inputs: {name} has {len(column)} entries for {m} providers", "give one a provider")
     if inputs.as_of < inputs.log_first_day:
         raise NotEnoughDataError(
             f"the log begins on {inputs.log_first_day}, after the as-of day {inputs.as_of}",
@@ -107,12 +105,8 @@ def check_inputs(inputs: PlanInputs) -> None:
     _check_values("values", inputs.values, len(inputs.values.segment))
     _check_values("fallback values", inputs.fallback, m)
     for index, size in ((inputs.values.segment, n), (inputs.values.provider, m)):
-        if len(index) != len(inputs.values.segment) or (
-            len(index) and (index.min() < 0 or index.max() >= size)
-        ):
-            raise InputError(
-                "plan inputs: values name a segment or provider that is not there", "index into the names"
-            )
+        if len(index) != len(inputs.values.segment) or (len(index) and (index.min() < 0 or index.max() >= size)):
+            raise InputError("plan inputs: values name a segment or provider that is not there", "index into the names")
     _check_named(inputs)
 
 
@@ -135,9 +129,7 @@ def _check_values(name: str, values: PairValues | ProviderValues, size: int) -> 
     for key in ("mean", "low", "high", "conversion"):
         column = getattr(values, key)
         if len(column) != size:
-            raise InputError(
-                f"plan inputs: {name} have {len(column)} entries of {key} for {size}", "give one of each"
-            )
+            raise InputError(f"plan inputs: {name} have {len(column)} entries of {key} for {size}", "give one of each")
         if not np.isfinite(column).all():
             raise InputError(
                 f"plan inputs: {name} have a {key} that is not finite",
@@ -154,19 +146,13 @@ def _check_named(inputs: PlanInputs) -> None:
     providers, segments = set(inputs.providers), set(inputs.segments)
     for provider, visits in inputs.capacity.items():
         if provider not in providers:
-            raise ConfigError(
-                f"capacity file: provider {provider!r} is not there", near(provider, inputs.providers)
-            )
+            raise ConfigError(f"capacity file: provider {provider!r} is not there", near(provider, inputs.providers))
         if not visits >= 0:  # nan too
             raise ConfigError(
                 f"capacity file: {provider!r} has {visits} visits; it must be 0 or more", "correct the file"
             )
     for segment, provider in inputs.pairs:
         if segment not in segments:
-            raise ConfigError(
-                f"listed pairs: segment {segment!r} is not there", near(segment, inputs.segments)
-            )
+            raise ConfigError(f"listed pairs: segment {segment!r} is not there", near(segment, inputs.segments))
         if provider not in providers:
-            raise ConfigError(
-                f"listed pairs: provider {provider!r} is not there", near(provider, inputs.providers)
-            )
+            raise ConfigError(f"listed pairs: provider {provider!r} is not there", near(provider, inputs.providers))

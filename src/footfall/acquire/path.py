@@ -78,7 +78,5 @@ def whole_parts(parts: Floats, total: int) -> list[int]:
     missing = total - int(low.sum())
     order = np.argsort(-(parts - low), kind="stable")
     for step in range(abs(missing)):
-        low[order[step % len(order)] if missing > 0 else order[-1 - step % len(order)]] += (
-            1 if missing > 0 else -1
-        )
+        low[order[step % len(order)] if missing > 0 else order[-1 - step % len(order)]] += 1 if missing > 0 else -1
     return [int(part) for part in low]

@@ -48,17 +48,11 @@ class DailyVisits:
                     "give one of each a row",
                 )
             if rows and (column.min() < 0 or column.max() >= size):
-                raise InputError(
-                    f"daily visits: a {name} index is outside 0..{size - 1}", "index into the names given"
-                )
+                raise InputError(f"daily visits: a {name} index is outside 0..{size - 1}", "index into the names given")
         if len(self.visits) != rows:
-            raise InputError(
-                f"daily visits: visits has {len(self.visits)} entries, day has {rows}", "give one a row"
-            )
+            raise InputError(f"daily visits: visits has {len(self.visits)} entries, day has {rows}", "give one a row")
         if not (np.isfinite(self.visits).all() and (self.visits >= 0).all()):
-            raise InputError(
-                "daily visits: a count is negative or not finite", "visits are counts, 0 or more"
-            )
+            raise InputError("daily visits: a count is negative or not finite", "visits are counts, 0 or more")
 
     def within(self, last: int, days: int) -> DailyVisits:
         """The rows of the ``days`` days that end with day ``last``."""
@@ -95,9 +89,7 @@ class Edges:
         """Visits of each pair, float64 (E,); rows of ``visits`` at other pairs are left out."""
         at = self.positions(visits.segment, visits.provider)
         found = at >= 0
-        return np.bincount(at[found], weights=visits.visits[found], minlength=len(self.segment)).astype(
-            np.float64
-        )
+        return np.bincount(at[found], weights=visits.visits[found], minlength=len(self.segment)).astype(np.float64)
 
 
 def edges_from_keys(keys: Ints, segments: int, providers: int) -> Edges:
@@ -108,9 +100,7 @@ def edges_from_keys(keys: Ints, segments: int, providers: int) -> Edges:
     return Edges(row_start, segment, unique % max(providers, 1), providers)
 
 
-def find_newcomers(
-    first_day: Sequence[date | None], log_first_day: date, as_of: date, newcomer_days: int
-) -> Bools:
+def find_newcomers(first_day: Sequence[date | None], log_first_day: date, as_of: date, newcomer_days: int) -> Bools:
     """Whether each provider is a newcomer, bool (m,).
 
     A newcomer was first seen at most ``newcomer_days`` before ``as_of`` in a log that is older than that, or
@@ -162,9 +152,7 @@ def delivered_shares(edges: Edges, recent: Floats, older: Floats, among: Bools) 
     return weight / np.where(total > 0, total, 1.0)[rows]
 
 
-def mix_newcomers(
-    edges: Edges, share: Floats, newcomer: Bools, among: Bools, newcomer_share: float
-) -> Floats:
+def mix_newcomers(edges: Edges, share: Floats, newcomer: Bools, among: Bools, newcomer_share: float) -> Floats:
     """(1 - s) x share + s x equal over the segment's newcomers, in the segments that have some; float64 (E,).
 
     newcomer: bool (m,). A newcomer keeps its delivered part too; nobody else is mixed.

@@ -122,15 +122,11 @@ def _refuse_unknown(raw: Mapping[str, Any], name: str) -> None:
         if kind not in kinds:
             raise ConfigError(f"{name}: unknown rule {kind!r}", near(kind, tuple(kinds)))
         if not isinstance(blocks, list):
-            raise ConfigError(
-                f"{name}: {kind} must be a list of blocks", f"write [[{kind}]], with two brackets"
-            )
+            raise ConfigError(f"{name}: {kind} must be a list of blocks", f"write [[{kind}]], with two brackets")
         for number, block in enumerate(blocks, 1):
             for key in block if isinstance(block, dict) else ():
                 if key not in kinds[kind]:
-                    raise ConfigError(
-                        f"{name}: unknown key {key!r} in [[{kind}]] no. {number}", near(key, kinds[kind])
-                    )
+                    raise ConfigError(f"{name}: unknown key {key!r} in [[{kind}]] no. {number}", near(key, kinds[kind]))
 
 
 def near(word: str, known: Sequence[str]) -> str:
@@ -182,9 +178,7 @@ def _refuse_repeats(name: str, kind: str, what: Sequence[str]) -> None:
         seen.add(one)
 
 
-def index_rules(
-    rules: Rules, segments: Sequence[str], providers: Sequence[str], name: str = "rules"
-) -> IndexedRules:
+def index_rules(rules: Rules, segments: Sequence[str], providers: Sequence[str], name: str = "rules") -> IndexedRules:
     """Positions for names; ConfigError with near matches for a segment or provider that is not there."""
     check_rules(rules, name)
     segment_at = {s: i for i, s in enumerate(segments)}
