@@ -9,44 +9,68 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from footfall.acquire import kernels
 from footfall.acquire._linear import solve_positive
 from footfall.acquire._passes import DualPoint, Passes
+from footfall.acquire._work import Work
 from footfall.model import Floats
 
 _MOST_STEPS = 12
+_SHORTEST = 1e-3  # of Newton's step, where rows with small tau bend the dual sharply
 _EXACT = 1e-14  # slope, in parts of the demand: nothing left to gain
 
 
+def _slope(work: Work, point: DualPoint) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Slope of the dual by price on the side that it may move to, and the prices that may move."""
+    up, down = work.capacity - point.load, work.floor - point.load
+    rising = (point.price > 0) | ((point.price == 0) & (up < 0))
+    falling = (point.price < 0) | ((point.price == 0) & (down > 0))
+    slope = np.where(rising, up, np.where(falling, down, 0.0))
+    return slope, np.flatnonzero(rising | falling)
+
+
+def _newton_step(passes: Passes, point: DualPoint, slope: Floats, index: npt.NDArray[np.int64]) -> Floats:
+    """Newton's step in the prices ``index``; 0 in the others."""
+    work = passes.work
+    matrix = np.zeros((work.m, work.m))
+    full = passes.used(point.share) >= 1.0 - 1e-12
+    kernels.entropy_curvature(work.row_start, work.provider, work.tau, work.demand, point.share, full, matrix)
+    part = matrix[np.ix_(index, index)]
+    typical = float(np.diagonal(part).max(initial=0.0)) or 1.0
+    part[np.diag_indices(len(index))] += 1e-13 * typical
+    step = np.zeros(work.m)
+    step[index], _ = solve_positive(part, -slope[index])
+    return step
+
+
 def polish(passes: Passes, price: Floats, step_done: Callable[[], None]) -> DualPoint:
-    """The best point of the dual that Newton's steps from ``price`` (m,) reach; memory (m, m)."""
+    """The best point of the dual that Newton's steps from ``price`` (m,) reach; memory (m, m).
+
+    Best is the flattest of those whose values are equal to rounding: there only the slope still tells them apart.
+    """
     work = passes.work
     pinned = work.capacity - work.floor <= 0
-    best = point = passes.entropy(price, work.tau)
+    best = passes.entropy(price, work.tau)
+    slope, index = _slope(work, best)
+    steepest = float(np.abs(slope).max(initial=0.0))
     for _ in range(_MOST_STEPS):
-        up, down = work.capacity - point.load, work.floor - point.load
-        rising = (point.price > 0) | ((point.price == 0) & (up < 0))
-        falling = (point.price < 0) | ((point.price == 0) & (down > 0))
-        index = np.flatnonzero(rising | falling)
-        slope = np.where(rising, up, np.where(falling, down, 0.0))
-        if not len(index) or np.abs(slope).max() <= _EXACT * float(work.demand.sum()):
+        if steepest <= _EXACT * float(work.demand.sum()):
             break
-        matrix = np.zeros((work.m, work.m))
-        full = passes.used(point.share) >= 1.0 - 1e-12
-        kernels.entropy_curvature(
-            work.row_start, work.provider, work.tau, work.demand, point.share, full, matrix
-        )
-        part = matrix[np.ix_(index, index)]
-        typical = float(np.diagonal(part).max(initial=0.0)) or 1.0
-        part[np.diag_indices(len(index))] += 1e-13 * typical
-        step = np.zeros(work.m)
-        step[index], _ = solve_positive(part, -slope[index])
-        there = point.price + step
-        there = np.where((there * point.price < 0) & ~pinned, 0.0, there)
-        point = passes.entropy(passes.allowed(there), work.tau)
-        step_done()
-        if not point.value < best.value:
+        step, length = _newton_step(passes, best, slope, index), 1.0
+        while length > _SHORTEST:
+            there = best.price + length * step
+            there = np.where((there * best.price < 0) & ~pinned, 0.0, there)
+            point = passes.entropy(passes.allowed(there), work.tau)
+            step_done()
+            new_slope, new_index = _slope(work, point)
+            flatter = float(np.abs(new_slope).max(initial=0.0))
+            rounding = 1e-13 * (abs(best.value) + work.scale)
+            if point.value < best.value - rounding or (point.value <= best.value + rounding and flatter < steepest):
+                break
+            length *= 0.25
+        else:
             break
-        best = point
+        best, slope, index, steepest = point, new_slope, new_index, flatter
     return best

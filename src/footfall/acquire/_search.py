@@ -64,12 +64,15 @@ class Search:
         if bound <= self.bound + cost * max(abs(self.bound), 1e-9 * self.passes.work.scale):
             self.price, self.bound = price, min(bound, self.bound)
 
-    def offer_share(self, share: Floats, price: Floats) -> None:
-        """Repair shares (E,) into a plan and note its objective; InfeasibleError where there is no plan."""
+    def offer_share(self, share: Floats, price: Floats, cost: float = 0.0) -> None:
+        """Repair shares (E,) into a plan and note it where its objective is the best, or short by no more than
+        ``cost`` of the bound; InfeasibleError where there is no plan.
+        """
         work = self.passes.work
         plan, load, unassigned = repair(work, share, price, self.names, fill=work.reference is None)
         objective = self.passes.objective(plan)
-        if objective > self.objective:
+        allowance = cost * max(abs(self.bound), 1e-9 * work.scale) if cost else 0.0
+        if objective > self.objective - allowance:
             self.objective, self.share, self.load, self.unassigned = objective, plan, load, unassigned
 
     def offer_point(self, point: DualPoint, plan: bool) -> None:

@@ -24,7 +24,7 @@ from footfall.acquire.problem import Allocation, Problem, Status, check_referenc
 from footfall.errors import ProblemError
 from footfall.model import Floats
 
-_FINE = 1e-8  # gap that the interior-point method goes on to on small problems, where the caller asks for less
+_FINE = 1e-10  # gap that the interior-point method goes on to on small problems, where the caller asks for less
 _SMALL = 20_000  # edges
 _MOST_DENSE = 5_000  # providers up to which an (m, m) matrix is held
 _POLISHED = 1_500  # providers up to which prices are polished at inertia > 0
@@ -159,7 +159,7 @@ def _polish(search: Search) -> None:
     near = _NEAR * float(passes.work.tau.max(initial=0.0))
     point = polish(passes, np.where(np.abs(search.price) <= near, 0.0, search.price), search.step)
     search.prefer_price(point.price, point.value, _FREE)
-    search.offer_share(point.share, point.price)
+    search.offer_share(point.share, point.price, _FREE)
 
 
 def _plain_bound(
