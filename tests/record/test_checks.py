@@ -383,7 +383,7 @@ GROCERIES = Path(__file__).parents[3] / "shared/data/complete-journey/transactio
 
 @pytest.mark.skipif(not GROCERIES.exists(), reason="the Complete Journey data are not here")
 def test_real_groceries_are_not_accused(engine: DuckEngine) -> None:
-    # 2,469 households with 117,273 baskets in a year, many of them at one store nearly every day, and no fakes known.
+    # 2,447 households with 117,273 baskets in a year, many of them at one store nearly every day, and no fakes known.
     known = {
         "message_id": "basket_id || '-' || store_id",
         "ts": "min(transaction_timestamp)",

@@ -44,10 +44,10 @@ records = sa.Table(
     sa.Column("body", sa.Text(), nullable=False),
 )
 
-# Where databases differ, as data: how a transaction begins, what keeps two openers from migrating at once.
+# Where databases differ, as data: how a transaction begins, and what makes writers (and migrations) take turns.
 _BEGIN_WRITE = {"sqlite": "BEGIN IMMEDIATE"}
 _BEGIN_READ = {"sqlite": "BEGIN DEFERRED"}
-_MIGRATION_LOCK = {"postgresql": "SELECT pg_advisory_xact_lock(7018112)"}  # SQLite: BEGIN IMMEDIATE locks
+_WRITE_LOCK = {"postgresql": "SELECT pg_advisory_xact_lock(7018112)"}  # SQLite: BEGIN IMMEDIATE is the lock
 _SQLITE_SETTINGS = ("PRAGMA foreign_keys=ON", "PRAGMA synchronous=FULL")
 
 _CAUSES = (
@@ -122,8 +122,11 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 @contextmanager
 def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """One transaction that writes; on SQLite it waits for the writer's lock before it reads anything."""
+    """One transaction that writes, and waits for the writer before it reads anything."""
     with engine.connect().execution_options(footfall_write=True) as connection, connection.begin():
+        lock = _WRITE_LOCK.get(connection.dialect.name)
+        if lock:
+            connection.exec_driver_sql(lock)
         yield connection
 
 
@@ -132,9 +135,6 @@ def migrate(engine: sa.Engine) -> None:
     if _revision(engine) == HEAD:
         return
     with writing(engine) as connection:
-        lock = _MIGRATION_LOCK.get(connection.dialect.name)
-        if lock:
-            connection.exec_driver_sql(lock)
         _upgrade(connection)
 
 
