@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plan_cases import NOW, market, two_shops
 
-from footfall.acquire.plan import make_plan
+from footfall.acquire.explain import explain
+from footfall.acquire.plan import HOLDS_SHARES, make_plan
 from footfall.acquire.rules import Boost, Exclude, Pin, Rules
 from footfall.acquire.spread import gini, spread_of
 from footfall.errors import ConfigError, InputError, NotEnoughDataError
@@ -183,3 +184,27 @@ def test_spread_of_twenty_counts_the_top_two() -> None:
     found = spread_of(visits, newcomer)
     assert found.top_decile_share == pytest.approx(22 / 40)
     assert found.newcomer_share == pytest.approx(11 / 40)
+
+
+@pytest.mark.skipif(not HOLDS_SHARES, reason="the solver does not know caps on single shares yet")
+def test_nobody_takes_more_than_its_cap_of_a_segment_of_four() -> None:
+    """Four shops of 25 %: the best would go far beyond one half. In the full segment v - tau log(x / p) is the same for
+    all that are not at their cap (stationarity); the price of the cap is what the capped one has above that.
+    """
+    daily = np.full((1, 4), 100.0)
+    inputs = market(
+        daily, np.array([[12.0, 5.0, 4.0, 4.5]]), settings={"inertia": 0.1, "max_change": 5.0},
+        capacity={f"shop-{k}": 1000.0 for k in range(1, 5)},
+    )  # fmt: skip
+    plan = make_plan(inputs, "a", NOW)
+    share = np.array([p.share_tomorrow for p in plan.pairs])
+    assert share[0] == pytest.approx(0.5, abs=1e-6) and share.sum() == pytest.approx(1)
+    (held,) = [x for x in plan.limits if x.name.startswith("max provider share")]
+    assert (held.provider_id, held.name, held.bound) == ("shop-1", "max provider share of s1", 200.0)
+    tau = 0.1 * (12 + 5 + 4 + 4.5) / 4
+    gain = np.array([12.0, 5.0, 4.0, 4.5]) - tau * np.log(share / 0.25)
+    assert gain[1:] == pytest.approx(np.full(3, gain[1]), rel=1e-3)
+    assert held.price == pytest.approx(gain[0] - gain[1], rel=1e-2)
+    found = explain(inputs, "shop-1")
+    assert sum(x.visits for x in found.lines if x.detail == "max provider share") < -1
+    assert abs(sum(x.visits for x in found.lines if x.key == "repair")) < 0.05
