@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from footfall.config import Config
@@ -31,7 +34,9 @@ _MAX_KEYS = 1000
 _NO_DAY = "day=__HIVE_DEFAULT_PARTITION__"
 _LEAD_NONE = "CAST(NULL AS BIGINT) AS line, CAST(NULL AS VARCHAR) AS raw, CAST(NULL AS VARCHAR) AS early"
 _LEAD = f"{LINE} AS line, {RAW} AS raw, {EARLY} AS early"
-_COLUMNS = ", ".join(quote(c.name) for c in EVENT_COLUMNS)
+# Up to here ids are compared in memory (8 bytes each), beyond by the engine, which can spill.
+_SORT_ROWS = 20_000_000
+_OWN = ("message_id", "day", "source", "batch_id", "received_at")
 _INTEGERS = {
     "TINYINT",
     "SMALLINT",
@@ -90,6 +95,7 @@ class Batch:
         self._work = work_dir
         self._quarantine = quarantine_dir
         self._progress = progress or (lambda done, total: None)
+        self._filled: tuple[str, ...] = ()  # columns of the staged files
 
     def run(self) -> ImportSummary:
         """Stage, de-duplicate, commit and count. Raises FormatError where the file as a whole cannot be used."""
@@ -141,17 +147,19 @@ class Batch:
     def _fast(self, staged: Path) -> int:
         relation = self._fast_relation()
         self._make_views(relation, controls=_has_controls(self._source))
+        # Columns that no field of the file fills are left out: writing nothing costs as much as writing something.
+        self._filled = _filled(relation.layout)
+        columns = ", ".join(quote(c) for c in self._filled)
         try:
-            self._copy(f"SELECT {_COLUMNS} FROM checked", staged)  # noqa: S608  fixed names
+            self._copy(f"SELECT {columns} FROM checked", staged)  # noqa: S608  fixed names
         except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
             raise Unclean(str(error)) from None
         if (staged / _NO_DAY).exists():
             raise Unclean("rows at fault")
         read = _rows(staged)
         if read:
-            self._view_files("staged", [str(p) for p in staged.rglob("*.parquet")])
-            distinct = self._value("SELECT count(DISTINCT hash(message_id)) FROM staged")
-            if distinct != read:
+            self._view_staged(staged)
+            if self._repeats():
                 raise Unclean("one id twice")
         return read
 
@@ -213,10 +221,15 @@ class Batch:
         spool = self._work / "spooled.parquet"
         self._make_views(self._exact_relation(), controls=True)
         self._run_sql("COPY (SELECT * FROM checked) TO $path (FORMAT parquet)", {"path": str(spool)})
-        self._view_files("spooled", [str(spool)])
+        self._set("footfall_spooled", str(spool))
+        self._cursor.execute(
+            "CREATE OR REPLACE TEMPORARY VIEW spooled AS SELECT * FROM read_parquet("
+            "getvariable('footfall_spooled'), hive_partitioning = false)"
+        )
         self._reject(rejects, reasons)
         repeated, conflicting = self._settle_repeats()
         self._copy(sql("kept"), staged)
+        self._filled = tuple(c.name for c in EVENT_COLUMNS)
         read = pq.read_metadata(spool).num_rows
         spool.unlink()
         return read, repeated, conflicting
@@ -286,11 +299,10 @@ class Batch:
         if not days:
             return 0, 0
         margin = timedelta(days=DEDUPE_DAYS)
-        held = self._store.files(days[0] - margin, days[-1] + margin)
-        if not held:
+        if not self._store.files(days[0] - margin, days[-1] + margin):
             return 0, 0
-        self._view_files("staged", [str(p) for p in staged.rglob("*.parquet")])
-        self._view_files("held", list(held))
+        self._view_staged(staged)
+        self._store.attach(_Session(self._cursor), days[0] - margin, days[-1] + margin)
         self._run_sql(f"CREATE OR REPLACE TEMPORARY TABLE known AS {sql('known')}")
         dropped, differing = self._cursor.execute(
             "SELECT count(*), count(*) FILTER (conflicting) FROM known"
@@ -392,19 +404,43 @@ class Batch:
     def _set(self, variable: str, value: object) -> None:
         self._cursor.execute(f"SET VARIABLE {variable} = $value", {"value": value})
 
+    def _repeats(self) -> bool:
+        """Whether an id comes twice in the staged files, by its 64-bit hash; a collision only costs the exact way."""
+        if self._value("SELECT count(*) FROM staged") > _SORT_ROWS:
+            return bool(self._value("SELECT count(*) - count(DISTINCT hash(message_id)) FROM staged"))
+        hashes = self._cursor.execute("SELECT hash(message_id) AS h FROM staged").fetchnumpy()["h"]
+        hashes = np.sort(np.asarray(hashes, dtype=np.uint64))
+        return bool((hashes[1:] == hashes[:-1]).any())
+
     def _value(self, statement: str) -> Any:
         return self._cursor.execute(statement).fetchall()[0][0]
 
-    def _view_files(self, view: str, files: list[str]) -> None:
-        self._set(f"footfall_{view}", files)
-        hive = (
-            "hive_partitioning = true, hive_types = {'day': 'DATE'}"
-            if view != "spooled"
-            else "hive_partitioning = false"
+    def _view_staged(self, staged: Path) -> None:
+        self._set("footfall_staged", [str(p) for p in staged.rglob("*.parquet")])
+        columns = ", ".join(
+            quote(c.name) if c.name in self._filled else f"CAST(NULL AS {c.type}) AS {quote(c.name)}"
+            for c in EVENT_COLUMNS
         )
         self._cursor.execute(
-            f"CREATE OR REPLACE TEMPORARY VIEW {view} AS SELECT * FROM read_parquet(getvariable('footfall_{view}'), {hive})"
+            f"CREATE OR REPLACE TEMPORARY VIEW staged AS SELECT {columns} FROM read_parquet("  # noqa: S608
+            "getvariable('footfall_staged'), hive_partitioning = true, hive_types = {'day': 'DATE'})"
         )
+
+
+class _Session:
+    """``ports.Engine`` on a cursor, so that the store can attach itself to the import's own session."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        self._cursor = cursor
+
+    def query(self, sql: str, params: Mapping[str, object] | None = None, /, **tables: pa.Table) -> pa.Table:
+        raise NotImplementedError("attach runs statements only for their effect")
+
+    def execute(self, sql: str, params: Mapping[str, object] | None = None, /) -> None:
+        self._cursor.execute(sql, dict(params) if params else None)
+
+    def close(self) -> None:
+        """The session is the engine's to close."""
 
 
 def _settle(rows: Sequence[tuple[int, date, int]]) -> list[tuple[int, bool, bool]]:
@@ -417,6 +453,16 @@ def _settle(rows: Sequence[tuple[int, date, int]]) -> list[tuple[int, bool, bool
             kept.append((day, content))
         verdicts.append((line, not near, bool(near) and content not in near))
     return verdicts
+
+
+def _filled(layout: Layout) -> tuple[str, ...]:
+    """Columns of the log that can hold something under a layout."""
+    given = {*layout.columns, *layout.fixed, *_OWN}
+    if "amount" in given:
+        given.add("amount_minor")
+    if layout.rest:
+        given.add("properties")
+    return tuple(c.name for c in EVENT_COLUMNS if c.name in given)
 
 
 def _used(layout: Layout) -> list[Column]:
@@ -433,8 +479,6 @@ def _json_cell(name: str, kind: str) -> Any:
 
 
 def _json_text(text: str) -> str:
-    import msgspec
-
     return msgspec.json.encode(text).decode()
 
 

@@ -23,6 +23,7 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import unquote
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
 from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -47,12 +48,13 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """One committed Parquet file: path relative to the lake, day, rows and bytes."""
+    """One committed Parquet file: path relative to the lake, day, rows and bytes, and columns that hold nothing in it."""
 
     path: str
     day: date
     rows: int
     size: int
+    nothing: frozenset[str] = frozenset()
 
 
 class Lake:
@@ -75,19 +77,14 @@ class Lake:
         table = self._table()
         if table is None:
             return ()
-        actions = table.get_add_actions(flatten=True)
-        rows = zip(
-            actions.column("path").to_pylist(),
-            actions.column("partition.day").to_pylist(),
-            actions.column("num_records").to_pylist(),
-            actions.column("size_bytes").to_pylist(),
-            strict=True,
-        )
-        found = [
-            LogFile(unquote(path), day, int(records or 0), int(size))
-            for path, day, records, size in rows
-            if (first_day is None or day >= first_day) and (last_day is None or day <= last_day)
-        ]
+        actions = pa.table(table.get_add_actions(flatten=True))
+        nulls = [name for name in actions.column_names if name.startswith("null_count.")]
+        found = []
+        for row in actions.to_pylist():
+            day, rows = row["partition.day"], int(row["num_records"] or 0)
+            if (first_day is None or day >= first_day) and (last_day is None or day <= last_day):
+                nothing = frozenset(n.removeprefix("null_count.") for n in nulls if row[n] == rows)
+                found.append(LogFile(unquote(row["path"]), day, rows, int(row["size_bytes"]), nothing))
         return tuple(sorted(found, key=lambda f: (f.day, f.path)))
 
     def files(self, first_day: date | None = None, last_day: date | None = None) -> tuple[str, ...]:
@@ -103,18 +100,25 @@ class Lake:
 
         The view reads the files committed now; attach again to see later batches.
         """
-        files = self.files(first_day, last_day)
-        if not files:
+        groups: dict[frozenset[str], list[str]] = {}
+        for f in self.log_files(first_day, last_day):
+            groups.setdefault(f.nothing, []).append(str(self.directory / f.path))
+        if not groups:
             nothing = ", ".join(f"CAST(NULL AS {c.type}) AS {c.name}" for c in EVENT_COLUMNS)
             engine.execute(f"CREATE OR REPLACE TEMPORARY VIEW events AS SELECT {nothing} WHERE FALSE")
             return
-        columns = ", ".join(c.name for c in EVENT_COLUMNS)
-        # A view takes no parameters, so the list of files goes in through a variable that the view reads.
-        engine.execute("SET VARIABLE footfall_files = $files", {"files": list(files)})
-        engine.execute(
-            f"CREATE OR REPLACE TEMPORARY VIEW events AS SELECT {columns} FROM read_parquet("
-            "getvariable('footfall_files'), hive_partitioning = true, hive_types = {'day': 'DATE'})"
-        )
+        parts = []
+        for number, (absent, files) in enumerate(groups.items()):
+            # A view takes no parameters, so each list of files goes in through a variable that the view reads.
+            engine.execute(f"SET VARIABLE footfall_files_{number} = $files", {"files": files})
+            columns = ", ".join(
+                f"CAST(NULL AS {c.type}) AS {c.name}" if c.name in absent else c.name for c in EVENT_COLUMNS
+            )
+            parts.append(
+                f"SELECT {columns} FROM read_parquet(getvariable('footfall_files_{number}'), "  # noqa: S608
+                "hive_partitioning = true, hive_types = {'day': 'DATE'})"
+            )
+        engine.execute(f"CREATE OR REPLACE TEMPORARY VIEW events AS {' UNION ALL '.join(parts)}")
 
     def has_batch(self, batch_id: str) -> bool:
         """Whether the batch has been committed."""
@@ -259,9 +263,12 @@ class Lake:
         adds = []
         for path in sorted(staged.rglob("*.parquet")):
             day = date.fromisoformat(path.parent.name.removeprefix("day="))
-            rows = pq.read_metadata(path).num_rows
+            footer = pq.read_metadata(path)
+            rows = footer.num_rows
             if rows == 0:
                 continue
+            # Columns that hold nothing need not be written; readers find that in the statistics (Delta's nullCount).
+            absent = {c.name for c in EVENT_COLUMNS} - {*footer.schema.names, "day"}
             _sync(path)
             adds.append(
                 AddAction(
@@ -270,7 +277,7 @@ class Lake:
                     partition_values={"day": day.isoformat()},
                     modification_time=now_ms,
                     data_change=True,
-                    stats=json.dumps({"numRecords": rows}),
+                    stats=json.dumps({"numRecords": rows, "nullCount": dict.fromkeys(sorted(absent), rows)}),
                 )
             )
         for folder in [*{self.directory / Path(a.path).parent for a in adds}, staged, self.directory]:

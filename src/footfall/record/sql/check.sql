@@ -85,7 +85,7 @@ FROM (
                         nullif(g.message_id, '') AS message_id,
                         nullif(g.ts, '') AS given_ts,
                         coalesce(
-                            timezone('UTC', TRY_CAST(g.ts AS TIMESTAMPTZ)),
+                            make_timestamp(epoch_us(TRY_CAST(g.ts AS TIMESTAMPTZ))),
                             CASE
                                 WHEN regexp_full_match(g.ts, '-?[0-9]{1,10}(\.[0-9]+)?')
                                     THEN make_timestamp(CAST(round(CAST(g.ts AS DECIMAL(20, 6)) * 1000000, 0) AS BIGINT))
