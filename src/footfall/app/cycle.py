@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from footfall.acquire.plans import Explanation
     from footfall.app.report.words import Language
     from footfall.record.erase import Erased
+    from footfall.record.fakes import Suspect
     from footfall.value.fact_tables import FactTables
     from footfall.value.valuation import By, Valuation
 
@@ -96,6 +97,15 @@ def check(here: Workspace) -> Checked:
         found = checks.check(engine, here.store, here.config, here.clock.now(), known, kept_aside, recipe=kind)
         profile = checks.profile(engine, recipe=kind) if here.store.days() else {}
         return Checked(found, profile)
+
+
+def suspects(here: Workspace) -> tuple[Suspect, ...]:
+    """Providers whose orders look faked, with the visitors; the operator decides."""
+    from footfall.record import fakes, queries
+
+    with here.engine() as engine:
+        here.store.attach(engine)
+        return fakes.suspects(queries.Queries(engine, recipe(here.config.workspace.recipe), here.config))
 
 
 def rows(here: Workspace, **question: Any) -> pa.Table:

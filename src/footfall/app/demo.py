@@ -9,14 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from footfall.app import cycle, open_bandit_log, output
-from footfall.app.build import Workspace, make_workspace
+from footfall.app.build import Workspace, make_workspace, open_workspace
 from footfall.app.progress import bar
 from footfall.app.simulation import write_market
+from footfall.config import FILE_NAME, template
 from footfall.errors import WorkspaceError
 from footfall.model import Plan
 
 MARK = ".footfall-demo"
 SHOPS, DAYS = 60, 31
+SETTINGS: dict[str, dict[str, object]] = {
+    "workspace": {"format": 1, "recipe": "store", "currency": "CNY"},
+    "value": {"segment": ("channel", "category")},
+}
 
 
 @contextmanager
@@ -51,13 +56,7 @@ def simulated(directory: Path, *, seed: int, visits: int) -> None:
             directory / "log.parquet", shops=SHOPS, days=DAYS, visits=visits, seed=seed, progress=advance
         )
         said.append(f"{written.events:,} events of {SHOPS} shops in {written.days} days")
-    here = make_workspace(
-        directory / "workspace",
-        {
-            "workspace": {"format": 1, "recipe": "store", "currency": "CNY"},
-            "value": {"segment": ("channel", "category")},
-        },
-    )
+    here = make_workspace(directory / "workspace", SETTINGS)
     with step("import") as said, bar("import") as advance:
         _read_providers(here, written.providers)
         summary = cycle.import_files(here, [str(written.log)], progress=advance)
@@ -65,7 +64,9 @@ def simulated(directory: Path, *, seed: int, visits: int) -> None:
     with step("check") as said:
         found = cycle.check(here).findings
         warnings = [finding for finding in found if finding.level in ("warning", "error")]
-        said.append(f"{len(warnings)} warnings" + "".join(f"; {finding.message}" for finding in warnings[:2]))
+        said.append(f"{len(warnings)} warning{'s' * (len(warnings) != 1)}")
+        said += [finding.message.split(", with signs")[0] for finding in warnings[:2]]
+    here = _leave_out_suspects(here)
     with step("value") as said:
         rows = cycle.value(here).rows
         ladder = sorted(rows, key=lambda row: -row["value_mean"])
@@ -75,8 +76,19 @@ def simulated(directory: Path, *, seed: int, visits: int) -> None:
     with step("plan") as said, bar("plan") as advance:
         made = cycle.plan(here, progress=advance)
         said.append(outcome(made))
-    _explain_and_report(here, made)
-    _closing(here, began)
+    _closing(here, began, _explain_and_report(here, made))
+
+
+def _leave_out_suspects(here: Workspace) -> Workspace:
+    """Do what the check's warning advises: an operator has looked, and leaves the visitors out in footfall.toml."""
+    with step("exclude") as said:
+        suspects = cycle.suspects(here)
+        visitors = tuple(sorted(visitor for suspect in suspects for visitor in suspect.visitors))
+        settings = {**SETTINGS, "value": {**SETTINGS["value"], "exclude_visitors": visitors}}
+        (here.directory / FILE_NAME).write_text(template(settings), encoding="utf-8")
+        who = ", ".join(suspect.provider_id for suspect in suspects) or "no shop"
+        said.append(f"as an operator might decide: {len(visitors)} visitors of {who} left out of all counts")
+    return open_workspace(here.directory)
 
 
 def _read_providers(here: Workspace, path: Path) -> None:
@@ -93,7 +105,8 @@ def outcome(made: Plan) -> str:
     return f"{made.day}: expected reward {whole.plan:,.0f}{over}; certified within {made.gap:.1e} of the best"
 
 
-def _explain_and_report(here: Workspace, made: Plan) -> None:
+def _explain_and_report(here: Workspace, made: Plan) -> str:
+    """Explain the largest loser, write the report; the loser's id."""
     with step("explain") as said:
         least = min(made.providers, key=lambda line: line.visits_tomorrow - line.visits_today)
         why = cycle.explain(here, least.provider_id)
@@ -102,9 +115,10 @@ def _explain_and_report(here: Workspace, made: Plan) -> None:
         path = here.directory / "report.html"
         cycle.report(here, path)
         said.append(f"{path.stat().st_size / 1024:,.0f} kB")
+    return least.provider_id
 
 
-def _closing(here: Workspace, began: float) -> None:
+def _closing(here: Workspace, began: float, provider: str) -> None:
     screen = output.console()
     folder = _short(here.directory)
     screen.print(
@@ -115,7 +129,7 @@ def _closing(here: Workspace, began: float) -> None:
     for line in (
         f"footfall value --workspace {folder}",
         f"footfall plan --inertia 0.1 --workspace {folder}",
-        f"footfall explain shop-1 --workspace {folder}",
+        f"footfall explain {provider} --workspace {folder}",
         f"footfall check --workspace {folder}",
         f"footfall plan publish --workspace {folder}",
     ):
@@ -142,7 +156,7 @@ def open_bandit(directory: Path, *, policy: str) -> None:
         said.append(f"{impressions.num_rows:,} impressions, package and checksum as pinned")
     here = make_workspace(
         directory / "workspace",
-        {"workspace": {"format": 1, "recipe": "clicks"}, "value": {"segment": ("position",)}},
+        {"workspace": {"format": 1, "recipe": "clicks"}, "value": {"segment": ("position",), "window_days": 0}},
     )
     with step("import") as said:
         summary = here.record(open_bandit_log.events(impressions), source=f"open-bandit {policy}")
@@ -155,8 +169,7 @@ def open_bandit(directory: Path, *, policy: str) -> None:
     with step("plan") as said:
         made = cycle.plan(here)
         said.append(outcome_of_clicks(made, clicks))
-    _explain_and_report(here, made)
-    _closing(here, began)
+    _closing(here, began, _explain_and_report(here, made))
 
 
 def outcome_of_clicks(made: Plan, clicks: int) -> str:

@@ -40,7 +40,7 @@ def to_json(value: object) -> str:
 
 def _plain(value: object) -> object:
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return float(value) if math.isfinite(value) else None  # numpy's floats are floats too
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, (date, datetime)):

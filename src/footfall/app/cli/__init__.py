@@ -34,7 +34,7 @@ def run(arguments: list[str]) -> int:
 
     app = App(name="footfall", help_format="plaintext", version_flags=[])
     for command in COMMANDS:
-        app.command(command.target, name=command.name, help=command.help)
+        app.command(command.target, name=command.name)
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

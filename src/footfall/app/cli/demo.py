@@ -17,7 +17,7 @@ def demo(
     ] = "simulated",
     policy: Annotated[Literal["random", "bts"], Parameter(help="Which half of open-bandit: random or bts.")] = "random",
     seed: int = 1,
-    visitors: int = 440_000,
+    visitors: int = 480_000,
 ) -> None:
     """Run the whole loop: a log, values, tomorrow's plan, the reasons, the report.
 
