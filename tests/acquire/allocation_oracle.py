@@ -107,7 +107,9 @@ def check_limits(problem, plan, tolerance=1e-9):
     assert (load >= problem.floor * (1 - tolerance)).all()
     assert (plan.share[problem.capacity[problem.provider] == 0] == 0).all()
     np.testing.assert_allclose(plan.load, load, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(plan.unassigned, problem.demand * (1 - used), atol=1e-9 * (1 + problem.demand.max(initial=0)))
+    np.testing.assert_allclose(
+        plan.unassigned, problem.demand * (1 - used), atol=1e-9 * (1 + problem.demand.max(initial=0))
+    )
 
 
 def tau_of(problem, inertia):

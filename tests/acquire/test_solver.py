@@ -224,7 +224,13 @@ def test_a_row_without_signal_moves_only_as_far_as_limits_ask():
     assert free.load[1] == pytest.approx(11.0, rel=1e-6)
     assert 0.5 <= free.share[3] < 0.56
     loose = Problem(
-        problem.demand, problem.row_start, problem.provider, problem.value, problem.capacity, np.zeros(2), problem.reference
+        problem.demand,
+        problem.row_start,
+        problem.provider,
+        problem.value,
+        problem.capacity,
+        np.zeros(2),
+        problem.reference,
     )
     np.testing.assert_allclose(solve(loose, 0.3).share, 0.5, atol=1e-12)
 
@@ -245,7 +251,15 @@ def test_a_floor_can_force_a_negative_value():
 @pytest.mark.parametrize("inertia", [0.0, 0.3])
 def test_empty_shapes(inertia):
     def arrays(n, m, start):
-        return np.ones(n), np.array(start), np.zeros(0, dtype=np.int32), np.zeros(0), np.ones(m), np.zeros(m), np.zeros(0)
+        return (
+            np.ones(n),
+            np.array(start),
+            np.zeros(0, dtype=np.int32),
+            np.zeros(0),
+            np.ones(m),
+            np.zeros(m),
+            np.zeros(0),
+        )
 
     for n, m, start in ((0, 0, [0]), (0, 3, [0]), (2, 3, [0, 0, 0]), (2, 0, [0, 0, 0])):
         plan = solve(Problem(*arrays(n, m, start)), inertia)
@@ -312,7 +326,9 @@ def test_time_limit_and_interrupt_return_the_best_plan(inertia):
 def test_linear_limits_are_refused_for_now():
     limit = LinearLimit(np.array([0]), np.array([1.0]), -np.inf, 1.0, "cash on delivery")
     base = random_problem(0, (2, 3), "loose")
-    problem = Problem(base.demand, base.row_start, base.provider, base.value, base.capacity, base.floor, limits=(limit,))
+    problem = Problem(
+        base.demand, base.row_start, base.provider, base.value, base.capacity, base.floor, limits=(limit,)
+    )
     with pytest.raises(ProblemError, match="linear limits beyond capacities are not supported yet"):
         solve(problem)
 

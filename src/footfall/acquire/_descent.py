@@ -107,7 +107,7 @@ def descend_plain(
                 return
             if done:
                 break
-            move.advance(at, np.maximum(at.steep, 0.2*_weights(passes, at.load) / ridge))
+            move.advance(at, np.maximum(at.steep, 0.2 * _weights(passes, at.load) / ridge))
         ridge *= _SHRINK
 
 
@@ -130,4 +130,4 @@ def descend_entropic(
         close = missed < _REPAIR_WITHIN * target * max(abs(bound()), 1e-9 * work.scale)
         if look(at, close and number % 5 == 0):
             return
-        move.advance(at, np.maximum(at.steep, 0.2*_weights(passes, at.load) * rate))
+        move.advance(at, np.maximum(at.steep, 0.2 * _weights(passes, at.load) * rate))

@@ -55,7 +55,9 @@ def _layers(row_start, provider, column, demand, floor, flow, slack, load, level
 
 
 @nb.njit(cache=True, nogil=True)
-def _push(row_start, provider, column, demand, floor, flow, slack, load, level, row_level, place, row_place, start, path):
+def _push(
+    row_start, provider, column, demand, floor, flow, slack, load, level, row_level, place, row_place, start, path
+):
     """Blocking flow out of the deficit of provider ``start``, along layers, with current arcs."""
     column_start, column_row, column_edge = column
     node, via, up, down = path[0], path[1], path[2], path[3]
@@ -98,10 +100,7 @@ def _push(row_start, provider, column, demand, floor, flow, slack, load, level, 
                 row_place[via[depth]] += 1
                 continue
         amount = floor[start] - load[start]
-        if from_slack:
-            amount = min(amount, slack[via[depth]])
-        else:
-            amount = min(amount, spare)
+        amount = min(amount, slack[via[depth]] if from_slack else spare)
         for t in range(depth):
             amount = min(amount, flow[down[t]])
         if from_slack:
@@ -126,7 +125,7 @@ def raise_to_floors(row_start, provider, column, demand, floor, flow, slack, loa
     wanting; else ``level`` (m,) and ``row_level`` (n,) are >= 0 on the violated Hall set. Loads above the floor may
     fall to it, never below; nobody else's load rises.
     """
-    n, m = len(demand), len(floor)
+    m = len(floor)
     queue = np.empty(m, dtype=np.int64)
     path = np.empty((4, m + 1), dtype=np.int64)
     while True:

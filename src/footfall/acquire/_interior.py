@@ -227,9 +227,7 @@ class _Newton:
         self.stiff = z.reduced + z.tau
         self.ratio, self.weight, self.matrix = np.empty(edges), np.empty(n), np.empty((m, m))
         self.primal_gap, self.dual_gap, load = np.empty(n), np.empty(edges), np.empty(m)
-        _assemble(
-            z.row_start, z.provider, z.flow, self.stiff, z.slack, z.lam, self.ratio, self.weight, self.matrix
-        )
+        _assemble(z.row_start, z.provider, z.flow, self.stiff, z.slack, z.lam, self.ratio, self.weight, self.matrix)
         _residuals(
             z.row_start, z.provider, z.value, z.tau, z.usual, z.demand, z.flow, z.slack, z.lam, z.price, z.reduced,
             (self.primal_gap, self.dual_gap, load),

@@ -92,8 +92,19 @@ class Passes:
         share, sums = np.empty(len(w.value)), np.zeros((2, len(self._cuts) - 1, w.m))
         parts = self._each(
             lambda k, a, b: kernels.entropy_rows(
-                w.row_start, w.provider, w.value, w.reference, tau, w.mass, w.demand, price, a, b, share,
-                sums[0, k], sums[1, k],
+                w.row_start,
+                w.provider,
+                w.value,
+                w.reference,
+                tau,
+                w.mass,
+                w.demand,
+                price,
+                a,
+                b,
+                share,
+                sums[0, k],
+                sums[1, k],
             )
         )
         return DualPoint(price, float(sum(parts)) + self.limits_worth(price), np.inf, *sums.sum(axis=1), share)

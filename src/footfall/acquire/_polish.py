@@ -1,7 +1,7 @@
 """The last step at inertia > 0: prices to rounding, exactly 0 where no limit binds.
 
-Projected Newton (Bertsekas 1982) on the dual sum_i d_i tau_i psi(S_i) + h(l) from prices near its minimum: prices at the
-kink of h that the slopes f_j and c_j keep there stay at 0, the others take Newton's step.
+Projected Newton (Bertsekas 1982) on the dual sum_i d_i tau_i psi(S_i) + h(l) from prices near its minimum: prices at
+the kink of h that the slopes f_j and c_j keep there stay at 0, the others take Newton's step.
 """
 
 from __future__ import annotations

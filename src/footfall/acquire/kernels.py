@@ -72,9 +72,7 @@ def ridge_rows(row_start, provider, value, demand, price, ridge, first, last, sh
 
 
 @nb.njit(cache=True, nogil=True)
-def entropy_rows(
-    row_start, provider, value, reference, tau, mass, demand, price, first, last, share, load, steep
-):
+def entropy_rows(row_start, provider, value, reference, tau, mass, demand, price, first, last, share, load, steep):
     """Rows of max sum x (v - l) - tau sum (x log(x/p) - x + p) over x >= 0, sum x <= 1; returns the dual's part.
 
     x = p exp((v - l)/tau) / max(1, S), S = sum p exp((v - l)/tau); the row's value is tau (log S + 1 - mass) where

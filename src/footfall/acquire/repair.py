@@ -145,8 +145,9 @@ def repair(work: Work, share: Floats, price: Floats, names: LimitNames, fill: bo
     if (load < work.floor).any():
         if fill:
             _raise_cheaply(
-                work.row_start, work.provider, work.value, work.column, work.demand, work.floor, price, flow, load, slack
-            )
+                work.row_start, work.provider, work.value, work.column, work.demand, work.floor, price,
+                flow, load, slack,
+            )  # fmt: skip
         level, row_level = np.empty(work.m, dtype=np.int64), np.empty(work.n, dtype=np.int64)
         if not raise_to_floors(
             work.row_start, work.provider, work.column, work.demand, work.floor, flow, slack, load, level, row_level

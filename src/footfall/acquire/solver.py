@@ -162,9 +162,7 @@ def _polish(search: Search) -> None:
     search.offer_share(point.share, point.price, _FREE)
 
 
-def _plain_bound(
-    problem: Problem, search: Search, gap: float, threads: int | None, deadline: float | None
-) -> float:
+def _plain_bound(problem: Problem, search: Search, gap: float, threads: int | None, deadline: float | None) -> float:
     """An upper bound of the plain programme, near its optimum where there is time."""
     work = plain_work(problem)
     with Passes(work, threads) as passes:

@@ -1,0 +1,114 @@
+"""Input checks of the allocation problem: each names row, provider and bound, and all are told at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from footfall.acquire import LinearLimit, Problem, solve
+from footfall.errors import ProblemError
+
+
+def arrays(**changes):
+    """Two segments, three providers, five edges; ``changes`` replace arrays or single entries ("value[2]")."""
+    base = {
+        "demand": np.array([10.0, 20.0]),
+        "row_start": np.array([0, 2, 5], dtype=np.int64),
+        "provider": np.array([0, 2, 0, 1, 2], dtype=np.int32),
+        "value": np.array([1.0, 2.0, 3.0, 4.0, 5.0]),
+        "capacity": np.array([9.0, np.inf, 9.0]),
+        "floor": np.array([1.0, 0.0, 0.0]),
+        "reference": np.array([0.5, 0.5, 0.2, 0.3, 0.5]),
+    }
+    for name, new in changes.items():
+        if "__" in name:
+            field, at = name.split("__")
+            base[field] = base[field].copy()
+            base[field][int(at)] = new
+        else:
+            base[name] = new
+    return base
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"demand__1": np.nan}, "row 1: demand nan"),
+        ({"demand__1": np.inf}, "row 1: demand inf"),
+        ({"demand__0": -2.0}, "row 0: demand -2.0"),
+        ({"value__4": np.nan}, "row 1, provider 2: value nan"),
+        ({"value__0": -np.inf}, "row 0, provider 0: value -inf"),
+        ({"capacity__1": np.nan}, "provider 1: capacity nan"),
+        ({"capacity__1": -1.0}, "provider 1: capacity -1.0"),
+        ({"floor__2": np.nan}, "provider 2: floor nan"),
+        ({"floor__2": -1.0}, "provider 2: floor -1.0"),
+        ({"floor__1": np.inf}, "provider 1: floor inf"),
+        ({"floor__2": 9.5}, "provider 2: floor 9.5 is above its capacity 9.0"),
+        ({"reference__3": -0.1}, "row 1, provider 1: reference -0.1"),
+        ({"reference__3": np.nan}, "row 1, provider 1: reference nan"),
+        ({"provider__1": 3}, r"row 0, edge 1: provider 3 is outside 0\.\.2"),
+        ({"provider__4": -1}, r"row 1, edge 4: provider -1 is outside 0\.\.2"),
+        ({"provider__4": 0}, r"row 1: provider 0 stands there twice \(again at edge 4\)"),
+        ({"row_start": np.array([0, 6, 5])}, "row 1: row_start falls from 6 to 5"),
+        ({"row_start": np.array([1, 2, 5])}, "row_start begins with 1"),
+        ({"row_start": np.array([0, 2, 4])}, "row_start ends with 4"),
+        ({"row_start": np.array([0, 5])}, "row_start has 2 entries; it must have 3"),
+        ({"value": np.ones(4)}, "value has 4 entries; it must have 5"),
+        ({"floor": np.zeros(2)}, "floor has 2 entries; it must have 3"),
+        ({"reference": np.ones(1)}, "reference has 1 entries; it must have 5"),
+        ({"demand": np.array([1, 2])}, "demand has type int64; it must be float64"),
+        ({"provider": np.zeros(5, dtype=np.int64)}, "provider has type int64; it must be int32"),
+        ({"value": np.ones(5, dtype=np.float16)}, "value has type float16; it must be float32 or float64"),
+        ({"capacity": [1.0, 2.0, 3.0]}, "capacity is list"),
+        ({"demand": np.ones((2, 1))}, r"demand has shape \(2, 1\)"),
+        ({"limits": []}, "limits is list"),
+        ({"limits": (1,)}, r"limits\[0\] is int"),
+    ],
+)
+def test_faults_are_named(change, told):
+    with pytest.raises(ProblemError, match=told):
+        Problem(**arrays(**change))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"edge": np.array([5])}, "an edge is outside"),
+        ({"edge": np.array([1, 1]), "coefficient": np.ones(2)}, "an edge stands there twice"),
+        ({"edge": np.array([1.0])}, "edge must be a numpy array of int64"),
+        ({"coefficient": np.array([1])}, "coefficient must be a numpy array of float64"),
+        ({"coefficient": np.ones(2)}, "edge has 1 entries"),
+        ({"coefficient": np.array([np.nan])}, "a coefficient is not finite"),
+        ({"low": 3.0}, "low 3.0 and high 2.0 leave no room"),
+        ({"low": np.nan}, "low nan and high 2.0 leave no room"),
+    ],
+)
+def test_faults_of_linear_limits(change, told):
+    limit = {"edge": np.array([1]), "coefficient": np.ones(1), "low": 0.0, "high": 2.0, "name": "gifts", **change}
+    with pytest.raises(ProblemError, match=f"limit 'gifts': {told}"):
+        Problem(**arrays(limits=(LinearLimit(**limit),)))
+
+
+def test_the_first_ten_faults_are_told_and_the_rest_counted():
+    many = arrays(
+        demand=np.full(2, np.nan), value=np.full(5, np.nan), reference=np.full(5, -1.0), floor=np.full(3, -1.0)
+    )
+    with pytest.raises(ProblemError, match=r"and 5 more") as told:
+        Problem(**many)
+    assert told.value.message.count(";") == 10
+
+
+@pytest.mark.parametrize("sums", [0.0, 0.999, 1.001])
+def test_a_reference_that_does_not_sum_to_one(sums):
+    bad = Problem(**arrays(reference=np.array([0.5, 0.5, 0.2, 0.3, 0.5]) * np.repeat([1.0, sums], [2, 3])))
+    with pytest.raises(ProblemError, match="row 1: reference sums to"):
+        solve(bad, 0.3)
+    assert solve(bad).status == "optimal"  # the plain programme does not look at it
+
+
+def test_legal_corners():
+    Problem(**arrays(demand__0=0.0, capacity__2=0.0, value__0=-3.0))
+    problem = Problem(**arrays(value=np.ones(5, dtype=np.float32), reference=None))
+    assert (problem.segments, problem.providers, problem.edges) == (2, 3, 5)
+    rest = Problem(**arrays(demand__1=0.0, reference=np.array([0.5, 0.5, 0, 0, 0])))
+    assert solve(rest, 0.3).status == "optimal"  # a row without demand may be without reference
