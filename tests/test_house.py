@@ -54,7 +54,7 @@ def test_every_command_is_in_the_overview_and_explains_itself(cli) -> None:
         assert command.name in overview()
         shown = cli(command.name, "--help")
         assert shown.status == 0
-        assert "Example" in shown.out, f"footfall {command.name} --help has no example"
+        assert "For example" in shown.out, f"footfall {command.name} --help has no example"
 
 
 def test_overview_needs_no_parser() -> None:

@@ -24,7 +24,7 @@ def demo(
     The simulated month has about a million events. `--data open-bandit` takes 10,000 impressions of a real fashion
     site's front page (Open Bandit Dataset, CC BY 4.0) from a pinned package, checked by its checksum.
 
-    Examples:
+    For example:
 
         footfall demo
         footfall demo --data open-bandit

@@ -19,12 +19,7 @@ if TYPE_CHECKING:
     from footfall.acquire.plans import Explanation
     from footfall.acquire.winback import WinBack
 
-plan_app = App(
-    name="plan",
-    help="Plan tomorrow's visits; publish, compare, roll back.",
-    help_format="plaintext",
-    version_flags=[],
-)
+plan_app = App(name="plan", help_format="plaintext", version_flags=[])
 
 View = Literal["provider", "pair"]
 ByOption = Annotated[View, Parameter(name="--by", help="Rows of csv and parquet: provider or pair.")]
@@ -71,7 +66,7 @@ def plan(
 
     Limits that cannot all hold end with exit status 3, the limits in conflict, and by how much they must give.
 
-    Examples:
+    For example:
 
         footfall plan
         footfall plan --inertia 0.1 --rules rules.toml --capacity capacity.csv
@@ -254,7 +249,7 @@ def show(
 def publish(version: int | None = None, /, *, workspace: WorkspaceOption = None) -> None:
     """Put a plan in force; the newest if no version is given. The one before is retired.
 
-    Example:
+    For example:
 
         footfall plan publish 12
     """
@@ -267,7 +262,7 @@ def publish(version: int | None = None, /, *, workspace: WorkspaceOption = None)
 def rollback(version: int | None = None, /, *, workspace: WorkspaceOption = None) -> None:
     """Put the plan that was in force before back, or the version given.
 
-    Example:
+    For example:
 
         footfall plan rollback
     """
@@ -287,7 +282,7 @@ def diff(
 ) -> None:
     """Compare two plans, by default the published one with the newest.
 
-    Examples:
+    For example:
 
         footfall plan diff
         footfall plan diff 3 7 --by pair --format csv
@@ -314,7 +309,7 @@ def explain(
 ) -> None:
     """Why a provider's visits change from today to tomorrow, in parts that sum to the change, to the visit.
 
-    Examples:
+    For example:
 
         footfall explain shop-7
         footfall explain Display --version 3 --format json

@@ -35,7 +35,7 @@ def import_(
     Importing the same file twice adds nothing. A row that is wrong is kept aside with its file, line, field and
     reason; the others go in. Mend the rows that `--rejects` writes, and import them.
 
-    Examples:
+    For example:
 
         footfall import events.ndjson.gz
         footfall import visits.csv --event page_view --map provider_id=channel --map visitor_id=visit_id
@@ -119,7 +119,7 @@ def providers(
 ) -> None:
     """Read a providers file (columns provider_id, category, name), or show what is known.
 
-    Examples:
+    For example:
 
         footfall providers shops.csv
         footfall providers --format json
@@ -147,7 +147,7 @@ def check(*, workspace: WorkspaceOption = None, format: TextFormat = "table") ->
 
     Nothing is changed. Exit status 1 where something is an error rather than a warning.
 
-    Examples:
+    For example:
 
         footfall check
         footfall check --format json
@@ -213,7 +213,7 @@ def rows(
 ) -> None:
     """Show the events behind any figure: counting these rows gives the figure.
 
-    Examples:
+    For example:
 
         footfall rows --provider shop-7 --kind orders
         footfall rows --provider Display --kind visits --from 2017-05-01 --to 2017-05-31 --format csv
@@ -249,7 +249,7 @@ def rows(
 def forget(visitor: str, /, *, yes: bool = False, workspace: WorkspaceOption = None) -> None:
     """Erase a person: every event of theirs, also from files kept aside. It cannot be undone.
 
-    Example:
+    For example:
 
         footfall forget visitor-123 --yes
 

@@ -22,7 +22,7 @@ def report(
 ) -> None:
     """Write the report: values, traffic today and tomorrow, reasons and checks on one page that works offline.
 
-    Examples:
+    For example:
 
         footfall report
         footfall report monday.html --language zh-Hant

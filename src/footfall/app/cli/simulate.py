@@ -23,7 +23,7 @@ def simulate(
     FILE may end in .ndjson, .csv or .parquet, each of the first two also in .gz. The truth goes to
     FILE.truth.parquet, the providers to FILE.providers.csv.
 
-    Examples:
+    For example:
 
         footfall simulate log.ndjson.gz --shops 60 --days 30 --visitors 300000 --seed 7
         footfall simulate log.parquet --days 60 --start 2026-01-01

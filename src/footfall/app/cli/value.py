@@ -48,7 +48,7 @@ def value(
     visitors is the number of visits. The plain figures count every order of those visits so far; the estimate corrects
     for orders still to come and for refunds, and its interval holds the true value in 90 cases of 100.
 
-    Examples:
+    For example:
 
         footfall value
         footfall value --by pair --format csv > values.csv
@@ -86,7 +86,7 @@ def demand(
 
     The CSV it prints can be edited and given to `footfall plan --demand FILE`.
 
-    Examples:
+    For example:
 
         footfall demand
         footfall demand --date 2026-11-11 --format csv > double11.csv

@@ -24,7 +24,7 @@ def init(
 ) -> None:
     """Make a workspace: footfall.toml with every setting explained, a lake and a state.
 
-    Examples:
+    For example:
 
         footfall init shop
         footfall init mall --currency TWD --timezone Asia/Taipei --segment channel --segment category
@@ -70,7 +70,7 @@ def config(
 ) -> None:
     """Show every setting with its value here and its meaning.
 
-    Examples:
+    For example:
 
         footfall config
         footfall config --schema > footfall.schema.json
@@ -103,7 +103,7 @@ def config(
 def backup(archive: Path, /, *, workspace: WorkspaceOption = None) -> None:
     """Write lake, inbox, state and settings to one file, consistent in itself.
 
-    Example:
+    For example:
 
         footfall backup shop-2026-11-22.tar.gz --workspace shop
 
@@ -126,7 +126,7 @@ def backup(archive: Path, /, *, workspace: WorkspaceOption = None) -> None:
 def restore(archive: Path, directory: Path, /) -> None:
     """Make a workspace from a backup; every file is checked against its checksum.
 
-    Example:
+    For example:
 
         footfall restore shop-2026-11-22.tar.gz shop-again
 
