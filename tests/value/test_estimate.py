@@ -68,6 +68,7 @@ def test_two_shops_of_one_day() -> None:
     np.testing.assert_array_equal(values.pairs.mean, values.providers.mean)
     assert 6 < values.segments.mean[0] < 7
     assert values.reach_days == 0
+    assert values.younger_than_window
     assert any("younger than the window of 30 days" in note and "within 0 days" in note for note in values.notes)
     all_sound(values)
 
@@ -180,6 +181,26 @@ def test_refunds_come_off() -> None:
     found = (truth.value * values.providers.refund_share).sum() / truth.value.sum()
     assert plain < 0.9 * owed
     assert abs(found - owed) < 0.02
+
+
+def test_a_slow_refund_in_a_long_log() -> None:
+    # 200 days of 100 visits and 10 orders; one order of every day is refunded 90 days later, so the true share is
+    # a tenth, and refunds seen are only those of the 111 oldest days.
+    days = 201
+    age = np.arange(days)
+    zero = np.zeros(days, dtype=np.int64)
+    old = age[age >= 90]
+    counts = replace(
+        shops([1], [1]), visit_pair=zero, visit_age=age, visits=np.full(days, 100.0), order_pair=zero, order_age=age,
+        order_delay=zero, orders=np.full(days, 10.0), amount=np.full(days, 500.0), amount_sq=np.full(days, 25_000.0),
+        refund_pair=zero[: old.size], refund_visit_age=old, refund_order_age=old,
+        refund_delay=np.full(old.size, 90), refunds=np.ones(old.size), refund_amount=np.full(old.size, 50.0),
+        log_days=days - 1,
+    )  # fmt: skip
+    values = estimate(counts)
+    assert values.refund_delay.median_days[0] == 90
+    np.testing.assert_allclose(values.providers.refund_share, 0.1, atol=0.025)
+    np.testing.assert_allclose(values.providers.mean, 4.5, rtol=0.05)
 
 
 def test_sparse_pairs_fall_back_to_provider_times_segment() -> None:

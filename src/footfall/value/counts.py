@@ -100,6 +100,7 @@ class Values:
     """What the log says: figures of pairs (P), providers (J) and segments (n), and the delay curves behind them.
 
     reach_days: values count what comes within so many days of the visit (the window, or the log where younger).
+    younger_than_window: the log is younger than the window; reach_days is then less than the window.
     drift_sd: float64 (C,), daily sd of a provider's log rate. notes: what a reader has to know.
     """
 
@@ -109,6 +110,7 @@ class Values:
     delay: DelayCurves
     refund_delay: DelayCurves
     reach_days: int
+    younger_than_window: bool
     drift_sd: Floats
     notes: tuple[str, ...]
 
@@ -151,5 +153,5 @@ def _within(name: str, array: Floats | Ints, low: float, high: float | Ints) -> 
     wrong = ~((array >= low) & (array <= high))
     if wrong.any():
         row = int(np.argmax(wrong))
-        bound = high if np.isscalar(high) else np.asarray(high)[row]
+        bound = np.broadcast_to(high, array.shape)[row]
         raise InputError(f"counts.{name}[{row}] = {array[row].item()!r}, must be from {low} to {bound}")

@@ -1,15 +1,17 @@
 """Rates move: how much an older visit still says about the as-of day.
 
-Two motions are told apart. A category's providers rise and fall together: the *trend*, a random walk with a slope,
-fitted to the category's total. Beyond it each provider's log rate walks with variance q a day: its own *drift*.
-Reading visits from the newest to the oldest, the linear filter of that walk (Kalman 1960; for counts Harvey &
-Fernandes 1989, JBES 7, 407-417) gives a visit day of age a the weight
+Three motions are told apart. A category's providers rise and fall together: the *trend*, a random walk with a slope,
+fitted to the category's total. Beyond it each provider's log rate walks with variance q a day: its own *drift*. And
+single days stand out without consequence (weekdays, weather): *noise* of relative variance d, which must not pass
+for drift, or estimates would chase Mondays. Reading visits from the newest to the oldest, the linear filter of that
+walk (Kalman 1960; for counts Harvey & Fernandes 1989, JBES 7, 407-417) gives a visit day of age a the weight
 
-    W(a) = 2^(-a / half_life) prod over the ages s in 1..a of 1 / (1 + q B(s)),
+    W(a) = 2^(-a / half_life) / (1 + d r e(a)) prod over the ages s in 1..a of 1 / (1 + q B(s)),
 
-B(s) being the weighted expected orders of age s and older. Any weights leave the relative variance
+e(a) being the exposure of that age, r the rate, B(s) the weighted expected orders of age s and older. Any weights
+leave the relative variance
 
-    sum W^2 e / (r (sum W e)^2)  +  q sum over k >= 1 of (share of W e on ages >= k)^2,
+    sum W^2 e (1 + d r e) / (r (sum W e)^2)  +  q sum over k >= 1 of (share of W e on ages >= k)^2,
 
 sampling (with Kish's design effect) and what the walk has moved since; the posterior uses their sum.
 """
@@ -30,19 +32,23 @@ from footfall.value.trend import Trends, fit_trends
 _WORKING_SHAPE = 4.0  # gamma shape between providers at the working spread of 0.5
 _DAILY_SD = np.array([0.0, 0.005, 0.01, 0.02, 0.04, 0.08])
 _DAILY_SD_PRIOR = np.array([0.30, 0.25, 0.20, 0.15, 0.08, 0.02])
-_LARGEST_PROVIDERS = 300  # of a category, that its drift is measured on
+_DAY_NOISE = np.array([0.0, 0.01, 0.04, 0.16])
+_DAY_NOISE_PRIOR = np.array([0.70, 0.15, 0.10, 0.05])
+_MEASURED_PROVIDERS = 3000  # drift is measured on so many, the largest of each category
 
 
 @dataclass(frozen=True, slots=True)
 class Motion:
     """How rates move and what that does to weights.
 
-    drift_variance: float64 (C,), daily variance of a provider's own log rate.
+    drift_variance: float64 (C,), daily variance of a provider's own log rate. noise: float64 (J,), relative
+        variance of single days, of the provider's category.
     trends: the categories' common motion. rate: float64 (J,), working rates as of age 0.
     weight: float64 (J, A + 1); variance: float64 (J,), relative variance of the weighted rate from own drift.
     """
 
     drift_variance: Floats
+    noise: Floats
     trends: Trends
     rate: Floats
     weight: Floats
@@ -57,40 +63,45 @@ class Motion:
 def follow(table: Table, half_life_days: float) -> Motion:
     """Measure trend and drift, and weight visit days accordingly."""
     category, n_categories = table.counts.provider_category, table.counts.n_categories
-    rate, _ = _working_rates(table.orders, table.mature, category, n_categories)
+    rate = _working_rates(table.orders, table.mature, category, n_categories)
     trends = fit_trends(table.orders, table.mature * rate[:, None], category, n_categories)
     exposed = table.mature * trends.factor[category]
-    rate, level = _working_rates(table.orders, exposed, category, n_categories)
-    q = _drift_variance(table.orders, exposed, level, category, n_categories)
-    weight, variance = drift_weights(exposed, rate, q[category], half_life_days)
-    return Motion(q, trends, rate, weight, variance)
+    rate = _working_rates(table.orders, exposed, category, n_categories)
+    q, noise = _drift_and_noise(table.orders, exposed, rate, category, n_categories)
+    weight, variance = drift_weights(exposed, rate, q[category], noise[category], half_life_days)
+    return Motion(q, noise[category], trends, rate, weight, variance)
 
 
-def _working_rates(orders: Floats, exposed: Floats, category: Ints, n_categories: int) -> tuple[Floats, Floats]:
-    """Orders per exposure of providers (J,), shrunk to their category's at the working spread; and those (C,)."""
+def _working_rates(orders: Floats, exposed: Floats, category: Ints, n_categories: int) -> Floats:
+    """Orders per exposure of providers (J,), shrunk to their category's at the working spread."""
     count, exposure = orders.sum(axis=1), exposed.sum(axis=1)
     pool = (count.sum() + 0.5) / (exposure.sum() + 10.0)
     top, bottom = sum_by(category, count, n_categories), sum_by(category, exposure, n_categories)
     level = (top + 1.0) / (bottom + 1.0 / pool)
-    return (count + _WORKING_SHAPE) / (exposure + _WORKING_SHAPE / level[category]), level
+    rate: Floats = (count + _WORKING_SHAPE) / (exposure + _WORKING_SHAPE / level[category])
+    return rate
 
 
-def _drift_variance(orders: Floats, exposed: Floats, level: Floats, category: Ints, n_categories: int) -> Floats:
-    """Daily variance of own drift by category, (C,): posterior mean on a grid, each category leaning on all."""
+def _drift_and_noise(
+    orders: Floats, exposed: Floats, rate: Floats, category: Ints, n_categories: int
+) -> tuple[Floats, Floats]:
+    """Daily variance of own drift and variance of single days by category, (C,) each: posterior means on a grid."""
     total = orders.sum(axis=1)
     rank = np.lexsort((-total, category))
     position = np.empty_like(rank)
     first = np.searchsorted(category[rank], np.arange(n_categories))
     position[rank] = np.arange(rank.shape[0]) - first[category[rank]]
-    used = np.flatnonzero((position < _LARGEST_PROVIDERS) & (total > 0.0))
-    own = _walk_likelihood(orders[used], exposed[used], level[category[used]], _DAILY_SD**2)
-    by_category = np.zeros((n_categories, _DAILY_SD.shape[0]))
+    each = max(_MEASURED_PROVIDERS // n_categories, 3)
+    used = np.flatnonzero((position < each) & (total > 0.0))
+    q, noise = (x.ravel() for x in np.meshgrid(_DAILY_SD**2, _DAY_NOISE, indexing="ij"))
+    own = _walk_likelihood(orders[used], exposed[used], rate[used], q, noise)
+    by_category = np.zeros((n_categories, q.shape[0]))
     np.add.at(by_category, category[used], own)
-    pool = _normalised(by_category.sum(axis=0) + np.log(_DAILY_SD_PRIOR))
+    before = np.outer(_DAILY_SD_PRIOR, _DAY_NOISE_PRIOR).ravel()
+    pool = _normalised(by_category.sum(axis=0) + np.log(before))
     # Half of the prior is the pool's verdict, half what is thought before any log was read.
-    prior = np.log(0.5 * pool + 0.5 * _DAILY_SD_PRIOR)
-    variance: Floats = _normalised(by_category + prior) @ _DAILY_SD**2
-    return variance
+    posterior = _normalised(by_category + np.log(0.5 * pool + 0.5 * before))
+    return posterior @ q, posterior @ noise
 
 
 def _normalised(log_weight: Floats) -> Floats:
@@ -100,17 +111,18 @@ def _normalised(log_weight: Floats) -> Floats:
 
 
 @numba.njit(cache=True)
-def _walk_likelihood(orders: Floats, exposed: Floats, level: Floats, q: Floats) -> Floats:
+def _walk_likelihood(orders: Floats, exposed: Floats, rate: Floats, q: Floats, noise: Floats) -> Floats:
     """Log likelihood (n, grid) of orders by age under a walking gamma-Poisson rate, one day ahead at a time.
 
-    The gamma (shape, rate) keeps its mean overnight while 1 / shape grows by q (Harvey & Fernandes 1989).
+    The gamma (shape, rate) keeps its mean overnight while 1 / shape grows by q (Harvey & Fernandes 1989); a day of
+    its own noise predicts with 1 / shape + noise, and counts for the less.
     """
     n, ages = orders.shape
     out = np.zeros((n, q.shape[0]))
     for j in range(n):
         for g in range(q.shape[0]):
-            a = 4.0
-            b = a / level[j]
+            a = 1.0  # vague: the first weeks must not be taken for drift where a provider is far from its category
+            b = a / rate[j]
             for t in range(ages - 1, -1, -1):
                 forget = 1.0 / (1.0 + q[g] * a)
                 a *= forget
@@ -118,18 +130,25 @@ def _walk_likelihood(orders: Floats, exposed: Floats, level: Floats, q: Floats) 
                 e, y = exposed[j, t], orders[j, t]
                 if e <= 0.0:
                     continue
-                out[j, g] += math.lgamma(a + y) - math.lgamma(a) + a * math.log(b / (b + e)) - y * math.log(b + e)
-                a += y
-                b += e
+                mean = a / b * e
+                shape = a / (1.0 + noise[g] * a)
+                out[j, g] += math.lgamma(shape + y) - math.lgamma(shape)
+                out[j, g] += y * math.log(mean / (shape + mean)) - shape * math.log1p(mean / shape)
+                known = 1.0 / (1.0 + noise[g] * mean)
+                a += known * y
+                b += known * e
     return out
 
 
 @numba.njit(cache=True)
-def drift_weights(exposed: Floats, rate: Floats, q: Floats, half_life_days: float) -> tuple[Floats, Floats]:
+def drift_weights(
+    exposed: Floats, rate: Floats, q: Floats, noise: Floats, half_life_days: float
+) -> tuple[Floats, Floats]:
     """Weights of every provider's visit days and the relative variance that its drift leaves.
 
     exposed: float64 (J, A + 1), visits x F(age) x trend by age; rate: float64 (J,), orders per exposure;
-    q: float64 (J,), daily variance of the log rate. Returns weights (J, A + 1) and variance (J,).
+    q: float64 (J,), daily variance of the log rate; noise: float64 (J,), relative variance of single days.
+    Returns weights (J, A + 1) and variance (J,).
     """
     providers, ages = exposed.shape
     weight = np.empty((providers, ages))
@@ -139,15 +158,16 @@ def drift_weights(exposed: Floats, rate: Floats, q: Floats, half_life_days: floa
     for j in range(providers):
         b = 0.0
         for a in range(ages - 1, -1, -1):
-            b = b * base / (1.0 + q[j] * b) + rate[j] * exposed[j, a]
+            expected = rate[j] * exposed[j, a]
+            b = b * base / (1.0 + q[j] * b) + expected / (1.0 + noise[j] * expected)
             behind[a] = b
         w = 1.0
         total = 0.0
         for a in range(ages):
             if a > 0:
                 w *= base / (1.0 + q[j] * behind[a])
-            weight[j, a] = w
-            total += w * exposed[j, a]
+            weight[j, a] = w / (1.0 + noise[j] * rate[j] * exposed[j, a])
+            total += weight[j, a] * exposed[j, a]
         if total <= 0.0:
             continue
         left = total

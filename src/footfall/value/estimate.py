@@ -19,7 +19,7 @@ from footfall.value.drift import Motion, follow
 from footfall.value.pairs import cross
 from footfall.value.posterior import Shrunk, shrink, value_quantile
 from footfall.value.sums import sum_by
-from footfall.value.table import Table, gather, matured, tabulate
+from footfall.value.table import Table, gather, matured, merged, tabulate
 
 __all__ = ["Counts", "Figures", "Settings", "Values", "estimate"]
 
@@ -47,6 +47,7 @@ def estimate(counts: Counts, settings: Settings | None = None) -> Values:
     """
     settings = settings or Settings()
     check(counts)
+    counts = merged(counts)
     table = tabulate(counts, int(np.ceil(_MEMORY_HALF_LIVES * settings.half_life_days)))
     motion = follow(table, settings.half_life_days)
     visits = _visit_evidence(table, motion)
@@ -72,6 +73,7 @@ def estimate(counts: Counts, settings: Settings | None = None) -> Values:
         delay=table.delay,
         refund_delay=table.refund_delay,
         reach_days=table.reach_days,
+        younger_than_window=table.reach_days < counts.window_days,
         drift_sd=np.sqrt(motion.drift_variance),
         notes=_notes(table),
     )
@@ -81,7 +83,8 @@ def _visit_evidence(table: Table, motion: Motion) -> _Effective:
     """Effective orders and exposures: weighted rates kept, exposures cut by Kish's design effect and by drift."""
     counts, weight = table.counts, motion.weight
     exposed = table.mature * motion.trend[counts.provider_category]
-    s1, s2 = (weight * exposed).sum(axis=1), (weight**2 * exposed).sum(axis=1)
+    noisy = 1.0 + (motion.noise * motion.rate)[:, None] * exposed
+    s1, s2 = (weight * exposed).sum(axis=1), (weight**2 * exposed * noisy).sum(axis=1)
     orders = (weight * table.orders).sum(axis=1)
     exposure = _effective(s1, s2, motion.rate, motion.variance)
     mature = (weight * table.mature).sum(axis=1)
@@ -93,7 +96,8 @@ def _visit_evidence(table: Table, motion: Motion) -> _Effective:
     row_mature = counts.visits * table.delay.at(category, age)
     row = row_mature * gather(motion.trend, category, age)
     p1 = sum_by(counts.visit_pair, w * row, n_pairs)
-    p2 = sum_by(counts.visit_pair, w * w * row, n_pairs)
+    noisy_row = 1.0 + (motion.noise * motion.rate)[provider] * row
+    p2 = sum_by(counts.visit_pair, w * w * row * noisy_row, n_pairs)
     e1 = sum_by(counts.visit_pair, w * row_mature, n_pairs)
     e2 = sum_by(counts.visit_pair, w * w * row_mature, n_pairs)
     w_order = gather(weight, table.order_provider, counts.order_age)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
@@ -13,6 +13,7 @@ from footfall.value.delay import DelayCurves, fit_delay
 from footfall.value.sums import sum_by
 
 _LOCAL_HALF_LIFE_DAYS = 7.0
+_LOCAL_DAYS = 35  # five half-lives: days further back have no say in what is lacking
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,20 @@ class Table:
         return int(self.counts.provider_category.shape[0])
 
 
+def merged(counts: Counts) -> Counts:
+    """The same counts with one row of visits for each pair and age; untouched where they are so, in ascending order."""
+    key = counts.visit_pair * (counts.log_days + 1) + counts.visit_age
+    if (np.diff(key) > 0).all():
+        return counts
+    unique, row = np.unique(key, return_inverse=True)
+    return replace(
+        counts,
+        visit_pair=unique // (counts.log_days + 1),
+        visit_age=unique % (counts.log_days + 1),
+        visits=sum_by(row, counts.visits, unique.shape[0]),
+    )
+
+
 def tabulate(counts: Counts, memory_days: int) -> Table:
     """Fit the delay curves and lay out the counts; ages above ``memory_days`` are left out of the layout."""
     category = counts.provider_category
@@ -53,13 +68,15 @@ def tabulate(counts: Counts, memory_days: int) -> Table:
     delay = fit_delay(
         category[order_provider], counts.order_delay, counts.order_age, counts.orders, counts.n_categories, reach
     )
+    slowest = int(counts.refund_delay.max()) if counts.refund_delay.shape[0] else 0
+    # Nothing came later than the slowest refund; twice that leaves room, and keeps the ladder short.
     refund_delay = fit_delay(
         category[refund_provider],
         counts.refund_delay,
         counts.refund_order_age,
         counts.refunds,
         counts.n_categories,
-        min(counts.log_days, 2 * max(counts.window_days, 1)),
+        min(counts.log_days, 2 * slowest + 7),
     )
     n = category.shape[0]
     visits = by_age(visit_provider, counts.visit_age, counts.visits, n, memory)
@@ -77,7 +94,7 @@ def by_age(key: Ints, age: Ints, number: Floats, n: int, memory_days: int) -> Fl
     used = age <= memory_days
     width = memory_days + 1
     flat = sum_by(key[used] * width + age[used], number[used], n * width)
-    return flat.reshape(n, width).astype(np.float64)
+    return flat.reshape(n, width)
 
 
 def gather(weight: Floats, key: Ints, age: Ints) -> Floats:
@@ -97,10 +114,13 @@ def matured(table: Table, key_of_pair: Ints, n: int, trend: Floats) -> Floats:
     """
     counts = table.counts
     reach = table.reach_days
-    width = table.memory_days + 1
     key_v, key_o = key_of_pair[counts.visit_pair], key_of_pair[counts.order_pair]
     total_visits = sum_by(key_v, counts.visits, n)
     gmv = sum_by(key_o, counts.amount, n)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if reach == 0:
+            return np.where(total_visits > 0.0, gmv / total_visits, np.nan)
+    width = min(table.memory_days, reach + _LOCAL_DAYS) + 1
     near = np.minimum(counts.visit_age, width - 1)
     category = counts.provider_category[table.visit_provider]
     share = table.delay.at(category, counts.visit_age)

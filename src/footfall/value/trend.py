@@ -1,10 +1,11 @@
 """The common motion of a category: by which factor all of its providers' rates stood higher or lower at each age.
 
 Orders of an age are Poisson with mean x(a) exp(level + t(a)), x(a) what the providers' own mean rates expect of the
-visits of that age. t is Gaussian, t(0) = 0, with Cov(t(a), t(b)) = q m + s^2 m M + c m^2 (3 M - m) / 6, m and M being
-the smaller and the larger of a and b: a random walk, a slope, and a walk of the slope (Wahba 1978, JRSS B 40,
-364-372, the cubic spline's covariance).
-Laplace's approximation (Rasmussen & Williams 2006, algorithm 3.1), q, s and c on a grid, averaged by likelihood.
+visits of that age. t is Gaussian, t(0) = 0, with Cov(t(a), t(b)) = q m + s^2 m M + c m^2 (3 M - m) / 6, m and M
+being the smaller and the larger of a and b: a random walk, a slope, and a walk of the slope (Wahba 1978, JRSS B 40,
+364-372, the cubic spline's covariance). Single days may stand out (weekdays): their counts are scaled down to what
+they are worth. Laplace's approximation (Rasmussen & Williams 2006, algorithm 3.1), q, s and c on a grid, averaged by
+likelihood.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from footfall.model import Floats, Ints
+from footfall.value.sums import sum_by
 
 _WALK_SD = np.array([0.0, 0.004, 0.012, 0.035])  # a day
 _SLOPES = ((0.0, 0.0), (0.015, 0.0), (0.015, 0.001), (0.015, 0.003))  # sd of the slope a day, of its daily change
@@ -21,6 +23,8 @@ _WALK_PRIOR = np.array([0.40, 0.30, 0.22, 0.08])
 _SLOPE_PRIOR = np.array([0.50, 0.20, 0.20, 0.10])
 _LEVEL_VARIANCE = 4.0
 _ROUNDS = 6
+_WEEK = 7
+_OWN_TRENDS = 100  # categories with a trend of their own, the largest; the others share one
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +45,26 @@ class Trends:
         starts = np.searchsorted(self.bin_of_age, np.arange(n_bins))
         binned = np.add.reduceat(mix, starts, axis=1)
         result = np.zeros(category.shape[0])
+        order = np.argsort(category, kind="stable")
+        edges = np.searchsorted(category[order], np.arange(self.covariance.shape[0] + 1))
         for c in range(self.covariance.shape[0]):
-            rows = np.flatnonzero(category == c)
+            rows = order[edges[c] : edges[c + 1]]
             result[rows] = ((binned[rows] @ self.covariance[c]) * binned[rows]).sum(axis=1)
         return np.maximum(result, 0.0)
 
 
 def fit_trends(orders: Floats, expected: Floats, category: Ints, n_categories: int) -> Trends:
     """Trends from orders and expected orders, float64 (J, A + 1) each, by provider and age."""
+    if n_categories <= _OWN_TRENDS:
+        return _fit(orders, expected, category, n_categories)
+    total = sum_by(category, orders.sum(axis=1), n_categories)
+    shared = np.full(n_categories, _OWN_TRENDS)
+    shared[np.argsort(-total, kind="stable")[:_OWN_TRENDS]] = np.arange(_OWN_TRENDS)
+    fit = _fit(orders, expected, shared[category], _OWN_TRENDS + 1)
+    return Trends(fit.factor[shared], fit.bin_of_age, fit.covariance[shared])
+
+
+def _fit(orders: Floats, expected: Floats, category: Ints, n_categories: int) -> Trends:
     ages = orders.shape[1]
     bins = _bins(ages)
     n_bins = int(bins[-1]) + 1
@@ -62,6 +78,8 @@ def fit_trends(orders: Floats, expected: Floats, category: Ints, n_categories: i
     walk, slope = np.minimum(middle[:, None], middle[None]), middle[:, None] * middle[None]
     bend = walk**2 * (3.0 * np.maximum(middle[:, None], middle[None]) - walk) / 6.0
     prior = np.log(_WALK_PRIOR[:, None] * _SLOPE_PRIOR[None]).ravel()
+    known = _known(y, x, np.bincount(bins))
+    y, x = y * known, x * known
     grid = [w * w * walk + s * s * slope + c * c * bend for w in _WALK_SD for s, c in _SLOPES]
     fits = [_laplace(k, y, x) for k in grid]
     evidence = np.array([f[0] for f in fits]).T + prior  # (C, grid)
@@ -78,13 +96,39 @@ def fit_trends(orders: Floats, expected: Floats, category: Ints, n_categories: i
 
 
 def _bins(ages: int) -> Ints:
-    """Bin of each age: single days to a fortnight, then ever wider, about 30 bins for 60 days."""
+    """Bin of each age: single days for three weeks, then ever wider, about 35 bins for 60 days."""
     edges, width = [0], 1.0
     while edges[-1] < ages:
-        if edges[-1] >= 14:
+        if edges[-1] >= 21:
             width *= 1.12
         edges.append(edges[-1] + int(width))
     return np.searchsorted(np.array(edges[1:]), np.arange(ages), side="right").astype(np.int64)
+
+
+def _known(y: Floats, x: Floats, width: Ints) -> Floats:
+    """What a bin's counts are worth next to Poisson ones, in (0, 1], (C, B): 1 / (1 + noise x orders / days).
+
+    noise: relative variance of single days around the week, by moments over the bins of one day, each category
+    leaning on none at all with the weight of a week.
+    """
+    single = int((width == 1).sum())
+    if single < _WEEK:
+        return np.ones_like(y)
+    kernel = np.ones(_WEEK)
+
+    def around(z: Floats) -> Floats:
+        return np.stack([np.convolve(row, kernel, "valid") for row in z[:, :single]])
+
+    inner = slice(_WEEK // 2, _WEEK // 2 + single - _WEEK + 1)
+    fitted = x[:, inner] * around(y) / np.maximum(around(x), 1e-300)
+    kept = 1.0 - 1.0 / _WEEK  # a day moves its own week
+    beyond = ((y[:, inner] - fitted) ** 2 - kept * fitted).sum(axis=1)
+    scale = (fitted**2).sum(axis=1)
+    prior = scale / max(fitted.shape[1], 1) * _WEEK
+    noise = np.maximum(beyond, 0.0) / np.maximum(kept * scale + prior, 1e-300)
+    expected = x * (y.sum(axis=1) / np.maximum(x.sum(axis=1), 1e-300))[:, None]
+    known: Floats = 1.0 / (1.0 + noise[:, None] * expected / width)
+    return known
 
 
 def _interpolate(mean: Floats, middle: Floats, ages: int) -> Floats:
