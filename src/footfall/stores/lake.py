@@ -211,7 +211,7 @@ class Lake:
             self._drop_empty({(self.directory / f.path).parent for f in old})
 
     def sweep(self) -> int:
-        """Remove what killed writers left behind; the number of files removed. Call it with the lock held."""
+        """Remove what killed writers left behind; the number of files removed. ``lock`` calls it."""
         if not self.directory.is_dir():
             return 0
         committed = {f.path for f in self.log_files()}
@@ -242,6 +242,7 @@ class Lake:
             with _writing(self.directory):
                 os.ftruncate(handle, 0)
                 os.pwrite(handle, str(os.getpid()).encode(), 0)
+            self.sweep()  # whoever holds the lock is the only writer: what is not in the log is nobody's
             yield
         finally:
             os.close(handle)  # lets go of the lock
