@@ -48,7 +48,7 @@ class Complaints:
         )
 
 
-@nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@nb.njit(cache=True, nogil=True)
 def _mark_duplicates(row_start, provider, seen, flag):  # type: ignore[no-untyped-def]
     for i in range(len(row_start) - 1):
         for e in range(row_start[i], row_start[i + 1]):

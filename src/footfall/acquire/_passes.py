@@ -84,7 +84,8 @@ class Passes:
         )
         worth = self.limits_worth(price)
         smooth, plain = (float(sum(part[q] for part in parts)) + worth for q in (0, 1))
-        return DualPoint(price, smooth, plain, *sums.sum(axis=1), share)
+        load, steep = sums.sum(axis=1)
+        return DualPoint(price, smooth, plain, load, steep, share)
 
     def entropy(self, price: Floats, tau: Floats) -> DualPoint:
         """The dual of the entropic programme with tau (n,)."""
@@ -107,7 +108,8 @@ class Passes:
                 sums[1, k],
             )
         )
-        return DualPoint(price, float(sum(parts)) + self.limits_worth(price), np.inf, *sums.sum(axis=1), share)
+        load, steep = sums.sum(axis=1)
+        return DualPoint(price, float(sum(parts)) + self.limits_worth(price), np.inf, load, steep, share)
 
     def used(self, share: Floats) -> Floats:
         """Row sums of shares, (n,)."""

@@ -51,8 +51,8 @@ def refuse_conflict(
     if asked - there <= Fraction(MET) * asked:
         return
     give = np.maximum(work.floor - load, 0.0)
-    floors = [ConflictingLimit(names.floor(j), float(work.floor[j]), 1.0, float(give[j])) for j in inside]
-    demands = [ConflictingLimit(names.demand(i), float(work.demand[i]), 1.0, 0.0) for i in sending]
+    floors = [ConflictingLimit(names.floor(j), float(work.floor[j]), 1.0, float(give[j])) for j in inside.tolist()]
+    demands = [ConflictingLimit(names.demand(i), float(work.demand[i]), 1.0, 0.0) for i in sending.tolist()]
     excess = float(asked - there)
     told = ", ".join(limit.name for limit in floors[:_TOLD])
     more = f" and {len(floors) - _TOLD} more" if len(floors) > _TOLD else ""
