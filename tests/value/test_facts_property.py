@@ -35,7 +35,7 @@ def maybe(*values: str | None) -> st.SearchStrategy[str | None]:
 def rows_of(users: bool, visit_ids: bool) -> st.SearchStrategy[list[dict[str, Any]]]:
     row = st.fixed_dictionaries(
         {
-            "ts": st.integers(0, 40).map(lambda n: START + timedelta(hours=3 * n)),
+            "ts": st.integers(0, 80).map(lambda n: START + timedelta(hours=3 * n)),
             "name": st.sampled_from(
                 ["page_view"] * 4 + ["purchase"] * 3 + ["refund"] + (["alias", "identify"] if users else [])
             ),

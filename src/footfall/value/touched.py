@@ -6,8 +6,6 @@ and identity, by which a new event can give old ones to another person. Facts ar
 
 from __future__ import annotations
 
-from datetime import date
-
 import pyarrow as pa
 
 from footfall.ports import Engine
@@ -48,7 +46,7 @@ def change(engine: Engine, rules: Rules, new_batches: list[str], progress: Progr
     before = identity.learn(engine, rules.exclude_visitors, "old_events", "before", use=use)
     if now.excluded != before.excluded:
         return None
-    _collect(engine, marks, now, before, progress)
+    _collect(engine, rules, marks, now, before, progress)
 
     progress("counts before")
     identity.show(engine, before, marks, "touched_old")
@@ -61,7 +59,12 @@ def change(engine: Engine, rules: Rules, new_batches: list[str], progress: Progr
 
 
 def _collect(
-    engine: Engine, marks: dict[str, str], now: identity.Identity, before: identity.Identity, progress: Progress
+    engine: Engine,
+    rules: Rules,
+    marks: dict[str, str],
+    now: identity.Identity,
+    before: identity.Identity,
+    progress: Progress,
 ) -> None:
     """Make the table ``touched_all``, and the view ``touched_old`` of its old events."""
     engine.execute(statement("changed_persons" if now.needed else "no_changed_persons", marks))
@@ -76,9 +79,9 @@ def _collect(
     _close(engine)
     engine.execute(statement("touched_days", marks))
     progress("events touched")
-    days = engine.query("SELECT min(day) AS first_day, max(day) AS last_day FROM touched_days").to_pylist()[0]
-    never = {"first_day": date(1, 1, 1), "last_day": date(1, 1, 1)}
-    engine.execute(statement("reached", marks), days if days["first_day"] else never)
+    days = engine.query(statement("touched_range", marks), {"window_days": rules.window_days}).to_pylist()[0]
+    single = engine.query("SELECT min(day) AS first_touched_day, max(day) AS last_touched_day FROM touched_days")
+    engine.execute(statement("reached", marks), {**days, **single.to_pylist()[0]})
     engine.execute(statement("touched_all", marks))
     engine.execute("CREATE OR REPLACE TEMPORARY VIEW touched_old AS SELECT * FROM touched_all WHERE NOT is_new")
 

@@ -1,9 +1,9 @@
 -- Orders and refunds of the whole log, with the person of each now, and before where that changed.
 CREATE OR REPLACE TEMPORARY TABLE money_keys AS
-SELECT person, provider_id, visit_id, order_id, name IN ({refund_events}) AS is_refund
-FROM person_events
-WHERE name IN ({order_events}, {refund_events})
+SELECT e.person, {raw_columns}, e.name IN ({refund_events}) AS is_refund, TRUE AS is_now
+FROM person_events e
+WHERE e.name IN ({order_events}, {refund_events})
 UNION ALL
-SELECT person, provider_id, visit_id, order_id, name IN ({refund_events}) AS is_refund
-FROM touched_before
-WHERE name IN ({order_events}, {refund_events})
+SELECT e.person, {raw_columns}, e.name IN ({refund_events}) AS is_refund, FALSE AS is_now
+FROM touched_before e
+WHERE e.name IN ({order_events}, {refund_events})

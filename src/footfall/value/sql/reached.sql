@@ -1,27 +1,34 @@
--- Events, touched or not, that ties lead to from touched ones.
+-- Events, touched or not, that ties lead to from touched ones. (EXISTS ... IS TRUE where a join would say the same: the
+-- optimiser thinks few events are left after the filter on days, and would build its hash table of them.)
 CREATE OR REPLACE TEMPORARY TABLE reached AS
--- pairs with orders or refunds, as a whole
+-- orders and refunds of touched pairs
 SELECT {raw_columns}
-FROM person_events e
+FROM money_keys e
 JOIN touched_pairs p ON p.person = e.person AND p.provider_id = e.provider_id
-WHERE e.name IN ({visit_events}, {order_events}, {refund_events})
+WHERE e.is_now
 UNION ALL
--- single visits without a visit_id
+-- refunds that name an order, and no provider
 SELECT {raw_columns}
-FROM person_events e
-JOIN touched_days k ON k.person = e.person AND k.provider_id = e.provider_id AND k.day = e.day
-WHERE e.name IN ({visit_events}) AND e.visit_id IS NULL
-  AND e.day BETWEEN $first_day AND $last_day
+FROM money_keys e
+JOIN touched_ids i ON i.kind = 'order' AND i.id = e.order_id
+WHERE e.is_now AND e.is_refund AND e.provider_id IS NULL
 UNION ALL
--- visits with a visit_id; of other persons than those above, if any
+-- visits with a visit_id, as a whole
 SELECT {raw_columns}
 FROM person_events e
 JOIN touched_ids i ON i.kind = 'visit' AND i.id = e.visit_id AND i.place = e.provider_id
 WHERE e.name IN ({visit_events}) AND e.visit_id IS NOT NULL
-  AND NOT EXISTS (SELECT 1 FROM touched_pairs p WHERE p.person = e.person AND p.provider_id = e.provider_id)
 UNION ALL
--- refunds that name an order, and no provider
+-- visits without a visit_id, of touched pairs: only the days that can matter
 SELECT {raw_columns}
 FROM person_events e
-JOIN touched_ids i ON i.kind = 'order' AND i.id = e.order_id
-WHERE e.name IN ({refund_events}) AND e.provider_id IS NULL
+WHERE e.name IN ({visit_events}) AND e.visit_id IS NULL
+  AND e.day BETWEEN $first_day AND $last_day
+  AND (EXISTS (SELECT 1 FROM touched_pairs p WHERE p.person = e.person AND p.provider_id = e.provider_id)) IS TRUE
+UNION ALL
+-- and single ones at other pairs
+SELECT {raw_columns}
+FROM person_events e
+JOIN touched_days k ON k.person = e.person AND k.provider_id = e.provider_id AND k.day = e.day
+WHERE e.name IN ({visit_events}) AND e.visit_id IS NULL
+  AND e.day BETWEEN $first_touched_day AND $last_touched_day

@@ -1,0 +1,29 @@
+-- The days of visits that can matter: the window on both sides of what is touched, and before each order whose refunds
+-- can change. Those are orders with a touched order_id, and the orders of touched pairs that have a refund without an
+-- order of its order_id, which goes to the latest order before it.
+WITH named AS (
+    SELECT DISTINCT order_id FROM touched_keys WHERE order_id IS NOT NULL AND NOT is_visit
+),
+loose AS (
+    SELECT DISTINCT r.person, r.provider_id
+    FROM money_keys r
+    JOIN touched_pairs p ON p.person = r.person AND p.provider_id = r.provider_id
+    WHERE r.is_refund
+      AND (
+        EXISTS (SELECT 1 FROM named n WHERE n.order_id = r.order_id)
+        OR NOT EXISTS (
+            SELECT 1 FROM money_keys o
+            WHERE NOT o.is_refund AND o.order_id = r.order_id AND o.provider_id = r.provider_id
+        )
+      )
+),
+days AS (
+    SELECT min(day) AS first_day, max(day) + CAST($window_days AS INTEGER) + 1 AS last_day FROM touched_keys
+    UNION ALL
+    SELECT min(o.day), max(o.day)
+    FROM money_keys o JOIN named n ON n.order_id = o.order_id
+    UNION ALL
+    SELECT min(o.day), max(o.day)
+    FROM money_keys o JOIN loose l ON l.person = o.person AND l.provider_id = o.provider_id
+)
+SELECT min(first_day) - CAST($window_days AS INTEGER) - 1 AS first_day, max(last_day) AS last_day FROM days
