@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_lake import event, lake_of, small_engine
+from small_lake import TableStore, event, lake_of, small_engine
 
 from footfall.errors import InputError, WorkspaceError
-from footfall.record.erase import Erased, forget
+from footfall.record.erase import Erased, _find, _resolve, forget
 from footfall.record.quarantine import SCHEMA
 from footfall.stores.engine import DuckEngine
 from footfall.stores.lake import Lake
@@ -32,9 +33,7 @@ def left(engine: DuckEngine, lake: Lake) -> list[str]:
     return engine.query("SELECT message_id FROM events ORDER BY message_id")["message_id"].to_pylist()
 
 
-def erase(
-    tmp_path: Path, engine: DuckEngine, rows: list[dict[str, Any]], visitor: str
-) -> tuple[Erased, list[str]]:
+def erase(tmp_path: Path, engine: DuckEngine, rows: list[dict[str, Any]], visitor: str) -> tuple[Erased, list[str]]:
     lake = lake_of(tmp_path / "lake", rows)
     erased = forget(lake, engine, visitor)
     return erased, left(engine, lake)
@@ -43,9 +42,7 @@ def erase(
 def row(
     message_id: str, visitor: str | None, user: str | None = None, day: int = 1, hour: int = 12, **more: Any
 ) -> dict[str, Any]:
-    return event(
-        f"2024-05-{day:02d}T{hour:02d}:00:00", visitor=visitor, user_id=user, message_id=message_id, **more
-    )
+    return event(f"2024-05-{day:02d}T{hour:02d}:00:00", visitor=visitor, user_id=user, message_id=message_id, **more)
 
 
 def test_a_device_nobody_was_identified_on(tmp_path: Path, engine: DuckEngine) -> None:
@@ -236,9 +233,7 @@ def test_the_lock_is_held(tmp_path: Path, engine: DuckEngine) -> None:
         pass
 
 
-def test_a_failed_write_erases_nothing(
-    tmp_path: Path, engine: DuckEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_erases_nothing(tmp_path: Path, engine: DuckEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     lake = lake_of(tmp_path / "lake", [row("a", "d1"), row("b", "d2")])
 
     def no_space(*_: object, **__: object) -> None:
@@ -265,11 +260,62 @@ def test_an_id_that_everybody_is_aliased_to_is_refused(
 def test_rows_kept_aside_are_matched_by_whole_ids(tmp_path: Path, engine: DuckEngine) -> None:
     quarantine = tmp_path / "quarantine"
     quarantine.mkdir()
-    (quarantine / "notes.ndjson").write_text(
-        '{"v":"v1"}\n{"v":"v12"}\n{"v":"order-v1"}\nv1,2\n', encoding="utf-8"
-    )
+    (quarantine / "notes.ndjson").write_text('{"v":"v1"}\n{"v":"v12"}\n{"v":"order-v1"}\nv1,2\n', encoding="utf-8")
     assert forget(Lake(tmp_path / "lake"), engine, "v1", quarantine).rejects == 2
     assert (quarantine / "notes.ndjson").read_text() == '{"v":"v12"}\n{"v":"order-v1"}\n'
     (quarantine / "broken.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(WorkspaceError, match=r"broken\.parquet"):
         forget(Lake(tmp_path / "lake"), engine, "v1", quarantine)
+
+
+# ---------------------------------------------------------------- against a slow way of saying the same
+
+
+def by_hand(rows: list[dict[str, Any]], visitor: str) -> set[str]:
+    """message_ids that go, row by row and in plain Python, from the rule at the top of record/erase.py."""
+    group = {x: {x} for r in rows for x in (r["user_id"], r.get("previous_id"), r["visitor_id"], visitor) if x}
+    for r in rows:
+        if r["name"] == "alias" and r["user_id"] and r.get("previous_id"):
+            merged = group[r["user_id"]] | group[r["previous_id"]]
+            for x in merged:
+                group[x] = merged
+    on = {d: {r["user_id"] for r in rows if r["visitor_id"] == d and r["user_id"]} for d in group}
+    users = group[visitor]
+    strangers = on[visitor] - users
+    if strangers and strangers <= group[min(strangers)]:
+        users = users | group[min(strangers)]
+    devices = {d for d in on if (on[d] & users or d in users) and on[d] <= users} | {visitor}
+    gone = set()
+    for r in rows:
+        theirs = [o for o in rows if o["visitor_id"] == r["visitor_id"] and r["visitor_id"] and o["user_id"]]
+        theirs.sort(key=lambda o: (o["ts"], o["message_id"]))
+        before = [o for o in theirs if o["ts"] <= r["ts"]]
+        owner = r["user_id"] or (before[-1]["user_id"] if before else theirs[0]["user_id"] if theirs else None)
+        if not before and theirs and not r["user_id"]:  # of the first time, the greater message_id
+            owner = max((o["message_id"], o["user_id"]) for o in theirs if o["ts"] == theirs[0]["ts"])[1]
+        if owner in users or r.get("previous_id") in users or r["visitor_id"] in devices:
+            gone.add(r["message_id"])
+    return gone
+
+
+def test_random_logs_agree_with_the_rule_applied_row_by_row(engine: DuckEngine) -> None:
+    rng = np.random.default_rng(7)
+    sizes = []
+    for case in range(30):
+        rows = []
+        for i in range(int(rng.integers(1, 25))):
+            device = rng.choice(["d1", "d2", "d3", "u1", ""])
+            user = rng.choice(["u1", "u2", "u3", "", "", ""])
+            if not device and not user:
+                device = "d1"
+            alias = user and rng.random() < 0.1
+            more = {"name": "alias", "previous_id": str(rng.choice(["u1", "u2", "u3"]))} if alias else {}
+            rows.append(row(f"m{i:02d}", str(device) or None, str(user) or None, hour=int(rng.integers(0, 8)), **more))
+        TableStore(rows).attach(engine)
+        for visitor in ("d1", "u1", "u2"):
+            _find(engine, _resolve(engine, visitor))
+            found = engine.query("SELECT message_id FROM doomed")["message_id"].to_pylist()
+            assert len(found) == len(set(found))
+            assert set(found) == by_hand(rows, visitor), (case, visitor, rows)
+            sizes.append(len(found) / len(rows))
+    assert 0.2 < np.mean(sizes) < 0.9

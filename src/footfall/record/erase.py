@@ -11,8 +11,8 @@ device):
 The days touched are written anew in one transaction of the store, which purges the old files. Where other
 people's events name an id in their properties, as a JSON text of its own, it becomes ``"erased"``; ids inside
 longer texts, such as addresses of pages, are not looked for there. Not touched: ids in footfall.toml
-(exclude_visitors), backups, and the files that were imported. Facts are counted anew by themselves, since the
-log's version changes.
+(exclude_visitors), backups, and the files that were imported; importing such a file again brings the person back. Facts
+hold no ids, and are counted anew by themselves.
 """
 
 from __future__ import annotations
