@@ -26,8 +26,7 @@ from footfall.ports import State
 def sample_plan(plan_id: str = "p", status: PlanStatus = "draft", pairs: int = 2) -> Plan:
     """A small plan with awkward floats: 0.1 + 0.2, the smallest double, infinity, NaN."""
     lines = tuple(
-        PairLine("web", f"shop-{i}", 0.1 + 0.2, 1 / 3, 5e-324, 1e308, 2.5, 7.1, -0.0, math.inf)
-        for i in range(pairs)
+        PairLine("web", f"shop-{i}", 0.1 + 0.2, 1 / 3, 5e-324, 1e308, 2.5, 7.1, -0.0, math.inf) for i in range(pairs)
     )
     demand = DemandForecast(
         day=date(2024, 3, 2),
@@ -133,10 +132,7 @@ class StateContract:
             {"provider_id": "s2", "category": "椅子"},
         ]
         assert state.put_providers(rows) == 2
-        assert (
-            state.put_providers([{"provider_id": "s1", "name": "Uno"}, {"provider_id": "s1", "name": "Eins"}])
-            == 1
-        )
+        assert state.put_providers([{"provider_id": "s1", "name": "Uno"}, {"provider_id": "s1", "name": "Eins"}]) == 1
         assert dict(state.providers()) == {
             "s1": {"category": "sofa", "name": "Eins"},
             "s2": {"category": "椅子", "name": ""},
@@ -147,9 +143,7 @@ class StateContract:
         assert state.put_providers([{"provider_id": f"s{i}", "category": "c"} for i in range(2500)]) == 2500
         assert len(state.providers()) == 2500
 
-    @pytest.mark.parametrize(
-        "row", [{"category": "c"}, {"provider_id": ""}, {"provider_id": "a", "colour": "red"}]
-    )
+    @pytest.mark.parametrize("row", [{"category": "c"}, {"provider_id": ""}, {"provider_id": "a", "colour": "red"}])
     def test_a_provider_that_is_no_provider_is_refused(self, state: State, row: dict[str, str]) -> None:
         """InputError, and nothing of the call is stored."""
         with pytest.raises(InputError):

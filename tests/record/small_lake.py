@@ -75,9 +75,7 @@ def commit(lake: Lake, events: pa.Table, batch_id: str = "b1") -> None:
     for day in pc.unique(events["day"]).to_pylist():
         folder = staged / f"day={day.isoformat()}"
         folder.mkdir()
-        pq.write_table(
-            events.filter(pc.equal(events["day"], day)).drop_columns(["day"]), folder / "part-0.parquet"
-        )
+        pq.write_table(events.filter(pc.equal(events["day"], day)).drop_columns(["day"]), folder / "part-0.parquet")
     lake.commit(batch_id, staged)
 
 

@@ -51,9 +51,7 @@ def read(tmp_path: Path, engine: DuckEngine, content: str | bytes, name: str = "
         ("p.ndjson", NDJSON.encode()),
     ],
 )
-def test_every_format_gives_the_same_rows(
-    tmp_path: Path, engine: DuckEngine, name: str, content: bytes
-) -> None:
+def test_every_format_gives_the_same_rows(tmp_path: Path, engine: DuckEngine, name: str, content: bytes) -> None:
     assert read(tmp_path, engine, content, name) == Providers(ROWS, ())
 
 

@@ -44,9 +44,7 @@ def read_providers(engine: Engine, path: Path | str) -> Providers:
     with ExitStack() as stack:
         spool = stack.enter_context(tempfile.TemporaryDirectory(prefix="footfall-"))
         source = stack.enter_context(opened(str(path), Path(spool)))
-        numbered = {"csv": _csv_rows, "ndjson": _json_rows, "parquet": _parquet_rows}[source.kind](
-            engine, source
-        )
+        numbered = {"csv": _csv_rows, "ndjson": _json_rows, "parquet": _parquet_rows}[source.kind](engine, source)
         return _collect(source, numbered)
 
 
@@ -82,9 +80,7 @@ def _text(place: str, key: str, value: Any) -> str:
         return text
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise InputError(
-        f"{place}: {key} is {value!r}, which is no text", "write ids, categories and names as text"
-    )
+    raise InputError(f"{place}: {key} is {value!r}, which is no text", "write ids, categories and names as text")
 
 
 def _check_columns(source: Source, columns: Iterable[str], place: str = "") -> None:
@@ -136,9 +132,7 @@ def _json_rows(_engine: Engine, source: Source) -> Iterator[tuple[int, Mapping[s
             try:
                 row = msgspec.json.decode(text)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise InputError(
-                    f"{source.name}, line {line}: no JSON: {error}", "one object a line"
-                ) from None
+                raise InputError(f"{source.name}, line {line}: no JSON: {error}", "one object a line") from None
             if not isinstance(row, dict):
                 raise InputError(f"{source.name}, line {line}: no JSON object", "one object a line")
             _check_columns(source, row, f", line {line}")

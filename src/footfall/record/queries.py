@@ -54,9 +54,7 @@ class Queries:
         """The result of ``sql/<name>.sql``."""
         return self._engine.query(_MARK.sub(lambda m: self._marks[m.group(1)], text(name)), params, **tables)
 
-    def rows(
-        self, name: str, params: Mapping[str, object] | None = None, **tables: pa.Table
-    ) -> list[dict[str, Any]]:
+    def rows(self, name: str, params: Mapping[str, object] | None = None, **tables: pa.Table) -> list[dict[str, Any]]:
         """The result of ``sql/<name>.sql`` as one mapping a row."""
         rows: list[dict[str, Any]] = self.table(name, params, **tables).to_pylist()
         return rows
@@ -64,9 +62,7 @@ class Queries:
     def exclusion(self, visitors: Sequence[str], found: int) -> str:
         """What to do about visitors who should not count: the line to paste, with those already excluded."""
         ids = [*self.config.value.exclude_visitors, *visitors[:_MOST_IDS]]
-        more = (
-            f" (and {found - _MOST_IDS:,} more; run the check again after that)" if found > _MOST_IDS else ""
-        )
+        more = f" (and {found - _MOST_IDS:,} more; run the check again after that)" if found > _MOST_IDS else ""
         return (
             "nothing is left out by itself; if you agree, set in footfall.toml [value]: exclude_visitors = "
             f"{json.dumps(list(dict.fromkeys(ids)), ensure_ascii=False)}{more}"
@@ -93,7 +89,5 @@ def percent(part: int, whole: int) -> str:
 def _names(names: tuple[str, ...]) -> str:
     for name in names:
         if name not in EVENT_NAMES:
-            raise ConfigError(
-                f"a recipe names the event {name!r}, which is none", f"use: {', '.join(EVENT_NAMES)}"
-            )
+            raise ConfigError(f"a recipe names the event {name!r}, which is none", f"use: {', '.join(EVENT_NAMES)}")
     return ", ".join(f"'{name}'" for name in names) or "''"  # no event has an empty name

@@ -105,14 +105,10 @@ class SqlState:
         for row in rows:
             unknown = set(row) - {"provider_id", "category", "name"}
             if unknown:
-                raise InputError(
-                    f"unknown field {min(unknown)!r} of a provider", "known: provider_id, category, name"
-                )
+                raise InputError(f"unknown field {min(unknown)!r} of a provider", "known: provider_id, category, name")
             provider_id = row.get("provider_id")
             if not isinstance(provider_id, str) or not provider_id:
-                raise InputError(
-                    f"a provider without provider_id: {dict(row)!r}", "give every row its provider_id"
-                )
+                raise InputError(f"a provider without provider_id: {dict(row)!r}", "give every row its provider_id")
             fields = {k: str(row[k]) for k in ("category", "name") if row.get(k) is not None}
             given.setdefault(provider_id, {}).update(fields)
         with self._writing() as connection:
@@ -128,8 +124,7 @@ class SqlState:
         with self._reading() as connection:
             rows = connection.execute(sa.select(providers)).all()
         return {
-            r.provider_id: {"category": r.category, "name": r.name}
-            for r in sorted(rows, key=lambda r: r.provider_id)
+            r.provider_id: {"category": r.category, "name": r.name} for r in sorted(rows, key=lambda r: r.provider_id)
         }
 
     def put(self, key: str, value: Mapping[str, Any]) -> None:
@@ -226,11 +221,7 @@ def _naive_utc(plan: Plan) -> Any:
 
 
 def _merged(provider_id: str, stored: Any, given: Mapping[str, str]) -> dict[str, str]:
-    before = (
-        {"category": stored.category, "name": stored.name}
-        if stored is not None
-        else {"category": "", "name": ""}
-    )
+    before = {"category": stored.category, "name": stored.name} if stored is not None else {"category": "", "name": ""}
     return {"provider_id": provider_id, **before, **given}
 
 
