@@ -84,8 +84,9 @@ def test_two_shops_of_one_day() -> None:
         shops([3], [9], amount=1.0),
         shops([1e7, 5], [4e5, 0]),
         replace(shops([10], [1]), n_segments=3, n_categories=4),
+        replace(shops([90, 80, 70], [4, 3, 0]), n_categories=2, provider_category=np.array([0, 0, 1])),
     ],
-    ids=["no orders", "one shop", "nothing", "one visit", "newcomer", "rich", "huge", "empty groups"],
+    ids=["no orders", "one shop", "nothing", "one visit", "newcomer", "rich", "huge", "empty groups", "a category without orders"],
 )
 def test_edges_are_sound(counts: Counts) -> None:
     all_sound(estimate(counts))

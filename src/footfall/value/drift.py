@@ -34,6 +34,7 @@ _DAILY_SD = np.array([0.0, 0.005, 0.01, 0.02, 0.04, 0.08])
 _DAILY_SD_PRIOR = np.array([0.30, 0.25, 0.20, 0.15, 0.08, 0.02])
 _DAY_NOISE = np.array([0.0, 0.01, 0.04, 0.16])
 _DAY_NOISE_PRIOR = np.array([0.70, 0.15, 0.10, 0.05])
+_LEAST_LEFT = 0.5
 _MEASURED_PROVIDERS = 3000  # drift is measured on so many, the largest of each category
 
 
@@ -101,7 +102,11 @@ def _drift_and_noise(
     pool = _normalised(by_category.sum(axis=0) + np.log(before))
     # Half of the prior is the pool's verdict, half what is thought before any log was read.
     posterior = _normalised(by_category + np.log(0.5 * pool + 0.5 * before))
-    return posterior @ q, posterior @ noise
+    # The trend was fitted to the same orders and took with it the part of own drift that large providers have in the
+    # total: of variance q, q (1 - sum of squared shares) is left to be measured.
+    whole = np.maximum(sum_by(category, total, n_categories), 1e-9)
+    squares = sum_by(category, (total / whole[category]) ** 2, n_categories)
+    return posterior @ q / np.maximum(1.0 - squares, _LEAST_LEFT), posterior @ noise
 
 
 def _normalised(log_weight: Floats) -> Floats:
