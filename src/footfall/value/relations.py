@@ -56,6 +56,7 @@ class Rules:
         marks = marks_of(self.recipe, self.segment, self.attribution)
         for name, source in (("visit_columns", "v.{0}"), ("refund_columns", "o.{0}")):
             marks[name] = ", ".join(source.format(c) for c in self.segment)
+        marks["made_trace_columns"] = ", ".join(f"m.{c}" for c in self.segment)
         marks["made_columns"] = ", ".join(f"arg_min_null(p.{c}, p.purchase) AS {c}" for c in self.segment)
         which = (
             "CASE WHEN a.purchase IS NOT NULL THEN a.{0} WHEN o.purchase IS NOT NULL THEN o.{0} "

@@ -1,0 +1,22 @@
+-- The purchase of each order, with the visit it belongs to.
+WITH counted AS (
+    SELECT f.visit_person, f.visit_id, f.visit_day, f.provider_id, f.message_id, f.order_day,
+           CAST(f.delay_days AS INTEGER) AS delay_days, {segment} AS segment
+    FROM orders f
+    LEFT JOIN known_providers k ON k.provider_id = f.provider_id
+    WHERE ($provider_id IS NULL OR f.provider_id = $provider_id)
+      AND ($first_day IS NULL OR f.visit_day >= $first_day)
+      AND ($last_day IS NULL OR f.visit_day <= $last_day)
+      AND ($as_of IS NULL OR f.visit_day + CAST(f.delay_days AS INTEGER) <= $as_of)
+)
+SELECT c.visit_person AS person,
+       coalesce(c.visit_id, c.visit_person || ' ' || CAST(c.visit_day AS VARCHAR)) AS visit,
+       c.visit_day,
+       c.segment,
+       c.delay_days,
+       {log_columns}
+FROM counted c
+JOIN events e ON e.message_id = c.message_id AND e.day = c.order_day
+WHERE $segment IS NULL OR c.segment = $segment
+ORDER BY c.visit_day, e.ts, e.message_id
+LIMIT $most

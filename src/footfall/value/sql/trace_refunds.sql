@@ -1,0 +1,24 @@
+-- Each refund that has an order, with the visit of that order.
+WITH counted AS (
+    SELECT f.visit_person, f.visit_id, f.visit_day, f.provider_id, f.message_id, f.refund_day,
+           CAST(f.refund_delay_days AS INTEGER) AS delay_days, {segment} AS segment
+    FROM refunds f
+    LEFT JOIN known_providers k ON k.provider_id = f.provider_id
+    WHERE f.visit_day IS NOT NULL
+      AND ($provider_id IS NULL OR f.provider_id = $provider_id)
+      AND ($first_day IS NULL OR f.visit_day >= $first_day)
+      AND ($last_day IS NULL OR f.visit_day <= $last_day)
+      AND ($as_of IS NULL
+           OR f.visit_day + CAST(f.order_delay_days AS INTEGER) + CAST(f.refund_delay_days AS INTEGER) <= $as_of)
+)
+SELECT c.visit_person AS person,
+       coalesce(c.visit_id, c.visit_person || ' ' || CAST(c.visit_day AS VARCHAR)) AS visit,
+       c.visit_day,
+       c.segment,
+       c.delay_days,
+       {log_columns}
+FROM counted c
+JOIN events e ON e.message_id = c.message_id AND e.day = c.refund_day
+WHERE $segment IS NULL OR c.segment = $segment
+ORDER BY c.visit_day, e.ts, e.message_id
+LIMIT $most

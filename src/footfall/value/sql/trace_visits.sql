@@ -1,0 +1,27 @@
+-- The first event of each visit; of a visit that a purchase made, its first purchase.
+WITH counted AS (
+    SELECT f.person, f.visit_id, f.day, f.provider_id, f.message_id, f.event_day, {segment} AS segment
+    FROM (
+        SELECT person, visit_id, day, provider_id, message_id, day AS event_day, {columns} FROM visits
+        UNION ALL
+        SELECT m.person, m.visit_id, m.day, m.provider_id, p.message_id, p.day AS event_day, {made_trace_columns}
+        FROM made_visits m
+        JOIN purchases p ON p.purchase = m.purchase
+    ) f
+    LEFT JOIN known_providers k ON k.provider_id = f.provider_id
+    WHERE ($provider_id IS NULL OR f.provider_id = $provider_id)
+      AND ($first_day IS NULL OR f.day >= $first_day)
+      AND ($last_day IS NULL OR f.day <= $last_day)
+      AND ($as_of IS NULL OR f.day <= $as_of)
+)
+SELECT c.person,
+       coalesce(c.visit_id, c.person || ' ' || CAST(c.day AS VARCHAR)) AS visit,
+       c.day AS visit_day,
+       c.segment,
+       CAST(NULL AS INTEGER) AS delay_days,
+       {log_columns}
+FROM counted c
+JOIN events e ON e.message_id = c.message_id AND e.day = c.event_day
+WHERE $segment IS NULL OR c.segment = $segment
+ORDER BY c.day, e.ts, e.message_id
+LIMIT $most
