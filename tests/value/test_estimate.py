@@ -86,10 +86,54 @@ def test_two_shops_of_one_day() -> None:
         replace(shops([10], [1]), n_segments=3, n_categories=4),
         replace(shops([90, 80, 70], [4, 3, 0]), n_categories=2, provider_category=np.array([0, 0, 1])),
     ],
-    ids=["no orders", "one shop", "nothing", "one visit", "newcomer", "rich", "huge", "empty groups", "a category without orders"],
+    ids=[
+        "no orders",
+        "one shop",
+        "nothing",
+        "one visit",
+        "newcomer",
+        "rich",
+        "huge",
+        "empty groups",
+        "a category without orders",
+    ],
 )
 def test_edges_are_sound(counts: Counts) -> None:
     all_sound(estimate(counts))
+
+
+def odd(rng: np.random.Generator) -> Counts:
+    """Counts that hang together and fit no model: orders without visits, free orders, refunds above orders."""
+    providers, segments, categories = rng.integers(1, 6), rng.integers(1, 4), rng.integers(1, 4)
+    log, window = int(rng.choice([0, 1, 2, 7, 30, 200])), int(rng.choice([0, 1, 7, 30]))
+    cell = rng.choice(providers * segments, rng.integers(1, providers * segments + 1), replace=False)
+    v, o = rng.integers(0, 30), rng.integers(0, 15)
+    order_age = rng.integers(0, log + 1, o)
+    delay = np.minimum(rng.integers(0, window + 1, o), order_age)
+    orders = rng.choice([1.0, 2.0, 50.0], o)
+    amount = orders * rng.choice([0.0, 1.0, 9.0, 1e7], o)
+    of = rng.integers(0, o, min(o, 3)) if o else NO_INTS
+    order_pair, left = rng.integers(0, cell.size, o), (order_age - delay)[of]
+    return Counts(
+        n_segments=int(segments), n_categories=int(categories),
+        provider_category=rng.integers(0, categories, providers),
+        pair_segment=cell // providers, pair_provider=cell % providers,
+        visit_pair=rng.integers(0, cell.size, v), visit_age=rng.integers(0, log + 1, v),
+        visits=rng.choice([0.0, 1.0, 5.0, 1e6], v),
+        order_pair=order_pair, order_age=order_age, order_delay=delay, orders=orders, amount=amount,
+        amount_sq=amount**2 / np.maximum(orders, 1) * rng.choice([1.0, 3.0], o),
+        refund_pair=order_pair[of], refund_visit_age=order_age[of], refund_order_age=left,
+        refund_delay=(left * rng.random(of.size)).astype(np.int64), refunds=np.ones(of.size),
+        refund_amount=amount[of] * rng.choice([0.1, 1.0, 2.0], of.size), log_days=log, window_days=window,
+    )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seed", range(8))
+def test_odd_counts_are_sound(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for _ in range(25):
+        all_sound(estimate(odd(rng)))
 
 
 def test_newcomer_has_the_prior_of_its_category() -> None:

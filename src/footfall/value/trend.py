@@ -23,6 +23,8 @@ _WALK_PRIOR = np.array([0.40, 0.30, 0.22, 0.08])
 _SLOPE_PRIOR = np.array([0.50, 0.20, 0.20, 0.10])
 _LEVEL_VARIANCE = 4.0
 _ROUNDS = 6
+_STEEP = 6.0  # |log rate| where Newton's steps are held, in counts that fit no rate at all
+_FARTHEST = 2.0  # |log factor| beyond which a trend is not followed
 _WEEK = 7
 _OWN_TRENDS = 100  # categories with a trend of their own, the largest; the others share one
 
@@ -92,6 +94,7 @@ def _fit(orders: Floats, expected: Floats, category: Ints, n_categories: int) ->
     covariance = np.einsum("cg,cgi,cgj->cij", weight, off, off)
     for g, fit in enumerate(fits):
         covariance += weight[:, g, None, None] * fit[2]
+    mean = np.clip(mean, -_FARTHEST, _FARTHEST)
     return Trends(np.exp(_interpolate(mean, middle, ages)), bins, covariance)
 
 
@@ -152,14 +155,14 @@ def _laplace(motion: Floats, y: Floats, x: Floats) -> tuple[Floats, Floats, Floa
     f = np.zeros_like(y)
     alpha = np.zeros_like(y)
     for _ in range(_ROUNDS):
-        mu = x * np.exp(np.clip(f, -8.0, 8.0))
+        mu = x * np.exp(f)
         root = np.sqrt(mu)
         b = eye + root[:, :, None] * prior * root[:, None, :]
         right = mu * f + y - mu
         inner = np.linalg.solve(b, (root * (right @ prior))[:, :, None])[:, :, 0]
         alpha = right - root * inner
-        f = alpha @ prior
-    mu = x * np.exp(np.clip(f, -8.0, 8.0))
+        f = np.clip(alpha @ prior, -_STEEP, _STEEP)
+    mu = x * np.exp(f)
     root = np.sqrt(mu)
     b = eye + root[:, :, None] * prior * root[:, None, :]
     log_det = np.linalg.slogdet(b)[1]
