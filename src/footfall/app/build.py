@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from footfall import config as settings
 from footfall.config import Config
 from footfall.errors import ConfigError, WorkspaceError
 from footfall.model import ImportSummary
-from footfall.ports import Clock, Engine, State, Store
+from footfall.ports import Clock, State, Store
+
+if TYPE_CHECKING:
+    from footfall.stores.engine import DuckEngine
 
 
 class SystemClock:
@@ -60,7 +64,7 @@ class Workspace:
         return SqlState(f"sqlite:///{folder / 'footfall.db'}")
 
     @contextmanager
-    def engine(self) -> Iterator[Engine]:
+    def engine(self) -> Iterator[DuckEngine]:
         """An engine with the workspace's limits, closed at the end."""
         from footfall.stores.engine import DuckEngine
 

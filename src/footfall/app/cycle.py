@@ -143,9 +143,10 @@ def categories(here: Workspace) -> dict[str, str]:
 def valued(here: Workspace, as_of: date | None = None, extra_pairs: Sequence[tuple[str, str]] = ()) -> Valuation:
     """Values of all pairs and providers as of a day, by default the last of the log."""
     from footfall.value import facts, propensity, valuation
+    from footfall.value.counts import Settings
 
     config, day = here.config, as_of or here.last_day()
-    settings = valuation.Settings(half_life_days=config.value.half_life_days)
+    settings = Settings(half_life_days=config.value.half_life_days)
     known = valuation.valuate(
         count(here),
         day,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -81,8 +81,7 @@ def _writer(path: Path, suffix: str) -> Iterator[Write]:
         with pq.ParquetWriter(path, event_schema(), compression="zstd") as parquet:
             yield parquet.write_table
         return
-    opened: IO[Any] = gzip.open(path, "wb", compresslevel=3) if suffix.endswith(".gz") else path.open("wb")
-    with opened as out:
+    with gzip.open(path, "wb", compresslevel=3) if suffix.endswith(".gz") else path.open("wb") as out:
         if suffix.startswith(".csv"):
             with pa_csv.CSVWriter(out, event_schema()) as writer:
                 yield writer.write_table
@@ -90,7 +89,7 @@ def _writer(path: Path, suffix: str) -> Iterator[Write]:
             yield lambda table: _write_ndjson(out, table)
 
 
-def _write_ndjson(out: IO[Any], table: pa.Table) -> None:
+def _write_ndjson(out: BinaryIO | gzip.GzipFile, table: pa.Table) -> None:
     import msgspec
 
     encoder = msgspec.json.Encoder(decimal_format="string")

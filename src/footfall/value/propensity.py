@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from footfall.ports import Engine
-from footfall.value.estimate import Settings, Values, estimate
+from footfall.value.counts import Settings, Values
+from footfall.value.estimate import estimate
 from footfall.value.relations import Rules
 from footfall.value.statements import statement
 from footfall.value.valuation import Valuation, pair_positions

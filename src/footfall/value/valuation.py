@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 
 from footfall.errors import NotEnoughDataError
 from footfall.model import Ints
-from footfall.value.counts import Counts
-from footfall.value.estimate import Figures, Settings, Values, estimate
+from footfall.value.counts import Counts, Figures, Settings, Values
+from footfall.value.estimate import estimate
 from footfall.value.fact_tables import FactTables
 
 By = Literal["provider", "segment", "pair", "day"]

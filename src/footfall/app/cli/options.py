@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from footfall.app.output import Format
 from footfall.errors import ConfigError
 
 WorkspaceOption = Annotated[
     Path | None,
     Parameter(name=["--workspace", "-w"], help="The workspace; else FOOTFALL_WORKSPACE, else this folder."),
 ]
-Format = Literal["table", "json", "csv", "parquet"]
 FormatOption = Annotated[Format, Parameter(name="--format", help="How to print: table, json, csv or parquet.")]
 TextFormat = Annotated[Literal["table", "json"], Parameter(name="--format", help="How to print: table or json.")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 plan_app = App(name="plan", help_format="plaintext", version_flags=[])
 
 View = Literal["provider", "pair"]
+SHOWN = 40
+NUMBERS = {
+    **dict.fromkeys(("share_today", "share_reference", "share_tomorrow"), ".2%"),
+    **dict.fromkeys(("visits_today", "visits_tomorrow"), ",.1f"),
+    **dict.fromkeys(("value", "value_low", "value_high"), ",.4g"),
+    "change": "+,.1f",
+    "price": ",.3g",
+}
 ByOption = Annotated[View, Parameter(name="--by", help="Rows of csv and parquet: provider or pair.")]
 PROVIDER_COLUMNS = (
     "provider_id",
@@ -105,19 +114,16 @@ def plan(
     _print_plan(made, by, format)
 
 
-def _print_conflict(error: InfeasibleError, format: str) -> None:
+def _print_conflict(error: InfeasibleError, format: output.Format) -> None:
     rows = [
         {"limit": line.name, "bound": line.bound, "weight": line.weight, "give": line.give}
         for line in error.conflict.limits
     ]
     if format == "json":
-        import sys
-
-        sys.stdout.write(
-            output.to_json({"status": "infeasible", "excess_visits": error.conflict.excess, "limits": rows}) + "\n"
-        )
+        proof = {"status": "infeasible", "excess_visits": error.conflict.excess, "limits": rows}
+        sys.stdout.write(output.to_json(proof) + "\n")
     else:
-        output.write(rows, format if format != "parquet" else "table", ("limit", "bound", "weight", "give"))  # type: ignore[arg-type]
+        output.write(rows, "table" if format == "parquet" else format, ("limit", "bound", "weight", "give"))
 
 
 def _record(item: Any) -> dict[str, Any]:
@@ -143,69 +149,56 @@ def plan_as_dict(made: Plan) -> dict[str, Any]:
     return body
 
 
-def _print_plan(made: Plan, by: View, format: str) -> None:
+def _print_plan(made: Plan, by: View, format: output.Format) -> None:
     if format == "json":
-        import sys
-
         sys.stdout.write(output.to_json(plan_as_dict(made)) + "\n")
-        return
-    if format != "table":
-        lines = made.providers if by == "provider" else made.pairs
-        output.write([_record(line) for line in lines], format, PROVIDER_COLUMNS if by == "provider" else PAIR_COLUMNS)  # type: ignore[arg-type]
-        return
-    _draw_plan(made, by)
+    elif format == "table":
+        _draw_outcome(made)
+        _draw_lines(made, by)
+        _draw_rest(made)
+    elif by == "provider":
+        output.write([_record(line) for line in made.providers], format, PROVIDER_COLUMNS)
+    else:
+        output.write([_record(line) for line in made.pairs], format, PAIR_COLUMNS)
 
 
-def _draw_plan(made: Plan, by: View) -> None:
+def _draw_outcome(made: Plan) -> None:
     screen = output.console()
     whole = made.comparison
     gain = f" ({whole.plan / whole.keep_shares - 1:+.1%} over keeping today's shares)" if whole.keep_shares else ""
     screen.print(f"Plan {made.version} for {made.day}, from what was known on {made.as_of}; {made.status}.")
-    screen.print(f"Expected reward {whole.plan:,.2f}{gain}; certified within {made.gap:.2e} of the best.")
-    output.draw(
-        [
-            {"choice": "keep today's shares", "reward": whole.keep_shares},
-            {"choice": "in proportion to value", "reward": whole.proportional},
-            {"choice": f"this plan (inertia {made.inertia:g})", "reward": whole.plan},
-            {"choice": "bound without inertia", "reward": whole.lp_bound},
-        ],
-        ("choice", "reward"),
-    )
-    screen.print()
-    numbers = {
-        "share_today": ".2%",
-        "share_reference": ".2%",
-        "share_tomorrow": ".2%",
-        "visits_today": ",.1f",
-        "visits_tomorrow": ",.1f",
+    screen.print(f"Expected reward {whole.plan:,.2f}{gain}; certified within {made.gap:.1e} of the best.")
+    choices = {
+        "keep today's shares": whole.keep_shares,
+        "in proportion to value": whole.proportional,
+        f"this plan (inertia {made.inertia:g})": whole.plan,
+        "bound without inertia": whole.lp_bound,
     }
-    numbers |= {"value": ",.4g", "value_low": ",.4g", "value_high": ",.4g", "price": ",.3g"}
-    if by == "provider":
-        lines = sorted(made.providers, key=lambda line: -abs(line.visits_tomorrow - line.visits_today))
-        rows = [{**_record(line), "change": line.visits_tomorrow - line.visits_today} for line in lines]
-        columns = (
-            "provider_id",
-            "category",
-            "newcomer",
-            "visits_today",
-            "visits_tomorrow",
-            "change",
-            "value",
-            "price",
-            "limits",
-        )
-        numbers["change"] = "+,.1f"
-    else:
-        rows, columns = [_record(line) for line in made.pairs], PAIR_COLUMNS
-    output.draw(rows[:40], columns, numbers=numbers)
-    if len(rows) > 40:
-        screen.print(f"... and {len(rows) - 40:,} more; --format csv has them all")
+    output.draw([{"choice": k, "reward": v} for k, v in choices.items()], ("choice", "reward"))
+    screen.print()
+
+
+def _draw_lines(made: Plan, by: View) -> None:
+    lines: list[Any] = list(made.providers if by == "provider" else made.pairs)
+    lines.sort(key=lambda line: -abs(line.visits_tomorrow - line.visits_today))
+    rows = [{**_record(line), "change": line.visits_tomorrow - line.visits_today} for line in lines]
+    known = PROVIDER_COLUMNS if by == "provider" else PAIR_COLUMNS
+    place = known.index("visits_tomorrow") + 1
+    columns = (*known[:place], "change", *known[place:])
+    output.draw(rows[:SHOWN], columns, numbers=NUMBERS)
+    if len(rows) > SHOWN:
+        output.console().print(f"... and {len(rows) - SHOWN:,} more; --format csv has them all")
+
+
+def _draw_rest(made: Plan) -> None:
+    screen = output.console()
     left = sum(made.unassigned.values())
     if left > 0.005:
         screen.print(f"{left:,.1f} visits are left unassigned by the limits.")
     screen.print(
-        f"Gini {made.today.gini:.3f} -> {made.tomorrow.gini:.3f}; top tenth of providers {made.today.top_decile_share:.1%} -> "
-        f"{made.tomorrow.top_decile_share:.1%}; newcomers {made.today.newcomer_share:.2%} -> {made.tomorrow.newcomer_share:.2%}."
+        f"Gini {made.today.gini:.3f} -> {made.tomorrow.gini:.3f}; top tenth of providers "
+        f"{made.today.top_decile_share:.1%} -> {made.tomorrow.top_decile_share:.1%}; "
+        f"newcomers {made.today.newcomer_share:.2%} -> {made.tomorrow.newcomer_share:.2%}."
     )
     for note in made.notes:
         screen.print(f"note: {note}", markup=False, soft_wrap=True)
@@ -321,8 +314,6 @@ def explain(
     """
     why = cycle.explain(open_workspace(workspace), provider, version)
     if format == "json":
-        import sys
-
         sys.stdout.write(output.to_json(why.as_dict()) + "\n")
         return
     _draw_reasons(why)

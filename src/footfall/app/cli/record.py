@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from footfall.app import cycle, output
 from footfall.app.build import Workspace, open_workspace
-from footfall.app.cli.options import Format, FormatOption, TextFormat, WorkspaceOption, day, pairs
+from footfall.app.cli.options import FormatOption, TextFormat, WorkspaceOption, day, pairs
 from footfall.app.progress import bar
 from footfall.errors import ConfigError, FootfallError
 from footfall.model import Finding, ImportSummary
@@ -137,6 +137,8 @@ def providers(
             found = read_providers(engine, file)
         count = here.state.put_providers(found.rows)
         output.console().print(f"Stored {count:,} providers.")
+        for note in found.notes:
+            output.console(stderr=True).print(f"note: {note}", markup=False, soft_wrap=True)
         return
     rows = [{"provider_id": key, **value} for key, value in sorted(here.state.providers().items())]
     output.write(rows, format, ("provider_id", "category", "name"))
@@ -273,10 +275,12 @@ def forget(visitor: str, /, *, yes: bool = False, workspace: WorkspaceOption = N
             output.console().print("Nothing was erased.")
             return
     erased = cycle.forget(here, visitor)
-    output.console().print(
-        f"Erased {erased.events:,} events and {erased.rejects:,} rows kept aside, of {len(erased.ids):,} ids.",
-        markup=False,
+    screen = output.console()
+    screen.print(f"Erased {erased.events:,} events and {erased.rejects:,} rows kept aside, of {len(erased.ids):,} ids.")
+    if erased.shared:
+        screen.print(f"Shared devices, of which only this person's part went: {', '.join(erased.shared)}", markup=False)
+    if erased.others:
+        screen.print(f"Other people on the same devices stay: {', '.join(erased.others)}", markup=False)
+    screen.print(
+        "Backups and files outside the workspace are not touched; importing them again brings the events back."
     )
-
-
-__all__ = ["Format", "check", "forget", "import_", "providers", "rows"]
