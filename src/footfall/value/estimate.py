@@ -65,7 +65,9 @@ def estimate(counts: Counts, settings: Settings | None = None) -> Values:
         matured(table, counts.pair_provider, table.n_providers, motion.trend),
         settings.interval,
     )
-    pairs = _pair_figures(table, motion, settings, visits, orders, kappa2, conversion, spend, providers, common)
+    pairs = _pair_figures(
+        table, motion, settings, visits, orders, kappa2, conversion, spend, providers, (refund_variance, common)
+    )
     return Values(
         pairs=pairs,
         providers=providers,
@@ -245,9 +247,12 @@ def _pair_figures(
     conversion: Shrunk,
     spend: Shrunk,
     providers: Figures,
-    common: Floats,
+    of_provider: tuple[Floats, Floats],
 ) -> Figures:
-    """Figures of pairs; with one segment they are their provider's."""
+    """Figures of pairs; with one segment they are their provider's.
+
+    of_provider: relative variances that a provider's pairs share, (J,) each: of refunds, of curve and trend.
+    """
     counts, cv = table.counts, settings.cv_median
     of, category = counts.pair_provider, counts.provider_category
     plain = matured(table, np.arange(of.shape[0]), of.shape[0], motion.trend)
@@ -268,11 +273,9 @@ def _pair_figures(
         cv_median=cv,
         inverse=True,
     )
-    rest = (1.0 - refunds) ** 2
-    refund_variance = np.minimum(refunds * 0.1, 0.02) / rest
     return _figures(
         (rate.mean, value.mean, refunds),
-        (rate.relative_variance, value.relative_variance, refund_variance, common[of]),
+        (rate.relative_variance, value.relative_variance, *(variance[of] for variance in of_provider)),
         visits.pair_evidence,
         plain,
         settings.interval,
