@@ -177,6 +177,19 @@ def _finding(finding: Finding) -> dict[str, Any]:
     return {name: getattr(finding, name) for name in Finding.__slots__}
 
 
+SHOWN_COLUMNS = (
+    "ts",
+    "name",
+    "person",
+    "provider_id",
+    "segment",
+    "visit_day",
+    "delay_days",
+    "order_id",
+    "amount_minor",
+    "item_id",
+    "source",
+)
 COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "red"}
 
 
@@ -243,7 +256,9 @@ def rows(
         as_of=day(as_of, "--as-of"),
         limit=limit,
     )
-    output.write(table.to_pylist(), format, table.column_names)
+    found = table.to_pylist()
+    shown = [name for name in SHOWN_COLUMNS if any(row[name] is not None for row in found)]
+    output.write(found, format, table.column_names, lambda: output.draw(found, shown))
     if format == "table" and limit and table.num_rows == limit:
         output.console(stderr=True).print(f"the first {limit:,}; --limit 0 shows all")
 
