@@ -40,7 +40,7 @@ def random_problem(seed, size=None, kind=None):
         value *= rng.lognormal(0, 2, n)[row]
     reference = rng.gamma(0.5, 1, edges) + 1e-12
     reference /= np.bincount(row, reference, minlength=n)[row]
-    usual = np.bincount(provider, demand[row] * reference, minlength=m)
+    usual = np.bincount(provider, demand[row] * reference, minlength=m).astype(float)
     floor, capacity = _limits(rng, kind, demand, usual)
     return Problem(demand, start, provider, value, capacity, floor, reference)
 

@@ -97,17 +97,20 @@ def _at(passes: Passes, price: Floats) -> DualPoint:
     return passes.ridge(price, max(1e-3 * work.scale / total, 1e-300) if total > 0 else 1.0)
 
 
-def _methods(search: Search, start: Floats, gap: float) -> None:
-    """Interior point where it is quick; else descent first, and interior point where descent did not get there."""
+def _methods(search: Search, start: Floats, gap: float, brief: bool = False) -> None:
+    """Interior point where it is quick; else descent first, and interior point where descent did not get there.
+
+    ``brief``: a bound near the optimum will do.
+    """
     work = search.passes.work
     target = min(gap, _FINE) if len(work.value) <= _SMALL else 0.5 * gap
     if search.gap() <= target:
         return
     if _step_cost(work) > _QUICK or work.m > _MOST_DENSE:
         descend = descend_plain if work.reference is None else descend_entropic
-        most = _MOST_PASSES if work.m > _MOST_DENSE else _MOST_PASSES // 4
+        most = _MOST_PASSES if work.m > _MOST_DENSE and not brief else _MOST_PASSES // 4
         descend(search.passes, start, gap, _look_descent(search, gap), lambda: search.bound, most)
-        if search.gap() <= gap or work.m > _MOST_DENSE:
+        if search.gap() <= gap or brief or work.m > _MOST_DENSE:
             return
     interior(work, target, _look_interior(search, target))
 
@@ -171,7 +174,7 @@ def _plain_bound(problem: Problem, search: Search, gap: float, threads: int | No
             plain.offer_price(price, passes.bound(price))
         plain.offer_share(work.gather(search.passes.work.spread(search.share)), search.price)
         try:
-            _methods(plain, np.zeros(work.m), gap)
+            _methods(plain, np.zeros(work.m), gap, brief=True)
         except (OutOfTimeError, KeyboardInterrupt):
             return plain.bound  # still a bound, only less tight
     return plain.bound
