@@ -1,0 +1,44 @@
+"""All benchmarks, one process each, peers in the same run; results are ratios.
+
+    python benchmarks/run.py [--large]
+
+``--large`` takes the sizes that the bounds speak of (50 million events), which needs half an hour and 30 GB of disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SMALL = {
+    "cli": ["cli/run.py"],
+    "solver": ["solver/run.py"],
+    "import": ["import/bench_import.py", "--rows", "1000000", "--repeat", "2"],
+    "facts": ["facts/run.py", "--events", "5000000"],
+}
+LARGE = {
+    "import": ["import/bench_import.py", "--rows", "5000000", "--repeat", "3"],
+    "facts": ["facts/run.py", "--events", "50000000"],
+}
+
+
+def main() -> int:
+    """Run them one after the other; 1 where one misses its bound."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--large", action="store_true")
+    chosen = SMALL | (LARGE if parser.parse_args().large else {})
+    missed = []
+    for name, (script, *options) in chosen.items():
+        print(f"== {name}", flush=True)
+        if subprocess.run([sys.executable, str(HERE / script), *options], check=False).returncode:
+            missed.append(name)
+        print(flush=True)
+    print(f"missed: {', '.join(missed)}" if missed else "every bound was met")
+    return int(bool(missed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
