@@ -146,12 +146,12 @@ class Batch:
 
     def _fast(self, staged: Path) -> int:
         relation = self._fast_relation()
-        self._make_views(relation, controls=_has_controls(self._source))
+        checked = self._checked(relation, controls=_has_controls(self._source))
         # Columns that no field of the file fills are left out: writing nothing costs as much as writing something.
         self._filled = _filled(relation.layout)
         columns = ", ".join(quote(c) for c in self._filled)
         try:
-            self._copy(f"SELECT {columns} FROM checked", staged)  # noqa: S608  fixed names
+            self._copy(f"SELECT {columns} FROM ({checked})", staged)  # noqa: S608  fixed names
         except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
             raise Unclean(str(error)) from None
         if (staged / _NO_DAY).exists():
@@ -188,7 +188,7 @@ class Batch:
         # Formats that no text has keep DuckDB from reading dates itself (it would drop their offsets).
         rows = (
             "read_json(getvariable('footfall_path'), format = 'newline_delimited', records = true, maximum_depth = 2, "
-            "dateformat = '%f', timestampformat = '%f')"
+            "dateformat = '%f', timestampformat = '%f', sample_size = 4096)"
         )
         try:
             described = self._cursor.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()  # noqa: S608
@@ -219,8 +219,8 @@ class Batch:
     def _exact(self, staged: Path, rejects: quarantine.Writer, reasons: Counter[str]) -> tuple[int, int, int]:
         """Rows read, rows repeated in the file, and those of them that conflict."""
         spool = self._work / "spooled.parquet"
-        self._make_views(self._exact_relation(), controls=True)
-        self._run_sql("COPY (SELECT * FROM checked) TO $path (FORMAT parquet)", {"path": str(spool)})
+        checked = self._checked(self._exact_relation(), controls=True)
+        self._run_sql(f"COPY ({checked}) TO $path (FORMAT parquet)", {"path": str(spool)})
         self._set("footfall_spooled", str(spool))
         self._cursor.execute(
             "CREATE OR REPLACE TEMPORARY VIEW spooled AS SELECT * FROM read_parquet("
@@ -360,15 +360,14 @@ class Batch:
         cells: dict[str, Any] = {"VARCHAR": "text", "JSON": "json", "DOUBLE": "number", "FLOAT": "number"}
         return [Column(name, cells.get(kind, "other")) for name, kind, *_ in described]
 
-    def _make_views(self, relation: Relation, controls: bool) -> None:
+    def _checked(self, relation: Relation, controls: bool) -> str:
+        """sql/check.sql over the rows of a relation, in one statement: each view between would be bound again."""
         layout = relation.layout
         for field, value in layout.fixed.items():
             self._set(f"footfall_set_{field}", value)
         self._set("footfall_controls", controls)
         self._set("footfall_own_properties", "properties" in {*layout.columns, *layout.fixed})
-        given = given_sql(layout, relation.rows, relation.lead)
-        self._cursor.execute(f"CREATE OR REPLACE TEMPORARY VIEW given AS {given}")
-        self._cursor.execute(f"CREATE OR REPLACE TEMPORARY VIEW checked AS {sql('check')}")
+        return f"WITH given AS ({given_sql(layout, relation.rows, relation.lead)})\n{sql('check')}"
 
     def _copy(self, select: str, target: Path) -> None:
         self._run_sql(

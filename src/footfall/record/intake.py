@@ -211,16 +211,16 @@ def _set_variables(
     for name, value in variables.items():
         cursor.execute(f"SET VARIABLE footfall_{name} = $value", {"value": value})
     names = event_names()
-    table = pa.table(
+    # Lists as parameters: handing DuckDB an Arrow table would make it import pandas, where that is installed.
+    cursor.execute(
+        "CREATE OR REPLACE TEMPORARY TABLE event_names AS "
+        "SELECT unnest($given) AS given, unnest($name) AS name, unnest($needs) AS needs_provider",
         {
             "given": [given for given, _ in names],
             "name": [name for _, name in names],
-            "needs_provider": [name in PROVIDER_EVENTS for _, name in names],
-        }
+            "needs": [name in PROVIDER_EVENTS for _, name in names],
+        },
     )
-    cursor.register("event_name_rows", table)
-    cursor.execute("CREATE OR REPLACE TEMPORARY TABLE event_names AS SELECT * FROM event_name_rows")
-    cursor.unregister("event_name_rows")
 
 
 def _one(

@@ -1,4 +1,4 @@
--- Typed values and the first fault of each row of the view `given` (all fields as text; line, raw, early come first).
+-- Typed values and the first fault of each row of `given` (all fields as text; line, raw, early come first).
 -- A fault is `field:reason`; a row with a fault gets no day. Variables footfall_* are set by intake.py.
 SELECT
     line,
