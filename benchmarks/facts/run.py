@@ -91,7 +91,10 @@ def run(events: int, memory_mb: int, rounds: int, folder: Path) -> int:
     print(f"by hand                                        {hand_s:8.2f} s")
     print(f"facts                                          {ours_s:8.2f} s")
     equal = {"update = all anew": after.facts == counted, "facts = by hand": _same(counted, by_hand)}
-    ratios = {"facts / by hand": (ours_s / hand_s, FACTS_BOUND), "update / all anew": (update_s / ours_s, UPDATE_BOUND)}
+    ratios = {
+        "facts / by hand": (ours_s / hand_s, FACTS_BOUND),
+        "update / all anew": (update_s / ours_s, UPDATE_BOUND),
+    }
     for name, holds in equal.items():
         print(f"{name:46} {holds}")
     for name, (ratio, bound) in ratios.items():

@@ -61,11 +61,12 @@ class MemoryStore:
 def by_definition(events: list[dict[str, Any]], rules: Rules) -> dict[str, Any]:
     """The definitions of design.md in plain Python, event by event: no SQL, no incremental step, quadratic."""
     events = sorted(events, key=lambda e: (e["ts"], e["message_id"]))
-    kept = [(e, p) for e, p in zip(events, _persons(events), strict=True) if not _excluded(e, p, events, rules)]
+    kept = [(e, p) for e, p in zip(events, _persons(events), strict=True) if not _excluded(e, p, rules)]
     visits: dict[Any, dict[str, Any]] = {}
 
     def key(e: dict[str, Any], person: Any) -> Any:
-        return ("v", e["visit_id"], e["provider_id"]) if e["visit_id"] is not None else (person, e["provider_id"], e["day"])
+        own = (person, e["provider_id"], e["day"])
+        return own if e["visit_id"] is None else ("v", e["visit_id"], e["provider_id"])
 
     for e, person in kept:
         if e["name"] in rules.recipe.visit_events and e["provider_id"] is not None:
@@ -171,9 +172,10 @@ def _persons(events: list[dict[str, Any]]) -> list[Any]:
     return persons
 
 
-def _excluded(e: dict[str, Any], person: Any, events: list[dict[str, Any]], rules: Rules) -> bool:
+def _excluded(e: dict[str, Any], person: Any, rules: Rules) -> bool:
     listed = set(rules.exclude_visitors)
-    return bool(listed & {e["visitor_id"], e["user_id"]}) or (person[0] in ("user", "device") and bool(listed & set(person[1:])))
+    named = set(person[1:]) if person[0] in ("user", "device") else set()
+    return bool(listed & (named | {e["visitor_id"], e["user_id"]}))
 
 
 def _segment(e: dict[str, Any], rules: Rules) -> str:

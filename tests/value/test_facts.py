@@ -1,44 +1,88 @@
-"""Facts against hand counts, golden rows of each .sql file, and the figures of a real shop."""
+"""Facts against hand counts, golden rows of each relation, the figures of a real shop, and what is kept on disk."""
 
 from __future__ import annotations
 
 import csv
 import gzip
+import json
+import threading
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
+from facts_support import MemoryStore, as_counts, log
 
-from footfall.model import EVENT_COLUMNS
+from footfall.config import Config
+from footfall.errors import ConfigError, WorkspaceError
+from footfall.model import Recipe
 from footfall.stores.engine import DuckEngine
-from footfall.value.relations import Rules, count
-from footfall.value.recipes import recipe
+from footfall.stores.lake import Lake
+from footfall.value import facts as facts_module
 from footfall.value.fact_tables import FactTables
+from footfall.value.facts import facts, update
+from footfall.value.recipes import recipe, reward_exponent
+from footfall.value.relations import Rules, count
+from footfall.value.statements import marks_of
 
-TYPES = {
-    "VARCHAR": pa.string(),
-    "BIGINT": pa.int64(),
-    "DOUBLE": pa.float64(),
-    "DATE": pa.date32(),
-    "TIMESTAMP": pa.timestamp("us"),
-}
-SCHEMA = pa.schema([(c.name, TYPES[c.type]) for c in EVENT_COLUMNS])
 DATA = Path(__file__).parents[3] / "shared" / "data" / "google-merchandise-store"
-
-
-def log(*rows: dict[str, Any]) -> pa.Table:
-    """Events from short rows: ``at`` is days (a float) since 2024-01-01, the rest as in EVENT_COLUMNS."""
-    full = []
-    for number, row in enumerate(rows):
-        event: dict[str, Any] = dict.fromkeys(SCHEMA.names)
-        ts = datetime(2024, 1, 1) + timedelta(days=row.pop("at")) if "at" in row else row["ts"]
-        event.update({"message_id": f"m{number:04}", "ts": ts, "day": ts.date(), "batch_id": "b0"} | row)
-        full.append(event)
-    return pa.Table.from_pylist(full, SCHEMA)
+STORE = Rules(recipe=recipe("store"))
+BIG = 2**53 + 1  # the first whole number that a float cannot hold
+D1, D2, D3 = (date(2024, 1, day) for day in (1, 2, 3))
+STORY = (
+    {"at": 0.4, "name": "page_view", "visitor_id": "d", "provider_id": "A", "channel": "ads", "category": "old"},
+    {"at": 0.5, "name": "page_view", "visitor_id": "d", "provider_id": "A", "channel": "mail"},
+    {"at": 2.5, "name": "purchase", "visitor_id": "d", "provider_id": "A", "order_id": "o1", "amount_minor": 900},
+    # no visit since the last purchase: makes one
+    {"at": 2.6, "name": "purchase", "visitor_id": "d", "provider_id": "A", "channel": "mail", "amount_minor": 50},
+    {"at": 1.5, "name": "purchase", "visitor_id": "e", "provider_id": "A", "category": "new", "amount_minor": BIG},
+    {"at": 1.6, "name": "page_view", "visitor_id": "e", "provider_id": "B", "visit_id": "s1", "channel": "x|y"},
+    # logged before the first event of its own visit
+    {"at": 1.5, "name": "purchase", "visitor_id": "e", "provider_id": "B", "visit_id": "s1", "amount_minor": 70},
+    {"at": 4.5, "name": "refund", "visitor_id": "d", "provider_id": "A", "order_id": "o1", "amount_minor": 900},
+    {"at": 4.5, "name": "refund", "visitor_id": "f", "provider_id": "A", "amount_minor": 1},
+    {"at": 4.6, "name": "purchase", "visitor_id": "f", "amount_minor": 1},
+)
+# By hand from STORY, relation by relation: the columns, then the rows.
+GOLDEN: dict[str, tuple[str, list[tuple[Any, ...]]]] = {
+    "person_events": ("message_id, person", [(f"m{n:04}", row["visitor_id"]) for n, row in enumerate(STORY)]),
+    "money": ("message_id, is_refund", [(f"m{n:04}", n in (7, 8)) for n in (2, 3, 4, 6, 7, 8, 9)]),
+    "purchases": (
+        "message_id, purchase, previous_ts",
+        [("m0002", 3, None), ("m0003", 4, datetime(2024, 1, 3, 12)), ("m0004", 1, None), ("m0006", 2, None)],
+    ),
+    "visits": (
+        "message_id, person, visit_id, provider_id, day, channel",
+        [("m0000", "d", None, "A", D1, "ads"), ("m0005", "e", "s1", "B", D2, "x|y")],
+    ),
+    "visit_groups": ("person, visits, day", [("d", 1, D1), ("e", 1, D2)]),
+    "attributed": ("purchase, visit_day, channel", [(3, D1, "ads")]),
+    "own_visits": ("purchase, visit_id, visit_day", [(2, "s1", D2)]),
+    "made_visits": ("purchase, person, day, channel", [(1, "e", D2, None), (4, "d", D3, "mail")]),
+    "orders": (
+        "message_id, visit_day, delay_days, channel",
+        [("m0002", D1, 2, "ads"), ("m0003", D3, 0, "mail"), ("m0004", D2, 0, None), ("m0006", D2, 0, "x|y")],
+    ),
+    "refunds": (
+        "message_id, visit_day, order_delay_days, refund_delay_days",
+        [("m0007", D1, 2, 2), ("m0008", None, None, None)],
+    ),
+}
+COUNTS = {
+    "visits": {(D1, "ads", "A"): 1, (D2, "(none)", "A"): 1, (D2, "x¦y", "B"): 1, (D3, "mail", "A"): 1},
+    "orders": {
+        (D1, "ads", "A", 2): (1, 900, 810000),
+        (D2, "(none)", "A", 0): (1, BIG, BIG * BIG),
+        (D2, "x¦y", "B", 0): (1, 70, 4900),
+        (D3, "mail", "A", 0): (1, 50, 2500),
+    },
+    "refunds": {(D1, "ads", "A", 2, 2): (1, 900)},
+    "left_out": {"refund without order": 1, "order without provider": 1},
+}
 
 
 @pytest.fixture
@@ -48,10 +92,162 @@ def engine(tmp_path: Path) -> Iterator[DuckEngine]:
     made.close()
 
 
-def facts_of(engine: DuckEngine, events: pa.Table, **rules: Any) -> FactTables:
-    engine.query("CREATE OR REPLACE TEMPORARY TABLE all_events AS SELECT * FROM given", None, given=events)
-    engine.execute("CREATE OR REPLACE TEMPORARY VIEW events AS SELECT * FROM all_events")
-    return count(engine, Rules(recipe=recipe("store"), **rules))
+def facts_of(engine: DuckEngine, events: pa.Table, rules: Rules = STORE) -> FactTables:
+    store = MemoryStore()
+    store.put("b0", events)
+    store.attach(engine)
+    return count(engine, rules)
+
+
+def test_golden_rows_of_each_relation(engine: DuckEngine) -> None:
+    facts_of(engine, log(*STORY))
+    for name, (columns, expected) in GOLDEN.items():
+        found = engine.query(f"SELECT {columns} FROM {name} ORDER BY 1")
+        assert [tuple(row.values()) for row in found.to_pylist()] == expected, name
+
+
+def test_counts_by_hand_and_above_what_floats_hold(engine: DuckEngine) -> None:
+    found = facts_of(engine, log(*STORY))
+    assert as_counts(found) == COUNTS
+    assert found.orders.schema.field("amount_sq").type == pa.decimal128(38, 0)
+    assert found.providers.to_pylist() == [
+        {"provider_id": "A", "category": "new", "category_ts": datetime(2024, 1, 2, 12), "first_day": D1},
+        {"provider_id": "B", "category": None, "category_ts": None, "first_day": D2},
+    ]
+    assert facts_of(engine, log()) == FactTables.empty()
+
+
+def test_sums_above_int64_stay_exact(engine: DuckEngine) -> None:
+    """A thousand orders of the largest amount that can be set: more than an int64 holds, and no float on the way."""
+    largest = 10**16 + 1
+    order = {"at": 0, "name": "purchase", "visitor_id": "d", "provider_id": "A", "amount_minor": largest}
+    found = facts_of(engine, log(*(dict(order) for _ in range(1000))))
+    assert as_counts(found)["orders"] == {(D1, "(none)", "A", 0): (1000, 1000 * largest, 1000 * largest**2)}
+
+
+@pytest.mark.parametrize(("attribution", "day"), [("first", D1), ("last", D2)])
+def test_attribution_and_the_edges_of_the_window(engine: DuckEngine, attribution: str, day: date) -> None:
+    """A purchase exactly window_days x 24 h after a visit still belongs to it; a microsecond later it does not."""
+    view = {"name": "page_view", "visitor_id": "d", "provider_id": "A", "channel": "x"}
+    buy = view | {"name": "purchase", "amount_minor": 5}
+    events = [view | {"at": 0.25}, view | {"at": 1.25}, buy | {"at": 2.25}]
+    rules = Rules(recipe=recipe("store"), window_days=2, attribution=attribution)
+    assert facts_of(engine, log(*events), rules).orders["day"].to_pylist() == [day]
+    late = buy | {"ts": datetime(2024, 1, 3, 6, 0, 0, 1)}
+    assert facts_of(engine, log(*events[:2], late), rules).orders["day"].to_pylist() == [D2]
+
+
+def test_segments_of_several_columns_take_the_providers_category(engine: DuckEngine) -> None:
+    view = {"at": 0, "name": "page_view", "visitor_id": "d", "provider_id": "A", "channel": "a|b"}
+    rules = Rules(recipe=recipe("store"), segment=("channel", "category", "device"), categories={"A": "toys"})
+    found = facts_of(engine, log(view, view | {"visitor_id": "e", "category": "books", "device": "tv"}), rules)
+    assert found.visits["segment"].to_pylist() == ["a¦b | books | tv", "a¦b | toys | (none)"]
+
+
+def test_clicks_earn_one_unit_each(engine: DuckEngine) -> None:
+    show = {"at": 0, "name": "impression", "visitor_id": "d", "provider_id": "A", "visit_id": "v"}
+    rules = Rules(recipe=recipe("clicks"))
+    found = facts_of(engine, log(show, show | {"name": "click", "amount_minor": 700}), rules)
+    assert as_counts(found)["orders"] == {(D1, "(none)", "A", 0): (1, 1, 1)}
+    assert (reward_exponent(recipe("clicks"), 2), reward_exponent(recipe("store"), 2)) == (0, 2)
+
+
+def test_as_of_between_and_merging(engine: DuckEngine) -> None:
+    found = facts_of(engine, log(*STORY))
+    known = as_counts(found.as_of(D2))
+    assert sorted(known["visits"]) == [(D1, "ads", "A"), (D2, "(none)", "A"), (D2, "x¦y", "B")]
+    assert (D1, "ads", "A", 2) not in known["orders"] and not known["refunds"]
+    assert as_counts(found.as_of(date(2024, 1, 4)))["refunds"] == {}
+    first = as_counts(found.between(D1, D1))
+    assert (first["visits"], list(first["orders"])) == ({(D1, "ads", "A"): 1}, [(D1, "ads", "A", 2)])
+    parts = [found.between(last=D1), found.between(D2, D2), found.between(first=D3)]
+    assert ((parts[0] + parts[1]) + parts[2]).orders == found.orders == (parts[2] + (parts[1] + parts[0])).orders
+    assert (found + found).minus(found) == found
+    assert found + FactTables.empty() == found
+
+
+def test_what_is_in_no_list_is_refused() -> None:
+    with pytest.raises(ConfigError, match="segment column"):
+        marks_of(recipe("store"), ("channel; DROP TABLE x",), "first")
+    with pytest.raises(ConfigError, match="names the event"):
+        marks_of(Recipe("odd", ("x'y",), (), ()), ("channel",), "first")
+    with pytest.raises(ConfigError, match="store, clicks"):
+        recipe("shop")
+
+
+# ---------------------------------------------------------------- on disk
+
+
+def test_facts_are_read_updated_or_counted_anew(engine: DuckEngine, tmp_path: Path) -> None:
+    store, where = MemoryStore(), tmp_path / "facts"
+    assert update(store, engine, STORE, where).facts == FactTables.empty()
+    store.put("b1", log(*STORY[:7]))
+    assert update(store, engine, STORE, where).how == "counted"  # all of the log is new
+    store.put("b2", log(*STORY)[7:])
+    later = update(store, engine, STORE, where, largest_update=1.0)
+    assert (later.how, later.new_events, as_counts(later.facts)) == ("updated", 3, COUNTS)
+    assert update(store, engine, STORE, where).how == "read"
+    assert update(store, engine, Rules(recipe=recipe("store"), window_days=1), where).how == "counted"
+    store.put("b1", log(*STORY[:6]))  # an event was erased
+    erased = update(store, engine, Rules(recipe=recipe("store"), window_days=1), where)
+    assert (erased.how, sum(erased.facts.orders["orders"].to_pylist())) == ("counted", 3)
+    assert len(list(where.glob("facts-*"))) <= 2  # in use, and the one before
+
+
+def test_a_crash_leaves_the_facts_before_and_damage_is_counted_anew(
+    engine: DuckEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, where = MemoryStore(), tmp_path / "facts"
+    store.put("b1", log(*STORY[:7]))
+    update(store, engine, STORE, where)
+    state = (where / "facts.json").read_bytes()
+    store.put("b2", log(*STORY)[7:])
+    with monkeypatch.context() as broken:
+        broken.setattr(facts_module, "_sync", lambda path: (_ for _ in ()).throw(OSError(28, "No space left")))
+        with pytest.raises(WorkspaceError, match="No space left"):
+            update(store, engine, STORE, where, largest_update=1.0)
+    assert (where / "facts.json").read_bytes() == state
+    assert as_counts(update(store, engine, STORE, where, largest_update=1.0).facts) == COUNTS
+    folder = where / json.loads((where / "facts.json").read_text())["folder"]
+    (folder / "orders.parquet").write_bytes(b"PAR1 damaged")
+    assert update(store, engine, STORE, where).how == "counted"
+    (where / "facts.json").write_text("{")
+    assert as_counts(update(store, engine, STORE, where).facts) == COUNTS
+
+
+def test_two_readers_at_once(tmp_path: Path) -> None:
+    store, where = MemoryStore(), tmp_path / "facts"
+    store.put("b1", log(*STORY))
+    found: list[FactTables] = []
+
+    def read(name: str) -> None:
+        engine = DuckEngine(512, 1, tmp_path / name)
+        found.append(update(store, engine, STORE, where).facts)
+        engine.close()
+
+    threads = [threading.Thread(target=read, args=(f"spill{n}",)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [as_counts(one) for one in found] == [COUNTS] * 3
+
+
+def test_facts_of_a_lake_with_a_providers_file(engine: DuckEngine, tmp_path: Path) -> None:
+    lake, where = Lake(tmp_path / "lake"), tmp_path / "facts"
+    assert facts(lake, engine, Config(), where) == FactTables.empty()
+    for batch, days in (("one", (D1, D2)), ("two", (D3, date(2024, 1, 5)))):
+        staged = lake.staging(batch)
+        for day in days:
+            target = staged / f"day={day}"
+            target.mkdir()
+            given = log(*STORY).drop_columns(["batch_id"]).append_column("batch_id", pa.array([batch] * len(STORY)))
+            chosen = "SELECT * EXCLUDE (day) FROM given WHERE day = $day"
+            pa.parquet.write_table(engine.query(chosen, {"day": day}, given=given), target / "part.parquet")
+        lake.commit(batch, staged)
+        found = facts(lake, engine, Config(), where, providers={"A": {"category": "toys", "name": ""}})
+    assert as_counts(found) == COUNTS
+    assert found.providers["category"].to_pylist() == ["toys", None]
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the Google Merchandise Store data is not beside the project")
@@ -72,9 +268,11 @@ def test_merchandise_store_by_channel(engine: DuckEngine) -> None:
                         "amount_minor": int(Decimal(line["amount"]) * 100) if event == "purchase" else None,
                     }
                 )
-    facts = facts_of(engine, log(*rows))
-    visits = facts.visits.group_by("provider_id").aggregate([("visits", "sum")])
-    orders = facts.orders.group_by("provider_id").aggregate([("orders", "sum"), ("amount_minor", "sum")])
+    for number, row in enumerate(rows):
+        row["message_id"] = str(number)
+    found = facts_of(engine, log(*rows))
+    visits = found.visits.group_by("provider_id").aggregate([("visits", "sum")])
+    orders = found.orders.group_by("provider_id").aggregate([("orders", "sum"), ("amount_minor", "sum")])
     visitors = dict(zip(visits["provider_id"].to_pylist(), visits["visits_sum"].to_pylist(), strict=True))
     gmv = dict(zip(orders["provider_id"].to_pylist(), orders["amount_minor_sum"].to_pylist(), strict=True))
     value = {name: round(float(gmv.get(name, 0)) / 100 / n, 2) for name, n in visitors.items()}

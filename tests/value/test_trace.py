@@ -68,7 +68,7 @@ def test_rows_by_hand(engine: DuckEngine) -> None:
     store = MemoryStore()
     store.put("b0", log(*STORY))
     config = Config()
-    visits = rows(store, engine, config, "visits", provider_id="A")
+    visits = rows(store, engine, config, "visits", provider="A")
     assert visits["message_id"].to_pylist() == ["m0000", "m0004"]  # first event; the purchase that made a visit
     assert visits["segment"].to_pylist() == ["ads", "ads"]
     orders = rows(store, engine, config, "orders", first=date(2024, 1, 1), last=date(2024, 1, 1))

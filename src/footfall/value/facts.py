@@ -104,7 +104,7 @@ def update(
         with _alone(directory):
             kept = _current(store, directory, settings)  # another process may just have done it
             if kept is None:
-                return _brought_up(store, engine, rules, directory, settings, progress or (lambda _: None), largest_update)
+                return _brought_up(store, engine, rules, directory, settings, progress, largest_update)
     return Update(kept, "read", 0)
 
 
@@ -114,30 +114,41 @@ def _brought_up(
     rules: Rules,
     directory: Path,
     settings: str,
-    progress: Progress,
+    progress: Progress | None,
     largest_update: float,
 ) -> Update:
     version = store.version()  # before attaching: a commit in between is looked at again next time
     store.attach(engine)
-    progress("batches")
-    rows = engine.query(text("batches")).to_pylist()
-    batches = {row["batch_id"]: row["events"] for row in rows}
+    batches = {row["batch_id"]: row["events"] for row in engine.query(text("batches")).to_pylist()}
+    found = _updated(engine, rules, directory, settings, batches, progress, largest_update)
+    if found is None:
+        found = Update(count(engine, rules, progress), "counted", sum(batches.values()))
+    _keep(directory, found.facts, _State(f"facts-{uuid.uuid4().hex[:12]}", settings, version, batches))
+    return found
+
+
+def _updated(
+    engine: Engine,
+    rules: Rules,
+    directory: Path,
+    settings: str,
+    batches: dict[str, int],
+    progress: Progress | None,
+    largest_update: float,
+) -> Update | None:
+    """The facts on disk with what new batches change; None where all has to be counted anew."""
     state = _state(directory)
-    known = _tables(directory, state) if state is not None and state.settings == settings else None
-    new = sorted(batches.keys() - (state.batches.keys() if state else ()))
+    if state is None or state.settings != settings or not state.batches.items() <= batches.items():
+        return None
+    known = _tables(directory, state)
+    new = sorted(batches.keys() - state.batches.keys())
     added = sum(batches[batch] for batch in new)
-    changed: FactTables | None = None
-    if known is not None and state is not None and state.batches.items() <= batches.items():
-        if not new:
-            changed = FactTables.empty()
-        elif added <= largest_update * sum(batches.values()):
-            changed = touched.change(engine, rules, new, progress)
-    if known is None or changed is None:
-        known, how, added = count(engine, rules, progress), "counted", sum(batches.values())
-    else:
-        known, how = (known + changed if new else known), "updated" if new else "read"
-    _keep(directory, known, _State(f"facts-{uuid.uuid4().hex[:12]}", settings, version, batches))
-    return Update(known, "counted" if how == "counted" else "updated" if how == "updated" else "read", added)
+    if known is None or added > largest_update * sum(batches.values()):
+        return None
+    if not new:
+        return Update(known, "read", 0)
+    changed = touched.change(engine, rules, new, progress or (lambda _: None))
+    return None if changed is None else Update(known + changed, "updated", added)
 
 
 # ---------------------------------------------------------------- on disk

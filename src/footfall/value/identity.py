@@ -15,7 +15,9 @@ import pyarrow as pa
 from footfall.ports import Engine
 from footfall.value.statements import statement
 
-Source = Literal["events", "old_events", "new_events", "touched_events", "touched_events_old", "touched_all", "touched_old"]
+Source = Literal[
+    "events", "old_events", "new_events", "touched_events", "touched_events_old", "touched_all", "touched_old"
+]
 When = Literal["now", "before"]
 
 
@@ -89,4 +91,5 @@ def show(
 
 def _table(engine: Engine, name: str, columns: Mapping[str, list[str]]) -> None:
     given = pa.table({key: pa.array(values, pa.string()) for key, values in columns.items()})
-    engine.query(f"CREATE OR REPLACE TEMPORARY TABLE {name} AS SELECT * FROM given", None, given=given)
+    made = f"CREATE OR REPLACE TEMPORARY TABLE {name} AS SELECT * FROM given"  # noqa: S608  (names of this module)
+    engine.query(made, None, given=given)

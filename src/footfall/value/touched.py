@@ -69,7 +69,9 @@ def _collect(
     """Make the table ``touched_all``, and the view ``touched_old`` of its old events."""
     engine.execute(statement("changed_persons" if now.needed else "no_changed_persons", marks))
     engine.execute(statement("touched_events", marks))
-    engine.execute("CREATE OR REPLACE TEMPORARY VIEW touched_events_old AS SELECT * FROM touched_events WHERE NOT is_new")
+    engine.execute(
+        "CREATE OR REPLACE TEMPORARY VIEW touched_events_old AS SELECT * FROM touched_events WHERE NOT is_new"
+    )
     identity.show(engine, now, marks, "events")
     identity.show(engine, now, marks, "touched_events", "touched_now")
     identity.show(engine, before, marks, "touched_events_old", "touched_before")
@@ -81,7 +83,12 @@ def _collect(
     progress("events touched")
     days = engine.query(statement("touched_range", marks), {"window_days": rules.window_days}).to_pylist()[0]
     single = engine.query("SELECT min(day) AS first_touched_day, max(day) AS last_touched_day FROM touched_days")
-    engine.execute(statement("reached", marks), {**days, **single.to_pylist()[0]})
+    days |= single.to_pylist()[0]
+    unread = marks["raw_columns"].replace("e.message_id", "'' AS message_id")
+    if not now.needed:
+        engine.execute(statement("reached", {**marks, "visit_columns_read": unread}), days)
+    if now.needed or engine.query(statement("ambiguous", marks))["ambiguous"][0].as_py():
+        engine.execute(statement("reached", {**marks, "visit_columns_read": marks["raw_columns"]}), days)
     engine.execute(statement("touched_all", marks))
     engine.execute("CREATE OR REPLACE TEMPORARY VIEW touched_old AS SELECT * FROM touched_all WHERE NOT is_new")
 
@@ -89,12 +96,8 @@ def _collect(
 def _close(engine: Engine) -> None:
     """Follow links from touched pairs to ids to pairs, until nothing is added."""
     size = -1
-    while (grown := _rows(engine, "touched_pairs") + _rows(engine, "touched_ids")) != size:
+    both = "SELECT (SELECT count(*) FROM touched_pairs) + (SELECT count(*) FROM touched_ids) AS n"
+    while (grown := engine.query(both)["n"][0].as_py()) != size:
         size = grown
         engine.execute(statement("grow_ids", {}))
         engine.execute(statement("grow_pairs", {}))
-
-
-def _rows(engine: Engine, table: str) -> int:
-    return int(engine.query(f"SELECT count(*) AS n FROM {table}")["n"][0].as_py())
-

@@ -27,39 +27,41 @@ def trace(
     rules: Rules,
     kind: Kind,
     *,
-    provider_id: str | None = None,
+    provider: str | None = None,
     segment: str | None = None,
     first: date | None = None,
     last: date | None = None,
     as_of: date | None = None,
-    limit: int | None = None,
+    limit: int = 0,
 ) -> pa.Table:
     """Events behind a figure: as many rows as the facts count, each the event that was counted.
 
     For visits, that is the first event of the visit (the purchase, where a purchase made the visit); for orders and
-    refunds, the purchase and the refund. ``first`` and ``last``: days of the visit, both included, as in
-    ``FactTables.between``; ``as_of``: what was known at the end of that day, as in ``FactTables.as_of``. None means all.
+    refunds, the purchase and the refund.
+
+    ``first`` and ``last``: days of the visit, both included, as in
+    ``FactTables.between``; ``as_of``: what was known at the end of that day, as in ``FactTables.as_of``. None: all.
 
     Columns: person, visit (its key), visit_day, segment, delay_days (of the order, from the visit; of the refund, from
-    the order; null for visits), then all columns of the event. Newest visit last; ``limit`` keeps the first rows.
-    Raises InputError where ``kind`` or ``limit`` is none.
+    the order; null for visits), then all columns of the event. Newest visit last; ``limit`` keeps the first rows, 0
+    all of them. Raises InputError where ``kind`` or ``limit`` is none.
     """
     if kind not in KINDS:
         raise InputError(f"rows of {kind!r}: there is no such figure", f"ask for one of: {', '.join(KINDS)}")
-    if limit is not None and limit < 0:
-        raise InputError(f"limit = {limit}", "ask for 0 rows or more")
+    if limit < 0:
+        raise InputError(f"limit = {limit}", "ask for that many rows, or for 0: all of them")
     store.attach(engine)
     marks = rules.marks()
     known = identity.learn(engine, rules.exclude_visitors, use=identity.needed(engine))
     identity.show(engine, known, marks)
     relate(engine, rules)
     wanted = {
-        "provider_id": provider_id,
+        "provider_id": provider,
         "segment": segment,
         "first_day": first,
         "last_day": last,
         "as_of": as_of,
-        "most": limit if limit is not None else 2**62,
+        "most": limit or 2**62,
     }
     columns = ",\n       ".join(f"e.{c.name}" for c in EVENT_COLUMNS)
     return engine.query(statement(f"trace_{kind}", {**marks, "log_columns": columns}), wanted)

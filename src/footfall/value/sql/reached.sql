@@ -19,8 +19,9 @@ FROM person_events e
 JOIN touched_ids i ON i.kind = 'visit' AND i.id = e.visit_id AND i.place = e.provider_id
 WHERE e.name IN ({visit_events}) AND e.visit_id IS NOT NULL
 UNION ALL
--- visits without a visit_id, of touched pairs: only the days that can matter
-SELECT {raw_columns}
+-- visits without a visit_id, of touched pairs: only the days that can matter, and no
+-- message_id where ties do not matter either (it is most of what a scan costs)
+SELECT {visit_columns_read}
 FROM person_events e
 WHERE e.name IN ({visit_events}) AND e.visit_id IS NULL
   AND e.day BETWEEN $first_day AND $last_day

@@ -22,7 +22,7 @@ by_person AS (
 SELECT r.refund, r.message_id, r.ts, r.day AS refund_day, r.person, r.order_id, r.amount_minor,
        o.purchase, o.provider_id, o.visit_day, o.visit_id, o.visit_person,
        o.delay_days AS order_delay_days,
-       greatest(r.day - o.order_day, 0) AS refund_delay_days,
+       CASE WHEN o.purchase IS NOT NULL THEN greatest(r.day - o.order_day, 0) END AS refund_delay_days,
        {refund_columns}
 FROM refund r
 LEFT JOIN by_order b ON b.refund = r.refund
