@@ -36,34 +36,29 @@ FROM (
             WHEN visitor_id IS NULL AND user_id IS NULL AND NOT (name = 'refund' AND order_id IS NOT NULL)
                 THEN CASE WHEN name = 'refund' THEN 'order_id:refund' ELSE 'visitor_id:missing' END
             WHEN provider_id IS NULL AND needs_provider THEN 'provider_id:missing'
-            WHEN name = 'alias' AND user_id IS NULL THEN 'user_id:alias'
-            WHEN name = 'alias' AND previous_id IS NULL THEN 'previous_id:alias'
-            WHEN currency IS NOT NULL AND upper(currency) <> getvariable('footfall_currency') THEN 'currency:other'
+            WHEN name = 'alias' AND (user_id IS NULL OR previous_id IS NULL)
+                THEN CASE WHEN user_id IS NULL THEN 'user_id:alias' ELSE 'previous_id:alias' END
             WHEN name = 'purchase' AND given_amount IS NULL AND given_minor IS NULL THEN 'amount:missing'
-            WHEN given_amount IS NOT NULL AND amount IS NULL THEN 'amount:unreadable'
-            WHEN amount IS NOT NULL AND abs(amount) > getvariable('footfall_max_amount') THEN 'amount:large'
-            WHEN amount IS NOT NULL AND abs(scaled - round(scaled, 0)) > 0.000001 THEN 'amount:decimals'
-            WHEN given_minor IS NOT NULL AND signed_minor IS NULL THEN 'amount_minor:unreadable'
-            WHEN given_minor IS NOT NULL AND abs(CAST(signed_minor AS DECIMAL(38, 0))) > getvariable('footfall_max_minor')
-                THEN 'amount_minor:large'
-            WHEN name = 'purchase' AND signed_minor < 0 THEN 'amount:negative'
-            WHEN given_propensity IS NOT NULL AND (propensity IS NULL OR NOT (propensity > 0 AND propensity <= 1))
-                THEN 'propensity:range'
-            WHEN strlen(message_id) > 512 THEN 'message_id:long'
-            WHEN strlen(visitor_id) > 512 THEN 'visitor_id:long'
-            WHEN strlen(user_id) > 512 THEN 'user_id:long'
-            WHEN strlen(previous_id) > 512 THEN 'previous_id:long'
-            WHEN strlen(visit_id) > 512 THEN 'visit_id:long'
-            WHEN strlen(provider_id) > 512 THEN 'provider_id:long'
-            WHEN strlen(item_id) > 512 THEN 'item_id:long'
-            WHEN strlen(order_id) > 512 THEN 'order_id:long'
-            WHEN getvariable('footfall_controls') AND regexp_matches(
-                concat(message_id, visitor_id, user_id, previous_id, visit_id, provider_id, item_id, order_id,
-                       category, channel, campaign, device, country, "position"), '[\x00-\x1f\x7f]')
-                THEN 'id:control'
-            WHEN properties IS NOT NULL AND getvariable('footfall_own_properties')
-                AND (NOT json_valid(properties) OR json_type(TRY_CAST(properties AS JSON)) <> 'OBJECT')
-                THEN 'properties:object'
+            -- Lines that begin with a field are left out where the file has no such field.
+            /* currency */ WHEN upper(currency) <> getvariable('footfall_currency') THEN 'currency:other'
+            /* amount */ WHEN given_amount IS NOT NULL AND amount IS NULL THEN 'amount:unreadable'
+            /* amount */ WHEN abs(amount) > getvariable('footfall_max_amount') THEN 'amount:large'
+            /* amount */ WHEN abs(scaled - round(scaled, 0)) > 0.000001 THEN 'amount:decimals'
+            /* amount_minor */ WHEN given_minor IS NOT NULL AND signed_minor IS NULL THEN 'amount_minor:unreadable'
+            /* amount_minor */ WHEN abs(CAST(signed_minor AS DECIMAL(38, 0))) > getvariable('footfall_max_minor') THEN 'amount_minor:large'
+            /* amount */ WHEN signed_minor < 0 AND name = 'purchase' THEN 'amount:negative'
+            /* amount_minor */ WHEN signed_minor < 0 AND name = 'purchase' THEN 'amount:negative'
+            /* propensity */ WHEN given_propensity IS NOT NULL AND (propensity > 0 AND propensity <= 1) IS NOT TRUE THEN 'propensity:range'
+            /* message_id */ WHEN strlen(message_id) > 512 THEN 'message_id:long'
+            /* visitor_id */ WHEN strlen(visitor_id) > 512 THEN 'visitor_id:long'
+            /* user_id */ WHEN strlen(user_id) > 512 THEN 'user_id:long'
+            /* previous_id */ WHEN strlen(previous_id) > 512 THEN 'previous_id:long'
+            /* visit_id */ WHEN strlen(visit_id) > 512 THEN 'visit_id:long'
+            /* provider_id */ WHEN strlen(provider_id) > 512 THEN 'provider_id:long'
+            /* item_id */ WHEN strlen(item_id) > 512 THEN 'item_id:long'
+            /* order_id */ WHEN strlen(order_id) > 512 THEN 'order_id:long'
+            /* controls */ WHEN regexp_matches(concat(message_id, visitor_id, user_id, previous_id, visit_id, provider_id, item_id, order_id, category, channel, campaign, device, country, "position"), '[\x00-\x1f\x7f]') THEN 'id:control'
+            /* properties */ WHEN properties IS NOT NULL AND (NOT json_valid(properties) OR json_type(TRY_CAST(properties AS JSON)) <> 'OBJECT') THEN 'properties:object'
         END AS fault
     FROM (
         SELECT
