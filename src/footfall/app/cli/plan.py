@@ -167,7 +167,7 @@ def _draw_outcome(made: Plan) -> None:
     whole = made.comparison
     gain = f" ({whole.plan / whole.keep_shares - 1:+.1%} over keeping today's shares)" if whole.keep_shares else ""
     screen.print(f"Plan {made.version} for {made.day}, from what was known on {made.as_of}; {made.status}.")
-    screen.print(f"Expected reward {whole.plan:,.2f}{gain}; certified within {made.gap:.1e} of the best.")
+    screen.print(f"Expected reward {whole.plan:,.2f}{gain}; certified within {max(made.gap, 1e-9):.0e} of the best.")
     choices = {
         "keep today's shares": whole.keep_shares,
         "in proportion to value": whole.proportional,

@@ -114,7 +114,7 @@ class Figures:
             return DASH
         percent = max(100 * number, 0.0)
         if percent < 1e-6:
-            return "0.000001%" if percent > 0 else "0%"
+            return "0.000001%"
         return f"{percent:.{max(1 - math.floor(math.log10(percent)), 0)}f}%"
 
     def compact(self, value: Number) -> str:

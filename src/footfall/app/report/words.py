@@ -77,7 +77,11 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
     ),
     "newcomer": ("new", "新商家", "新商家"),
     "day": ("Day", "日期", "日期"),
-    "gmv_per_day": ("GMV per day", "每日成交額", "每日成交额"),
+    "gmv_per_day": (
+        "GMV by day of the visit; orders of the last days are still to come",
+        "成交額（按到訪日；最近幾日的訂單尚未到齊）",
+        "成交额（按到访日；最近几日的订单尚未到齐）",
+    ),
     "unit.gmv_per_day": ("Clicks per day", "每日點擊數", "每日点击数"),
     "visitors_per_day": ("Visitors per day", "每日訪客數", "每日访客数"),
     "days_table": ("Daily figures", "每日數據", "每日数据"),
