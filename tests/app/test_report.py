@@ -496,7 +496,7 @@ def test_changes_days_and_short_figures() -> None:
     )
     assert english.moment(datetime(2026, 11, 22, 15, 4, tzinfo=UTC), "Asia/Taipei") == "22 Nov 2026 23:04"
     assert chinese.day(date(2026, 11, 23), weekday=True) == "2026年11月23日（周一）"
-    assert (english.gap(8.7e-5), english.gap(0.0), english.gap(0.012)) == ("0.0087%", "0%", "1.2%")
+    assert (english.gap(8.7e-5), english.gap(0.0), english.gap(0.012)) == ("0.0087%", "0.000001%", "1.2%")
     assert english.money(384.6) == "JPY\u00a0385"
 
 
