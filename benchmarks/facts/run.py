@@ -114,7 +114,8 @@ def _generate(runner: DuckEngine, events: int, target: Path) -> None:
     }
     sql = (HERE / "generate.sql").read_text()
     start = time.perf_counter()
-    runner.connection.execute(f"COPY ({sql}) TO '{target}' (FORMAT parquet, PARTITION_BY (day), COMPRESSION zstd)", params)
+    options = "FORMAT parquet, PARTITION_BY (day), COMPRESSION zstd"
+    runner.connection.execute(f"COPY ({sql}) TO '{target}' ({options})", params)
     runner.close()
     print(f"generated in {time.perf_counter() - start:.1f} s")
 

@@ -64,7 +64,7 @@ RULES = st.builds(
     exclude_visitors=st.sampled_from([(), (), ("u1",), ("d1", "u4")]),
     categories=st.sampled_from([{}, {"A": "books"}]),
 )
-FEW = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+FEW = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 MANY = settings(FEW, max_examples=800, derandomize=False)
 
 

@@ -177,7 +177,7 @@ def _tables(directory: Path, state: _State) -> FactTables | None:
             name: pq.read_table(directory / state.folder / f"{name}.parquet", schema=empty.schema).combine_chunks()
             for name, empty in names.items()
         })
-    except (FileNotFoundError, pa.ArrowInvalid):
+    except (FileNotFoundError, pa.ArrowException):
         return None
 
 

@@ -2,6 +2,9 @@
 
 Ties are: events of one visit; visits, orders and refunds of one person at one provider; orders and refunds by order_id;
 and identity, by which a new event can give old ones to another person. Facts are sums over parts that no tie crosses.
+
+Of visits without a visit_id only the days are read that a changed order can look at (``touched_range.sql``). Orders
+outside these days are then counted with visits missing, but alike before and now, so their difference is nothing.
 """
 
 from __future__ import annotations

@@ -1,20 +1,30 @@
 -- The days of visits that can matter: the window on both sides of what is touched, and before each order whose refunds
 -- can change. Those are orders with a touched order_id, and the orders of touched pairs that have a refund without an
--- order of its order_id, which goes to the latest order before it.
+-- order of its order_id, now or before, which goes to the latest order before it.
 WITH named AS (
     SELECT DISTINCT order_id FROM touched_keys WHERE order_id IS NOT NULL AND NOT is_visit
+),
+steady AS (
+    SELECT DISTINCT o.order_id, o.provider_id
+    FROM money_keys o
+    WHERE NOT o.is_refund AND o.order_id IS NOT NULL
+      AND NOT EXISTS (SELECT 1 FROM touched_events t WHERE t.message_id = o.message_id AND t.day = o.day)
 ),
 loose AS (
     SELECT DISTINCT r.person, r.provider_id
     FROM money_keys r
     JOIN touched_pairs p ON p.person = r.person AND p.provider_id = r.provider_id
     WHERE r.is_refund
-      AND (
-        EXISTS (SELECT 1 FROM named n WHERE n.order_id = r.order_id)
-        OR NOT EXISTS (
-            SELECT 1 FROM money_keys o
-            WHERE NOT o.is_refund AND o.order_id = r.order_id AND o.provider_id = r.provider_id
-        )
+      AND NOT EXISTS (
+          SELECT 1
+          FROM steady o
+          WHERE o.order_id = r.order_id AND o.provider_id = r.provider_id
+      )
+      AND NOT EXISTS (  -- a new refund of a new order was nowhere before
+          SELECT 1
+          FROM new_batches b
+          JOIN money_keys o ON NOT o.is_refund AND o.is_now
+          WHERE b.batch_id = r.batch_id AND o.order_id = r.order_id AND o.provider_id = r.provider_id
       )
 ),
 days AS (
