@@ -3,7 +3,7 @@
 WITH events_needed AS (
     SELECT visitor_id, provider_id, day, ts, message_id, name, channel, order_id, amount_minor FROM events
 ),
-visits AS NOT MATERIALIZED (  -- twice, and faster than kept: the second time only near purchases
+visits AS MATERIALIZED (  -- at 50 M events a quarter faster than reading the log twice
     SELECT visitor_id, provider_id, day, min(ts) AS start, arg_min_null(channel, (ts, message_id)) AS channel
     FROM events_needed
     WHERE name IN ('page_view', 'view_item', 'add_to_cart')
@@ -16,12 +16,7 @@ purchases AS MATERIALIZED (
     WHERE name = 'purchase'
 ),
 near AS MATERIALIZED (
-    SELECT e.visitor_id, e.provider_id, e.day, min(e.ts) AS start,
-           arg_min_null(e.channel, (e.ts, e.message_id)) AS channel
-    FROM events_needed e
-    SEMI JOIN purchases p ON p.visitor_id = e.visitor_id AND p.provider_id = e.provider_id
-    WHERE e.name IN ('page_view', 'view_item', 'add_to_cart')
-    GROUP BY e.visitor_id, e.provider_id, e.day
+    SELECT v.* FROM visits v SEMI JOIN purchases p ON p.visitor_id = v.visitor_id AND p.provider_id = v.provider_id
 ),
 attributed AS (
     SELECT p.n, min(v.start) AS start, arg_min(v.day, v.start) AS day, arg_min_null(v.channel, v.start) AS channel

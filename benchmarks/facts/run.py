@@ -2,7 +2,8 @@
 
     python benchmarks/facts/run.py --events 5_000_000
 
-Prints times, ratios and whether results are equal; exits with 1 where they are not, or where a ratio misses its bound.
+Times are processor seconds of all threads, which a shared machine disturbs less than the clock. An update is compared
+with what counting the same log anew and writing it costs. Prints ratios and whether results are equal; exits with 1 where they are not, or where a ratio misses its bound.
 """
 
 from __future__ import annotations
@@ -60,9 +61,9 @@ def run(events: int, memory_mb: int, rounds: int, folder: Path) -> int:
         for _ in range(rounds):
             runner = engine()
             store.attach(runner)
-            start = time.perf_counter()
+            start = time.process_time()
             result = work(runner)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.process_time() - start)
             runner.close()
         return best, result
 
@@ -74,13 +75,14 @@ def run(events: int, memory_mb: int, rounds: int, folder: Path) -> int:
 
     facts_dir = folder / "facts"
     runner = engine()
-    start = time.perf_counter()
+    start = time.process_time()
     before = update(store, runner, RULES, facts_dir)
-    print(f"first count of {before.new_events:,} events, written to disk   {time.perf_counter() - start:8.2f} s")
+    first_s = time.process_time() - start
+    print(f"first count of {before.new_events:,} events, written to disk   {first_s:8.2f} s")
     _commit(store, folder / "made", "last-day", last=True)
-    start = time.perf_counter()
+    start = time.process_time()
     after = update(store, runner, RULES, facts_dir)
-    update_s = time.perf_counter() - start
+    update_s = time.process_time() - start
     runner.close()
     assert after.how == "updated", after.how
     print(f"update by {after.new_events:,} events of one more day      {update_s:8.2f} s")
@@ -93,7 +95,7 @@ def run(events: int, memory_mb: int, rounds: int, folder: Path) -> int:
     equal = {"update = all anew": after.facts == counted, "facts = by hand": _same(counted, by_hand)}
     ratios = {
         "facts / by hand": (ours_s / hand_s, FACTS_BOUND),
-        "update / all anew": (update_s / ours_s, UPDATE_BOUND),
+        "update / all anew": (update_s / first_s, UPDATE_BOUND),
     }
     for name, holds in equal.items():
         print(f"{name:46} {holds}")
@@ -113,11 +115,11 @@ def _generate(runner: DuckEngine, events: int, target: Path) -> None:
         "first_day": date(2024, 1, 1),
     }
     sql = (HERE / "generate.sql").read_text()
-    start = time.perf_counter()
+    start = time.process_time()
     options = "FORMAT parquet, PARTITION_BY (day), COMPRESSION zstd"
     runner.connection.execute(f"COPY ({sql}) TO '{target}' ({options})", params)
     runner.close()
-    print(f"generated in {time.perf_counter() - start:.1f} s")
+    print(f"generated in {time.process_time() - start:.1f} s")
 
 
 def _commit(store: Lake, made: Path, batch_id: str, last: bool) -> None:
