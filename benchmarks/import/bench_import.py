@@ -1,4 +1,4 @@
-"""Import: files to the lake, validated and de-duplicated, against DuckDB's own COPY of the same file to Parquet.
+"""Import: files to the lake, checked and de-duplicated, against DuckDB's own COPY of the same file to Parquet.
 
     python benchmarks/import/bench_import.py [--rows 2000000] [--repeat 3] [--only SCENARIO]
 
@@ -20,7 +20,18 @@ from pathlib import Path
 
 import duckdb
 
-COLUMNS = "message_id ts name visitor_id provider_id item_id order_id amount channel device".split()
+COLUMNS = [
+    "message_id",
+    "ts",
+    "name",
+    "visitor_id",
+    "provider_id",
+    "item_id",
+    "order_id",
+    "amount",
+    "channel",
+    "device",
+]
 SCENARIOS = {
     "ndjson": "all fields known, message_id given",
     "ndjson-no-ids": "as ndjson, without message_id: every row is hashed",
@@ -99,7 +110,18 @@ def ours(path: Path, scenario: str, folder: Path) -> None:
 def measure(role: str, path: Path, scenario: str) -> dict[str, float]:
     """Run one side in a process of its own: wall and CPU seconds without start-up, peak memory in MB."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        command = [sys.executable, __file__, "--role", role, "--path", str(path), "--only", scenario, "--folder", folder]
+        command = [
+            sys.executable,
+            __file__,
+            "--role",
+            role,
+            "--path",
+            str(path),
+            "--only",
+            scenario,
+            "--folder",
+            folder,
+        ]
         found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
         return found
 

@@ -7,6 +7,8 @@ class TestLake(StoreContract):
 The suite of ``ports.State`` is in ``testing_state.py``.
 """
 
+# ruff: noqa: D102  the names of the tests say what they hold
+
 from __future__ import annotations
 
 import multiprocessing

@@ -32,7 +32,10 @@ import_files(Lake(folder / "lake"), engine, Config(), FixedClock(datetime(2024, 
 
 
 def write_log(path: Path, count: int, bad: bool) -> None:
-    row = '{{"message_id":"m{0}","ts":"2024-05-{1:02}T10:00:00Z","name":"page_view","visitor_id":"v{0}","provider_id":"p"}}\n'
+    row = (
+        '{{"message_id":"m{0}","ts":"2024-05-{1:02}T10:00:00Z","name":"page_view",'
+        '"visitor_id":"v{0}","provider_id":"p"}}\n'
+    )
     with path.open("w") as out:
         for i in range(count):
             out.write("broken\n" if bad and i % BAD_EVERY == 0 else row.format(i, 1 + i % 20))

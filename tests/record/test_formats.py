@@ -15,7 +15,11 @@ from importing import Workspace
 
 from footfall.errors import FormatError, InputError
 
-CSV = "ts,name,visitor_id,provider_id,colour\n2024-05-01T10:00:00Z,page_view,v1,p1,red\n2024-05-02 11:30,view_item,v2,p2,\n"
+CSV = (
+    "ts,name,visitor_id,provider_id,colour\n"
+    "2024-05-01T10:00:00Z,page_view,v1,p1,red\n"
+    "2024-05-02 11:30,view_item,v2,p2,\n"
+)
 NDJSON = (
     '{"ts":"2024-05-01T10:00:00Z","name":"page_view","visitor_id":"v1","provider_id":"p1","colour":"red"}\n'
     '{"ts":"2024-05-02 11:30","name":"view_item","visitor_id":"v2","provider_id":"p2"}\n'
@@ -174,17 +178,17 @@ def test_options_that_do_not_fit_say_why(ws: Workspace, options: dict[str, objec
 
 def test_lines_are_physical_lines_and_good_rows_go_on(ws: Workspace) -> None:
     content = (
-        "ts,name,visitor_id,provider_id,note\n"  # 1
-        '2024-05-01,page_view,v1,p1,"two\nlines"\n'  # 2, 3
-        "\n"  # 4
-        "2024-05-01,page_view,v2,p1\n"  # 5: too few
-        "2024-05-01,page_view,v3,p1,a,b\n"  # 6: too many
-        "2024-05-01,page_view,v4,p1,ok\n"  # 7
-        '2024-05-01,page_view,v5,p1,"never closed\n'  # 8
-        "2024-05-01,page_view,v6,p1,ok\n"  # 9
-        "2024-05-01,page_view,v7\x00,p1,ok\n"  # 10: NUL
-        "soon,page_view,v8,p1,ok\n"  # 11
-    ).encode() + b"2024-05-01,page_view,caf\xe9,p1,ok\n"  # 12: latin-1
+        b"ts,name,visitor_id,provider_id,note\n"  # 1
+        b'2024-05-01,page_view,v1,p1,"two\nlines"\n'  # 2, 3
+        b"\n"  # 4
+        b"2024-05-01,page_view,v2,p1\n"  # 5: too few
+        b"2024-05-01,page_view,v3,p1,a,b\n"  # 6: too many
+        b"2024-05-01,page_view,v4,p1,ok\n"  # 7
+        b'2024-05-01,page_view,v5,p1,"never closed\n'  # 8
+        b"2024-05-01,page_view,v6,p1,ok\n"  # 9
+        b"2024-05-01,page_view,v7\x00,p1,ok\n"  # 10: NUL
+        b"soon,page_view,v8,p1,ok\n"  # 11
+    ) + b"2024-05-01,page_view,caf\xe9,p1,ok\n"  # 12: latin-1
     summary = ws.text("mixed.csv", content)
     assert [(r.line, r.field) for r in ws.kept_aside()] == [
         (5, "row"),

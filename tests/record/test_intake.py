@@ -155,7 +155,9 @@ def test_json_numbers_that_are_no_numbers(ws: Workspace) -> None:
 
 
 def test_refunds_are_stored_without_their_sign(ws: Workspace) -> None:
-    rows = [{"name": "refund", "amount": a, "order_id": f"o{a}", "visitor_id": ..., "provider_id": ...} for a in (-5, 7)]
+    rows = [
+        {"name": "refund", "amount": a, "order_id": f"o{a}", "visitor_id": ..., "provider_id": ...} for a in (-5, 7)
+    ]
     ws.text("a.ndjson", lines(*rows))
     assert ws.rows("order_id, amount_minor", "order_id") == [
         {"order_id": "o-5", "amount_minor": 500},
@@ -168,7 +170,9 @@ def test_money_columns_of_parquet(ws: Workspace) -> None:
         "float": pa.array([0.1 + 0.2, 19.99]),
         "decimal": pa.array([Decimal("0.30"), Decimal("19.99")]),
     }.items():
-        table = pa.table({"ts": ["2024-05-01"] * 2, "visitor_id": [kind] * 2, "provider_id": ["p"] * 2, "amount": values})
+        table = pa.table(
+            {"ts": ["2024-05-01"] * 2, "visitor_id": [kind] * 2, "provider_id": ["p"] * 2, "amount": values}
+        )
         assert ws.frame(table, event="purchase").added == 2
         assert [r["amount_minor"] for r in ws.rows("amount_minor, visitor_id") if r["visitor_id"] == kind] in (
             [30, 1999],
@@ -234,7 +238,9 @@ def test_events_that_need_no_provider(ws: Workspace) -> None:
 
 def test_maps_values_aliases_and_the_rest(ws: Workspace) -> None:
     content = "when;shop;anonymousId;Country;empty;n\n2024-05-01;s1;v1;TW;;5\n"
-    ws.text("a.csv", content, event="page_view", mapping={"ts": "when", "provider_id": "shop"}, fixed={"channel": "ads"})
+    ws.text(
+        "a.csv", content, event="page_view", mapping={"ts": "when", "provider_id": "shop"}, fixed={"channel": "ads"}
+    )
     assert ws.rows("name, provider_id, visitor_id, country, channel, properties, source") == [
         {
             "name": "page_view",
@@ -275,7 +281,9 @@ def test_ids_stay_as_they_are(ws: Workspace) -> None:
 
 
 def test_float_ids_of_data_frames(ws: Workspace) -> None:
-    table = pa.table({"ts": ["2024-05-01"] * 2, "user_id": [17850.0, None], "visitor_id": [None, 1.5], "provider_id": ["p"] * 2})
+    table = pa.table(
+        {"ts": ["2024-05-01"] * 2, "user_id": [17850.0, None], "visitor_id": [None, 1.5], "provider_id": ["p"] * 2}
+    )
     ws.frame(table, event="page_view")
     assert {(r["user_id"], r["visitor_id"]) for r in ws.rows()} == {("17850", None), (None, "1.5")}
 
@@ -314,7 +322,9 @@ def test_given_ids_repeat_in_a_file_and_the_first_wins(ws: Workspace) -> None:
 
 def test_given_ids_repeat_across_files(ws: Workspace) -> None:
     ws.text("a.ndjson", lines({"message_id": "a", "item_id": "first"}, {"message_id": "z"}))
-    summary = ws.text("b.ndjson", lines({"message_id": "a", "item_id": "second"}, {"message_id": "b"}, {"message_id": "z"}))
+    summary = ws.text(
+        "b.ndjson", lines({"message_id": "a", "item_id": "second"}, {"message_id": "b"}, {"message_id": "z"})
+    )
     assert (summary.added, summary.duplicates, summary.conflicting) == (1, 2, 1)
     assert {r["message_id"]: r["item_id"] for r in ws.rows()} == {"a": "first", "b": None, "z": None}
 
@@ -341,7 +351,9 @@ def test_ids_far_apart_in_one_file_are_settled_row_by_row(ws: Workspace) -> None
 
 def test_a_file_that_grows_by_a_bad_line_is_still_the_same_events(ws: Workspace) -> None:
     """The fast and the exact way give the same ids, whatever the types of the other columns."""
-    rows = [{"visitor_id": str(i), "n": i, "x": i / 3, "b": bool(i % 2), "s": f"t{i}", "o": {"k": [i]}} for i in range(50)]
+    rows = [
+        {"visitor_id": str(i), "n": i, "x": i / 3, "b": bool(i % 2), "s": f"t{i}", "o": {"k": [i]}} for i in range(50)
+    ]
     text = lines(*rows)
     assert ws.text("log.ndjson", text).added == 50
     grown = ws.text("log.ndjson", text + "broken\n" + lines({"visitor_id": "new", "fresh": 1}))

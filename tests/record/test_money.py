@@ -40,7 +40,15 @@ def test_amounts(amount: str | float, currency: str, minor: int) -> None:
 
 @pytest.mark.parametrize(
     ("amount", "currency"),
-    [("19.985", "USD"), ("1.5", "JPY"), ("nan", "USD"), ("inf", "USD"), ("1e400", "USD"), ("", "USD"), ("12,50", "USD")],
+    [
+        ("19.985", "USD"),
+        ("1.5", "JPY"),
+        ("nan", "USD"),
+        ("inf", "USD"),
+        ("1e400", "USD"),
+        ("", "USD"),
+        ("12,50", "USD"),
+    ],
 )
 def test_amounts_that_are_refused(amount: str, currency: str) -> None:
     with pytest.raises(InputError):

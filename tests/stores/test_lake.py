@@ -38,7 +38,7 @@ def test_any_delta_reader_reads_it(lake: Lake) -> None:
     table = DeltaTable(str(lake.directory))
     assert table.metadata().partition_columns == ["day"]
     assert table.count() == 3
-    assert sorted(pid for _, pid in enumerate(os.listdir(lake.directory)) if not pid.startswith("_")) == ["one", "two"]
+    assert sorted(p.name for p in lake.directory.iterdir() if not p.name.startswith("_")) == ["one", "two"]
 
 
 def test_what_a_killed_writer_left_is_swept_at_the_next_lock(lake: Lake) -> None:
@@ -137,7 +137,8 @@ def test_a_full_disk_adds_nothing(lake: Lake, tmp_path: Path) -> None:
         try:
             with pytest.raises(WorkspaceError), engine.session() as connection:
                 connection.execute(
-                    "COPY (SELECT md5(CAST(i AS VARCHAR)) AS message_id, DATE '2024-05-01' AS day FROM range(100000) AS r(i)) "
+                    "COPY (SELECT md5(CAST(i AS VARCHAR)) AS message_id, DATE '2024-05-01' AS day "
+                    "FROM range(100000) AS r(i)) "
                     "TO $target (FORMAT parquet, PARTITION_BY (day), OVERWRITE_OR_IGNORE)",
                     {"target": str(folder)},
                 )

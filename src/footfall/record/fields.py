@@ -92,16 +92,12 @@ def check_options(event: str | None, mapping: Mapping[str, str], fixed: Mapping[
         name = canonical_event(values["name"])
         if name is None:
             near = near_events(values["name"])
-            raise InputError(
-                f"unknown event {values['name']!r}", f"did you mean {' or '.join(near)}?" if near else ""
-            )
+            raise InputError(f"unknown event {values['name']!r}", f"did you mean {' or '.join(near)}?" if near else "")
         values["name"] = name
     return values
 
 
-def resolve(
-    file: str, columns: Sequence[Column], mapping: Mapping[str, str], fixed: Mapping[str, str]
-) -> Layout:
+def resolve(file: str, columns: Sequence[Column], mapping: Mapping[str, str], fixed: Mapping[str, str]) -> Layout:
     """Decide what fills each field.
 
     A map goes before a fixed value, that before the field's own name, and that before an alias. Raises FormatError
@@ -125,9 +121,7 @@ def resolve(
         aliases = FIELD_ALIASES.get(field, ())
         if field in chosen or field in fixed or (field == "amount" and "amount_minor" in {*chosen, *fixed}):
             continue
-        column_found = next(
-            (low[a] for a in (field, *aliases) if a in low and low[a].name not in taken), None
-        )
+        column_found = next((low[a] for a in (field, *aliases) if a in low and low[a].name not in taken), None)
         if column_found is not None:
             chosen[field] = column_found
             taken.add(column_found.name)

@@ -1,9 +1,9 @@
 """Intake: files and frames in; validated, de-duplicated events in the lake and rejected rows in the quarantine out.
 
 A clean file takes the fast way: one COPY from DuckDB's own reader through ``sql/check.sql`` into day-partitioned
-Parquet. A file in which anything is wrong (a malformed line, a row at fault, one id twice) takes the exact way: its rows
-are numbered first (rows.py), so that each reject has its line and the first of two rows is known. Both ways end in the
-same files, ids and counts (batch.py). Each file is a batch of its own, committed once.
+Parquet. A file in which anything is wrong (a malformed line, a row at fault, one id twice) takes the exact way: its
+rows are numbered first (rows.py), so that each reject has its line and the first of two rows is known. Both ways end
+in the same files, ids and counts (batch.py). Each file is a batch of its own, committed once.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, Protocol
+from zoneinfo import ZoneInfo
 
 import duckdb
 import pyarrow as pa
@@ -139,9 +140,7 @@ def record_frame(
                 writer.write_batch(batch)
         with opened(str(path), work) as opened_source:
             named = replace(opened_source, name=source)
-            return _one(
-                store, cursor, config, clock, named, mapping, values, source, work, quarantine_dir, progress
-            )
+            return _one(store, cursor, config, clock, named, mapping, values, source, work, quarantine_dir, progress)
 
 
 def merge(summaries: Sequence[ImportSummary]) -> ImportSummary:
@@ -192,19 +191,21 @@ def _session(
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _set_variables(
-    cursor: duckdb.DuckDBPyConnection, config: Config, now: datetime, decimal: Decimal
-) -> None:
+def _set_variables(cursor: duckdb.DuckDBPyConnection, config: Config, now: datetime, decimal: Decimal) -> None:
     now_utc = now.astimezone(UTC).replace(tzinfo=None)
     digits = exponent(config.workspace.currency)
+    latest = now_utc + timedelta(days=config.record.future_days)
+    steady, offset = _steady_offset(config.workspace.timezone, config.record.earliest, latest)
     variables: dict[str, object] = {
+        "steady_since": steady,
+        "offset": offset,
         "zone": config.workspace.timezone,
         "currency": config.workspace.currency,
         "scale": 10**digits,
         "max_amount": int(config.record.max_amount),
         "max_minor": int(config.record.max_amount) * 10**digits,
         "earliest": datetime.fromisoformat(config.record.earliest),
-        "latest": now_utc + timedelta(days=config.record.future_days),
+        "latest": latest,
         "received": now_utc,
         "decimal": decimal,
     }
@@ -221,6 +222,22 @@ def _set_variables(
             "needs": [name in PROVIDER_EVENTS for _, name in names],
         },
     )
+
+
+def _steady_offset(zone: str, earliest: str, latest: datetime) -> tuple[datetime, timedelta]:
+    """Since when, up to ``latest``, a zone has had one offset from UTC, and which: local days by plain arithmetic.
+
+    Most of Asia has had one for decades. Times before are left to the time zone library.
+    """
+    local = ZoneInfo(zone)
+    since = latest.replace(tzinfo=UTC) + timedelta(days=1)
+    offset = since.astimezone(local).utcoffset() or timedelta()
+    first = datetime.fromisoformat(earliest).replace(tzinfo=UTC)
+    while since > first and since.astimezone(local).utcoffset() == offset:
+        since -= timedelta(days=1)
+    if since.astimezone(local).utcoffset() != offset:
+        since += timedelta(days=1)
+    return since.replace(tzinfo=None), offset
 
 
 def _one(
@@ -240,9 +257,7 @@ def _one(
     shown = label or Path(opened_source.name).name
     cursor.execute("SET VARIABLE footfall_source = $value", {"value": shown})
     cursor.execute("SET VARIABLE footfall_batch = $value", {"value": batch_id})
-    return Batch(
-        cursor, store, config, opened_source, batch_id, mapping, fixed, work, quarantine_dir, progress
-    ).run()
+    return Batch(cursor, store, config, opened_source, batch_id, mapping, fixed, work, quarantine_dir, progress).run()
 
 
 def _batch_id(seconds: int) -> str:

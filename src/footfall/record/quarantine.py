@@ -11,6 +11,7 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -104,9 +105,7 @@ def rejects(directory: Path, file: str | None = None) -> Iterator[Reject]:
     """
     for row in _rows(directory):
         if file is None or row["file"] == file:
-            yield Reject(
-                str(row["file"]), int(row["line"]), str(row["field"]), str(row["reason"]), str(row["raw"])
-            )
+            yield Reject(row["file"], row["line"], row["field"], row["reason"], row["raw"])
 
 
 def count(directory: Path) -> int:
@@ -118,9 +117,9 @@ def write_rejects(directory: Path, out_path: Path) -> tuple[Path, ...]:
     """Write the rejected rows in the format they came in, with file, line, field and reason beside them.
 
     Mend them in place and import the file again: the columns ``_reject_*`` are known and dropped. Rows of different
-    layouts go to files of their own (``out.csv``, ``out-2.csv``, ...). Returns the files; InputError where there is none.
+    layouts go to files of their own (``out.csv``, ``out-2.csv``, ...). Returns the files; InputError for no rows.
     """
-    groups: dict[tuple[str, str, str], list[dict[str, object]]] = {}
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in _rows(directory):
         groups.setdefault((str(row["kind"]), str(row["delimiter"]), str(row["header"])), []).append(row)
     if not groups:
@@ -141,7 +140,7 @@ def write_rejects(directory: Path, out_path: Path) -> tuple[Path, ...]:
     return tuple(written)
 
 
-def _rows(directory: Path) -> Iterator[dict[str, object]]:
+def _rows(directory: Path) -> Iterator[dict[str, Any]]:
     seen: set[tuple[object, ...]] = set()
     for path in sorted(directory.glob("*.parquet")) if directory.is_dir() else ():
         with pq.ParquetFile(path) as parquet:
@@ -153,11 +152,11 @@ def _rows(directory: Path) -> Iterator[dict[str, object]]:
                         yield row
 
 
-def _about(row: dict[str, object]) -> list[object]:
+def _about(row: dict[str, Any]) -> list[object]:
     return [row["file"], row["line"], row["field"], row["reason"]]
 
 
-def _csv_lines(rows: Iterable[dict[str, object]], delimiter: str, header: str) -> Iterator[str]:
+def _csv_lines(rows: Iterable[dict[str, Any]], delimiter: str, header: str) -> Iterator[str]:
     yield delimiter.join(REJECT_COLUMNS) + delimiter + header + "\r\n"
     for row in rows:
         cells = io.StringIO()
@@ -165,7 +164,7 @@ def _csv_lines(rows: Iterable[dict[str, object]], delimiter: str, header: str) -
         yield f"{cells.getvalue()}{delimiter}{row['raw']}\r\n"
 
 
-def _json_lines(rows: Iterable[dict[str, object]]) -> Iterator[str]:
+def _json_lines(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     for row in rows:
         raw = str(row["raw"]).strip()
         try:

@@ -1,4 +1,4 @@
-"""Rows with their physical line numbers, for files in which something is wrong: slower than DuckDB's readers, but exact."""
+"""Rows with their physical line numbers, for files with something wrong: slower than DuckDB's readers, but exact."""
 
 from __future__ import annotations
 
@@ -113,9 +113,7 @@ def _batch(columns: list[list[object]], schema: pa.Schema) -> pa.RecordBatch:
     return pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
 
 
-def csv_records(
-    path: Path, delimiter: str, skip_bytes: int
-) -> Iterator[tuple[int, str, list[str], str | None]]:
+def csv_records(path: Path, delimiter: str, skip_bytes: int) -> Iterator[tuple[int, str, list[str], str | None]]:
     """(line of its start, raw text, fields, fault) of each record after the header; blank lines are passed over."""
     with path.open("rb") as handle:
         handle.seek(skip_bytes)

@@ -29,9 +29,7 @@ class DuckEngine:
         try:
             temp_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise WorkspaceError(
-                f"{temp_dir} cannot be made: {error.strerror}", "check its permissions"
-            ) from None
+            raise WorkspaceError(f"{temp_dir} cannot be made: {error.strerror}", "check its permissions") from None
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{memory_mb}MiB",
             "temp_directory": str(temp_dir),
@@ -50,7 +48,7 @@ class DuckEngine:
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """The DuckDB connection, for statements that are DuckDB's own (COPY); everything else goes through ``query``."""
+        """The DuckDB connection, for statements that are DuckDB's own (COPY); all else goes through ``query``."""
         return self._connection
 
     @contextmanager

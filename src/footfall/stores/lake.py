@@ -48,7 +48,7 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """One committed Parquet file: path relative to the lake, day, rows and bytes, and columns that hold nothing in it."""
+    """One committed Parquet file: path relative to the lake, day, rows, bytes, and columns that hold nothing."""
 
     path: str
     day: date
@@ -61,7 +61,7 @@ class Lake:
     """``ports.Store`` on a local folder."""
 
     def __init__(self, directory: Path, on_wait: Callable[[str], None] | None = None) -> None:
-        """directory: the table's folder, made when first written. on_wait: told once when the lock is held elsewhere."""
+        """directory: the table's folder, made when first written. on_wait: told once if the lock is held elsewhere."""
         self.directory = directory
         self._on_wait = on_wait
 
@@ -130,12 +130,10 @@ class Lake:
     def staging(self, batch_id: str) -> Path:
         """A fresh folder inside the lake in which to write ``day=YYYY-MM-DD/*.parquet`` before ``commit``.
 
-        It is emptied where a killed writer left something in it. Raises WorkspaceError where the lake cannot be written.
+        It is emptied where a killed writer left something. Raises WorkspaceError where the lake cannot be written.
         """
         if not _BATCH_ID.fullmatch(batch_id):
-            raise WorkspaceError(
-                f"batch id {batch_id!r} is no folder name", "use letters, digits, '-', '_' and '.'"
-            )
+            raise WorkspaceError(f"batch id {batch_id!r} is no folder name", "use letters, digits, '-', '_' and '.'")
         folder = self.directory / batch_id
         if self.has_batch(batch_id):
             raise WorkspaceError(f"batch {batch_id} has been committed already", "ask has_batch first")
@@ -201,9 +199,7 @@ class Lake:
                 "append",
                 table.schema(),
                 partition_by=["day"],
-                post_commithook_properties=PostCommitHookProperties(
-                    create_checkpoint=True, cleanup_expired_logs=False
-                ),
+                post_commithook_properties=PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False),
             )
             _sync(self.directory / "_delta_log")
             for f in old:
@@ -300,9 +296,7 @@ class Lake:
                     "wait until it ends, or stop that process; its lock goes with it",
                 )
             if not told and self._on_wait is not None:
-                self._on_wait(
-                    f"waiting for another Footfall (process {holder}) that writes to this workspace"
-                )
+                self._on_wait(f"waiting for another Footfall (process {holder}) that writes to this workspace")
                 told = True
             time.sleep(_POLL_S)
 

@@ -14,7 +14,7 @@ SELECT
         coalesce(CAST(propensity AS VARCHAR), ''), coalesce(properties, '')))) AS message_id,
     ts,
     CASE WHEN fault IS NULL THEN
-        CASE WHEN getvariable('footfall_zone') = 'UTC' THEN CAST(ts AS DATE)
+        CASE WHEN ts >= getvariable('footfall_steady_since') THEN CAST(ts + getvariable('footfall_offset') AS DATE)
              ELSE CAST(timezone(getvariable('footfall_zone'), timezone('UTC', ts)) AS DATE) END
     END AS day,
     name, visitor_id, user_id, previous_id, visit_id, provider_id, item_id, order_id, amount_minor,
