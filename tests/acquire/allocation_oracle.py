@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import highspy
 import numpy as np
 from scipy.sparse import csc_matrix
@@ -45,6 +47,22 @@ def random_problem(seed, size=None, kind=None):
     return Problem(demand, start, provider, value, capacity, floor, reference)
 
 
+def capped_problem(seed, size=None, kind=None):
+    """``random_problem`` with largest shares of single edges: one for all, at random, or just around the reference."""
+    problem = random_problem(seed, size, kind)
+    rng = np.random.default_rng(seed + 10**7)
+    edges, style = problem.edges, rng.integers(4)
+    if style == 0:
+        upper = np.full(edges, rng.choice([0.2, 0.5, 0.8]))
+    elif style == 1:
+        upper = np.where(rng.random(edges) < 0.5, rng.random(edges), 1.0)
+    elif style == 2:
+        upper = np.minimum(problem.reference * rng.uniform(0.9, 2.0, edges), 1.0)
+    else:
+        upper = np.where(rng.random(edges) < 0.2, 0.0, rng.uniform(0.3, 1.0, edges))
+    return replace(problem, upper=upper)
+
+
 def _limits(rng, kind, demand, usual):
     m = len(usual)
     if kind == "change":
@@ -80,6 +98,8 @@ def highs_optimum(problem, relax=False):
     lp.num_col_, lp.num_row_ = edges + extra, n + m
     lp.col_cost_ = np.concatenate([np.zeros(edges) if relax else -problem.value.astype(float), np.ones(extra)])
     lp.col_lower_, lp.col_upper_ = np.zeros(edges + extra), np.full(edges + extra, highspy.kHighsInf)
+    if problem.upper is not None:
+        lp.col_upper_ = np.concatenate([problem.demand[rows_of(problem)] * problem.upper, np.full(extra, np.inf)])
     lp.row_lower_ = np.concatenate([np.full(n, -highspy.kHighsInf), problem.floor])
     upper = np.full(m, np.inf) if relax else problem.capacity
     lp.row_upper_ = np.concatenate([problem.demand, np.where(np.isinf(upper), highspy.kHighsInf, upper)])
@@ -103,6 +123,8 @@ def check_limits(problem, plan, tolerance=1e-9):
     used = np.bincount(row, plan.share, minlength=problem.segments)
     assert (plan.share >= 0).all()
     assert (used <= 1 + tolerance).all()
+    if problem.upper is not None:
+        assert (plan.share <= problem.upper * (1 + tolerance)).all()
     assert (load <= problem.capacity * (1 + tolerance)).all()
     assert (load >= problem.floor * (1 - tolerance)).all()
     assert (plan.share[problem.capacity[problem.provider] == 0] == 0).all()

@@ -144,6 +144,7 @@ def test_inputs_that_do_not_fit_are_refused(change: dict[str, object], kind: typ
         make_plan(replace(two_shops(), **change), "a", NOW)  # type: ignore[arg-type]
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 @settings(max_examples=15, deadline=None)
 @given(
     st.integers(0, 10_000),

@@ -3,8 +3,9 @@
 Segments hold d_i visits, providers must receive f_j of them along eligible edges. From any plan within its rows, a
 provider below its floor gains from a row's slack, or from visits that another provider can spare, or that in turn can
 be replaced (Dinic 1970, on the residual network of the plan at hand). Capacities never stand in the way, since
-f_j <= c_j and nobody is raised above the floor. If no path is left, the providers reached form a violated Hall set:
-together their floors exceed the demand of all the segments that may send to them.
+f_j <= c_j and nobody is raised above the floor. An edge with a largest share takes visits up to ``most``. If no path is
+left, the providers reached form a violated Hall set: together their floors exceed the demand of the segments reached,
+with what the other segments may send them at most, which their bounded edges all do.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ _TINY = 1e-14  # of a row's demand or of a provider's floor: counts as nothing
 
 
 @nb.njit(cache=True, nogil=True)
-def _layers(row_start, provider, column, demand, floor, flow, slack, load, level, row_level, queue):
+def _layers(row_start, provider, column, demand, floor, most, flow, slack, load, level, row_level, queue):
     """Breadth-first distances from the providers in deficit; True where something spare is reached."""
-    column_start, column_row = column[0], column[1]
+    column_start, column_row, column_edge = column
+    bounded = len(most) > 0
     level[:] = -1
     row_level[:] = -1
     tail = 0
@@ -39,8 +41,10 @@ def _layers(row_start, provider, column, demand, floor, flow, slack, load, level
             i = column_row[at]
             if row_level[i] >= 0 or demand[i] <= 0.0:
                 continue
-            row_level[i] = level[j]
             tiny = _TINY * demand[i]
+            if bounded and not most[column_edge[at]] - flow[column_edge[at]] > tiny:
+                continue
+            row_level[i] = level[j]
             if slack[i] > tiny and found < 0:
                 found = level[j]
             for e in range(row_start[i], row_start[i + 1]):
@@ -56,10 +60,11 @@ def _layers(row_start, provider, column, demand, floor, flow, slack, load, level
 
 @nb.njit(cache=True, nogil=True)
 def _push(
-    row_start, provider, column, demand, floor, flow, slack, load, level, row_level, place, row_place, start, path
+    row_start, provider, column, demand, floor, most, flow, slack, load, level, row_level, place, row_place, start, path
 ):
     """Blocking flow out of the deficit of provider ``start``, along layers, with current arcs."""
     column_start, column_row, column_edge = column
+    bounded = len(most) > 0
     node, via, up, down = path[0], path[1], path[2], path[3]
     depth = 0
     node[0] = start
@@ -72,8 +77,9 @@ def _push(
             while place[j] < column_start[j + 1]:
                 at = place[j]
                 i = column_row[at]
-                if row_level[i] == level[j] and demand[i] > 0.0:
-                    tiny = _TINY * demand[i]
+                tiny = _TINY * demand[i]
+                full = bounded and not most[column_edge[at]] - flow[column_edge[at]] > tiny
+                if row_level[i] == level[j] and demand[i] > 0.0 and not full:
                     via[depth] = i
                     up[depth] = column_edge[at]
                     if slack[i] > tiny:
@@ -103,6 +109,9 @@ def _push(
         amount = min(amount, slack[via[depth]] if from_slack else spare)
         for t in range(depth):
             amount = min(amount, flow[down[t]])
+        if bounded:
+            for t in range(depth + 1 if from_slack else depth):
+                amount = min(amount, most[up[t]] - flow[up[t]])
         if from_slack:
             slack[via[depth]] -= amount
             flow[up[depth]] += amount
@@ -118,10 +127,11 @@ def _push(
 
 
 @nb.njit(cache=True, nogil=True)
-def raise_to_floors(row_start, provider, column, demand, floor, flow, slack, load, level, row_level):
+def raise_to_floors(row_start, provider, column, demand, floor, most, flow, slack, load, level, row_level):
     """Raise every load to its floor where that can be done, changing ``flow``, ``slack`` and ``load`` in place.
 
-    flow: visits (E,), load its column sums, slack = demand - row sums >= 0. Returns True when nothing was left
+    flow: visits (E,), load its column sums, slack = demand - row sums >= 0. most: largest visits of each edge (E,), or
+    empty where none is bounded. Returns True when nothing was left
     wanting; else ``level`` (m,) and ``row_level`` (n,) are >= 0 on the violated Hall set. Loads above the floor may
     fall to it, never below; nobody else's load rises.
     """
@@ -135,14 +145,14 @@ def raise_to_floors(row_start, provider, column, demand, floor, flow, slack, loa
                 wanting = True
         if not wanting:
             return True
-        if not _layers(row_start, provider, column, demand, floor, flow, slack, load, level, row_level, queue):
+        if not _layers(row_start, provider, column, demand, floor, most, flow, slack, load, level, row_level, queue):
             return False
         place = column[0][:-1].copy()
         row_place = row_start[:-1].copy()
         for q in range(m):
             if level[q] == 0:
                 _push(
-                    row_start, provider, column, demand, floor, flow, slack, load, level, row_level,
+                    row_start, provider, column, demand, floor, most, flow, slack, load, level, row_level,
                     place, row_place, q, path,
                 )  # fmt: skip
     return True

@@ -3,12 +3,15 @@
 Visits y_ij >= 0, row slack s_i >= 0, loads z_j in [f_j, c_j]; multipliers lambda_i > 0 of the rows, l_j = u_j - w_j
 of the providers, r_ij > 0 of y >= 0; q_ij = d_i p_ij, and tau_i = 0 in the plain programme:
 
-    sum_j y_ij + s_i = d_i      sum_i y_ij = z_j      lambda_i + l_j - v_ij + tau_i log(y_ij / q_ij) = r_ij
-    y r = s lambda = (c - z) u = (z - f) w = mu
+    sum_j y_ij + s_i = d_i      sum_i y_ij = z_j      lambda_i + l_j - v_ij + tau_i log(y_ij / q_ij) + k_ij = r_ij
+    y r = s lambda = (c - z) u = (z - f) w = h k = mu
 
-Newton's step eliminates all but the m prices: with T_ij = y_ij / (r_ij + tau_i), L_i = sum_j T_ij + s_i / lambda_i
-and b_j = 1 / (u / (c - z) + w / (z - f)), the matrix is diag(sum_i T_ij + b_j) - sum_i T_i T_i' / L_i, dense (m, m)
-and positive definite.
+An edge with a largest share has room h_ij = d_i u_ij - y_ij with multiplier k_ij > 0; elsewhere k_ij = 0. The rooms are
+variables of their own: told from y and z by subtraction they would be lost to rounding near the limit.
+
+Newton's step eliminates all but the m prices: with T_ij = y_ij / (r_ij + tau_i + k_ij y_ij / h_ij), L_i = sum_j T_ij +
+s_i / lambda_i and b_j = 1 / (u / (c - z) + w / (z - f)), the matrix is diag(sum_i T_ij + b_j) - sum_i T_i T_i' / L_i,
+dense (m, m) and positive definite.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import numpy.typing as npt
 
 from footfall.acquire._linear import solve_positive
 from footfall.acquire._work import Work
+from footfall.acquire.problem import row_sums
 from footfall.model import Floats
 
 # mypy: disable-error-code="no-untyped-def,untyped-decorator"
@@ -152,7 +156,19 @@ class _Point:
             self.usual = self.wide * reference
             self.flow, self.slack = 0.9 * self.wide * (0.9 * reference + 0.1 * even), 0.1 * self.demand
             self.reduced = np.maximum(self.reduced + self.tau * np.log(self.flow / self.usual), 0.5)
+        self._share_caps(work)
         self._bounds(work)
+
+    def _share_caps(self, work: Work) -> None:
+        upper = np.ones(len(self.flow)) if work.upper is None else work.upper[self.edges]
+        self.capped = np.flatnonzero(upper < 1)
+        most = (self.wide * upper)[self.capped]
+        cut = np.zeros(len(self.flow))
+        cut[self.capped] = np.maximum(self.flow[self.capped] - 0.5 * most, 0.0)
+        self.flow = self.flow - cut
+        self.slack = self.slack + row_sums(self.row_start, cut)
+        self.spare, self.press = most - self.flow[self.capped], np.full(len(most), 0.5)
+        self.reduced[self.capped] += 0.5
 
     def _bounds(self, work: Work) -> None:
         m = work.m
@@ -166,42 +182,42 @@ class _Point:
         start = np.bincount(self.provider, self.flow, minlength=m)
         start = np.clip(start, self.low + 0.1 * room, self.high - 0.1 * room)
         self.load = np.where(self.fixed, self.low, start)
+        self.room_up = np.where(self.above, self.high - self.load, 1.0)  # c - z where that is a variable, else 1
+        self.room_down = np.where(self.below, self.load - self.low, 1.0)  # z - f likewise
         self.price = np.zeros(m)
         self.up, self.down = np.where(self.above, 0.5, 0.0), np.where(self.below, 0.5, 0.0)
 
-    def room_up(self) -> Floats:
-        """c - z where that is a variable, else 1."""
-        return np.where(self.above, self.high - self.load, 1.0)
-
-    def room_down(self) -> Floats:
-        """z - f where that is a variable, else 1."""
-        return np.where(self.below, self.load - self.low, 1.0)
-
     def products(self) -> float:
         """Sum of all complementary products: the gap of a point without residuals."""
-        rows = _dot(self.flow, self.reduced) + _dot(self.slack, self.lam)
-        return float(rows + _dot(self.room_up(), self.up) + _dot(self.room_down(), self.down))
+        rows = _dot(self.flow, self.reduced) + _dot(self.slack, self.lam) + _dot(self.spare, self.press)
+        return float(rows + _dot(self.room_up, self.up) + _dot(self.room_down, self.down))
 
     def pairs(self) -> int:
         """Number of complementary products."""
-        return len(self.flow) + len(self.slack) + int(self.above.sum()) + int(self.below.sum())
+        edges = len(self.flow) + len(self.capped)
+        return edges + len(self.slack) + int(self.above.sum()) + int(self.below.sum())
 
     def moved(self, step: _Step, primal: float, dual: float) -> tuple[Floats, ...]:
-        """The eight parts after a step of these lengths: y, s, z, lambda, l, r, u, w."""
+        """The parts after a step of these lengths: y, s, z, h, c - z, z - f, and lambda, l, r, u, w, k."""
         return (
             self.flow + primal * step.flow,
             self.slack + primal * step.slack,
             self.load + primal * step.load,
+            self.spare - primal * step.flow[self.capped],
+            self.room_up - primal * np.where(self.above, step.load, 0.0),
+            self.room_down + primal * np.where(self.below, step.load, 0.0),
             self.lam + dual * step.lam,
             self.price + dual * step.price,
             self.reduced + dual * step.reduced,
             self.up + dual * step.up,
             self.down + dual * step.down,
+            self.press + dual * step.press,
         )
 
     def put(self, parts: tuple[Floats, ...]) -> None:
         """Become that point."""
-        self.flow, self.slack, self.load, self.lam, self.price, self.reduced, self.up, self.down = parts
+        self.flow, self.slack, self.load, self.spare, self.room_up, self.room_down = parts[:6]
+        self.lam, self.price, self.reduced, self.up, self.down, self.press = parts[6:]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -216,6 +232,7 @@ class _Step:
     reduced: Floats
     up: Floats
     down: Floats
+    press: Floats
 
 
 class _Newton:
@@ -225,6 +242,8 @@ class _Newton:
         self.z = z
         n, m, edges = len(z.slack), len(z.load), len(z.flow)
         self.stiff = z.reduced + z.tau
+        self.bend = z.press / z.spare  # k / h, by bounded edge
+        self.stiff[z.capped] += self.bend * z.flow[z.capped]
         self.ratio, self.weight, self.matrix = np.empty(edges), np.empty(n), np.empty((m, m))
         self.primal_gap, self.dual_gap, load = np.empty(n), np.empty(edges), np.empty(m)
         _assemble(z.row_start, z.provider, z.flow, self.stiff, z.slack, z.lam, self.ratio, self.weight, self.matrix)
@@ -232,23 +251,25 @@ class _Newton:
             z.row_start, z.provider, z.value, z.tau, z.usual, z.demand, z.flow, z.slack, z.lam, z.price, z.reduced,
             (self.primal_gap, self.dual_gap, load),
         )  # fmt: skip
-        self.room_up, self.room_down = z.room_up(), z.room_down()
-        stiff = z.up / self.room_up + z.down / self.room_down
+        self.dual_gap[z.capped] += z.press
+        stiff = z.up / z.room_up + z.down / z.room_down
         self.give = np.where(z.fixed, 0.0, 1.0 / np.maximum(stiff, 1e-300))
         self.matrix[np.diag_indices(m)] += self.give
         self.load_gap = z.load - load
         self.price_gap = np.where(z.fixed, 0.0, z.up - z.down - z.price)
         self.lower: Floats | None = None
 
-    def step(self, edge: Floats, row: Floats, up: Floats, down: Floats) -> _Step:
-        """Directions that change y r, s lambda, (c - z) u and (z - f) w by the given amounts, to first order."""
+    def step(self, edge: Floats, row: Floats, up: Floats, down: Floats, cap: Floats) -> _Step:
+        """Directions that change y r, s lambda, (c - z) u, (z - f) w and h k by the given amounts, to first order."""
         z, n, m = self.z, len(self.z.slack), len(self.z.load)
+        edge = edge.copy()
+        edge[z.capped] -= z.flow[z.capped] * cap / z.spare
         part, terms = np.empty(n), np.empty(m)
         _row_terms(
             z.row_start, z.provider, edge, self.stiff, self.ratio, self.dual_gap, row, z.lam, self.primal_gap,
             self.weight, part, terms,
         )  # fmt: skip
-        shift = -self.price_gap - up / self.room_up + down / self.room_down
+        shift = -self.price_gap - up / z.room_up + down / z.room_down
         price, self.lower = solve_positive(self.matrix, terms - self.load_gap - self.give * shift, self.lower)
         lam, flow, reduced = np.empty(n), np.empty(len(z.flow)), np.empty(len(z.flow))
         _edge_steps(
@@ -256,6 +277,8 @@ class _Newton:
             price, (lam, flow, reduced),
         )  # fmt: skip
         load = self.give * (price + shift)
+        press = cap / z.spare + self.bend * flow[z.capped]
+        reduced[z.capped] += press
         return _Step(
             flow=flow,
             slack=(row - z.slack * lam) / z.lam,
@@ -263,8 +286,9 @@ class _Newton:
             lam=lam,
             price=price,
             reduced=reduced,
-            up=np.where(z.above, (up + z.up * load) / self.room_up, 0.0),
-            down=np.where(z.below, (down - z.down * load) / self.room_down, 0.0),
+            up=np.where(z.above, (up + z.up * load) / z.room_up, 0.0),
+            down=np.where(z.below, (down - z.down * load) / z.room_down, 0.0),
+            press=press,
         )
 
     def lengths(self, step: _Step) -> tuple[float, float]:
@@ -273,14 +297,16 @@ class _Newton:
         primal = min(
             _longest(z.flow, step.flow),
             _longest(z.slack, step.slack),
-            _longest(self.room_up, np.where(z.above, -step.load, 0.0)),
-            _longest(self.room_down, np.where(z.below, step.load, 0.0)),
+            _longest(z.room_up, np.where(z.above, -step.load, 0.0)),
+            _longest(z.room_down, np.where(z.below, step.load, 0.0)),
+            _longest(z.spare, -step.flow[z.capped]),
         )
         dual = min(
             _longest(z.lam, step.lam),
             _longest(z.reduced, step.reduced),
             _longest(z.up, step.up),
             _longest(z.down, step.down),
+            _longest(z.press, step.press),
         )
         return _STAY * primal, _STAY * dual
 
@@ -289,9 +315,9 @@ def _advance(z: _Point) -> None:
     """One step: the predictor shows how far the products can fall, the corrector centres and mends its curvature."""
     newton = _Newton(z)
     mu = z.products() / z.pairs()
-    up, down = np.where(z.above, newton.room_up * z.up, 0.0), np.where(z.below, newton.room_down * z.down, 0.0)
-    edge, row = z.flow * z.reduced, z.slack * z.lam
-    guess = newton.step(-edge, -row, -up, -down)
+    up, down = np.where(z.above, z.room_up * z.up, 0.0), np.where(z.below, z.room_down * z.down, 0.0)
+    edge, row, cap = z.flow * z.reduced, z.slack * z.lam, z.spare * z.press
+    guess = newton.step(-edge, -row, -up, -down, -cap)
     here = z.moved(guess, 0.0, 0.0)
     z.put(z.moved(guess, *newton.lengths(guess)))
     after = z.products() / z.pairs()
@@ -302,6 +328,7 @@ def _advance(z: _Point) -> None:
         aim - row - guess.slack * guess.lam,
         np.where(z.above, aim - up + guess.load * guess.up, 0.0),
         np.where(z.below, aim - down - guess.load * guess.down, 0.0),
+        aim - cap + guess.flow[z.capped] * guess.press,
     )
     parts = z.moved(step, *newton.lengths(step))
     if all(np.isfinite(part).all() for part in parts):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from footfall.acquire import kernels
+from footfall.acquire import _capped, kernels
 from footfall.acquire._work import Work
 from footfall.model import Floats
 
@@ -70,18 +70,20 @@ class Passes:
     def bound(self, price: Floats) -> float:
         """H(l), at least the optimum of the plain programme."""
         w = self.work
-        parts = self._each(lambda k, a, b: kernels.bound_rows(w.row_start, w.provider, w.value, w.demand, price, a, b))
+        rows = (w.row_start, w.provider, w.value)
+        if w.upper is None:
+            parts = self._each(lambda k, a, b: kernels.bound_rows(*rows, w.demand, price, a, b))
+        else:
+            parts = self._each(lambda k, a, b: _capped.bound_rows(*rows, w.upper, w.demand, price, a, b))
         return float(sum(parts)) + self.limits_worth(price)
 
     def ridge(self, price: Floats, ridge: float) -> DualPoint:
         """The dual with a ridge of that size."""
         w = self.work
         share, sums = np.empty(len(w.value)), np.zeros((2, len(self._cuts) - 1, w.m))
-        parts = self._each(
-            lambda k, a, b: kernels.ridge_rows(
-                w.row_start, w.provider, w.value, w.demand, price, ridge, a, b, share, sums[0, k], sums[1, k]
-            )
-        )
+        kernel: Any = kernels.ridge_rows if w.upper is None else _capped.ridge_rows
+        rows = (w.row_start, w.provider, w.value, *(() if w.upper is None else (w.upper,)))
+        parts = self._each(lambda k, a, b: kernel(*rows, w.demand, price, ridge, a, b, share, sums[0, k], sums[1, k]))
         worth = self.limits_worth(price)
         smooth, plain = (float(sum(part[q] for part in parts)) + worth for q in (0, 1))
         load, steep = sums.sum(axis=1)
@@ -91,22 +93,10 @@ class Passes:
         """The dual of the entropic programme with tau (n,)."""
         w = self.work
         share, sums = np.empty(len(w.value)), np.zeros((2, len(self._cuts) - 1, w.m))
+        kernel: Any = kernels.entropy_rows if w.upper is None else _capped.entropy_rows
+        rows = (w.row_start, w.provider, w.value, w.reference, *(() if w.upper is None else (w.upper,)))
         parts = self._each(
-            lambda k, a, b: kernels.entropy_rows(
-                w.row_start,
-                w.provider,
-                w.value,
-                w.reference,
-                tau,
-                w.mass,
-                w.demand,
-                price,
-                a,
-                b,
-                share,
-                sums[0, k],
-                sums[1, k],
-            )
+            lambda k, a, b: kernel(*rows, tau, w.mass, w.demand, price, a, b, share, sums[0, k], sums[1, k])
         )
         load, steep = sums.sum(axis=1)
         return DualPoint(price, float(sum(parts)) + self.limits_worth(price), np.inf, load, steep, share)

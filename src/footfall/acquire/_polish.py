@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from footfall.acquire import kernels
+from footfall.acquire import _capped, kernels
 from footfall.acquire._linear import solve_positive
 from footfall.acquire._passes import DualPoint, Passes
 from footfall.acquire._work import Work
@@ -36,7 +36,11 @@ def _newton_step(passes: Passes, point: DualPoint, slope: Floats, index: npt.NDA
     work = passes.work
     matrix = np.zeros((work.m, work.m))
     full = passes.used(point.share) >= 1.0 - 1e-12
-    kernels.entropy_curvature(work.row_start, work.provider, work.tau, work.demand, point.share, full, matrix)
+    rows = (work.row_start, work.provider, work.tau, work.demand)
+    if work.upper is None:
+        kernels.entropy_curvature(*rows, point.share, full, matrix)
+    else:
+        _capped.entropy_curvature(*rows, work.upper, point.share, full, matrix)
     part = matrix[np.ix_(index, index)]
     typical = float(np.diagonal(part).max(initial=0.0)) or 1.0
     part[np.diag_indices(len(index))] += 1e-13 * typical

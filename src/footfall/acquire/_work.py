@@ -17,8 +17,9 @@ WIDE = 2_000_000  # edges up to which values are widened to float64 (one compile
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Work:
-    """Edges to capacity 0 are gone, and at inertia > 0 those without reference (they could carry nothing).
+    """Edges of capacity or upper share 0 are gone, and at inertia > 0 those without reference (all carry nothing).
 
+    upper: float64 (E,), largest shares in (0, 1]; None where all are 1.
     tau, mass: (n,), only where ``reference`` is not None. column: (start, row, edge) by provider. kept: positions in
     the problem's edges, None where all were kept. scale: sum d (max|v| + tau), what a gap can be measured against.
     """
@@ -30,6 +31,7 @@ class Work:
     capacity: Floats
     floor: Floats
     reference: npt.NDArray[Any] | None
+    upper: Floats | None
     tau: Floats
     mass: Floats
     column: tuple[Any, Any, Any]
@@ -37,6 +39,14 @@ class Work:
     total_edges: int
     scale: float
     left_out: float  # sum d tau p over edges left out: what leaving them costs the entropic objective
+
+    @property
+    def most(self) -> Floats:
+        """Largest visits of each edge, float64 (E,), infinite where there is no bound; empty where none has one."""
+        if self.upper is None:
+            return np.zeros(0)
+        visits = np.repeat(self.demand, np.diff(self.row_start)) * self.upper
+        return np.where(self.upper < 1, visits, np.inf)
 
     @property
     def n(self) -> int:
@@ -64,7 +74,7 @@ class Work:
 def plain_work(problem: Problem) -> Work:
     """The plain linear programme: every edge to a provider with capacity."""
     none = np.zeros(0)
-    return _work(problem, problem.capacity[problem.provider] > 0, problem.value, None, none, none)
+    return _work(problem, _can_carry(problem), problem.value, None, none, none)
 
 
 def entropic_work(problem: Problem, inertia: float) -> Work:
@@ -84,8 +94,12 @@ def entropic_work(problem: Problem, inertia: float) -> Work:
         signal = np.where(silent, usual, signal)
         value = np.where(np.repeat(silent, np.diff(row_start)), value.dtype.type(0), value)
     mass = row_sums(row_start, reference)
-    keep = (reference > 0) & (problem.capacity[problem.provider] > 0)
-    return _work(problem, keep, value, reference, inertia * signal, mass)
+    return _work(problem, (reference > 0) & _can_carry(problem), value, reference, inertia * signal, mass)
+
+
+def _can_carry(problem: Problem) -> npt.NDArray[np.bool_]:
+    open_: npt.NDArray[np.bool_] = problem.capacity[problem.provider] > 0
+    return open_ if problem.upper is None else open_ & (problem.upper > 0)
 
 
 def _work(
@@ -96,12 +110,13 @@ def _work(
     tau: Floats,
     mass: Floats,
 ) -> Work:
-    row_start, provider, kept = problem.row_start, problem.provider, None
+    row_start, provider, kept, upper = problem.row_start, problem.provider, None, problem.upper
     if not keep.all():
         kept = np.flatnonzero(keep)
         row_start = np.concatenate([[0], np.cumsum(keep)])[row_start].astype(np.int64)
         provider, value = provider[kept], value[kept]
         reference = None if reference is None else reference[kept]
+        upper = None if upper is None else upper[kept]
     narrow = value.dtype == np.float32 and (reference is None or reference.dtype == np.float32)
     real = np.float32 if narrow and len(value) > WIDE else np.float64
     value = np.ascontiguousarray(value, dtype=real)
@@ -121,6 +136,7 @@ def _work(
         capacity=problem.capacity,
         floor=problem.floor,
         reference=None if reference is None else np.ascontiguousarray(reference, dtype=real),
+        upper=None if upper is None or (upper >= 1).all() else np.ascontiguousarray(upper, dtype=np.float64),
         tau=tau,
         mass=mass,
         column=kernels.transpose(row_start, provider, len(problem.capacity)),

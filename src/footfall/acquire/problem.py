@@ -44,6 +44,7 @@ class Problem:
     reference: float32 or float64 (E,) shares >= 0, or None; at inertia > 0 each row sums to 1 (rows without demand
     may be all zero).
     limits: further linear limits.
+    upper: float32 or float64 (E,), the largest share of each edge, in [0, 1], or None; 1 is no bound.
 
     Raises ProblemError, which lists the first ten faults with row, provider and bound.
     """
@@ -56,6 +57,7 @@ class Problem:
     floor: Floats
     reference: npt.NDArray[Any] | None = None
     limits: tuple[LinearLimit, ...] = ()
+    upper: npt.NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         found = Complaints()
@@ -118,6 +120,8 @@ def _check_arrays(problem: Problem, found: Complaints) -> bool:
     ]
     if problem.reference is not None:
         wanted.append(("reference", problem.reference, _REAL))
+    if problem.upper is not None:
+        wanted.append(("upper", problem.upper, _REAL))
     good = True
     for name, array, kinds in wanted:
         expected = " or ".join(k.name for k in kinds)
@@ -136,6 +140,8 @@ def _check_arrays(problem: Problem, found: Complaints) -> bool:
     shapes = [("row_start", problem.row_start, n + 1), ("value", problem.value, edges), ("floor", problem.floor, m)]
     if problem.reference is not None:
         shapes.append(("reference", problem.reference, edges))
+    if problem.upper is not None:
+        shapes.append(("upper", problem.upper, edges))
     for name, array, length in shapes:
         if len(array) != length:
             found.add(f"{name} has {len(array)} entries; it must have {length}")
@@ -189,6 +195,12 @@ def _check_entries(problem: Problem, found: Complaints) -> None:
         found.each(
             np.flatnonzero(~(np.isfinite(p) & (p >= 0))),
             lambda e: f"{_edge(problem, e)}: reference {p[e]} must be finite and not negative",
+        )
+    u = problem.upper
+    if u is not None:
+        found.each(
+            np.flatnonzero(~((u >= 0) & (u <= 1))),
+            lambda e: f"{_edge(problem, e)}: upper {u[e]} must be a share from 0 to 1 (1 for no bound)",
         )
 
 

@@ -25,16 +25,18 @@ class Repaired:
 
 
 @nb.njit(cache=True, nogil=True)
-def _clip(row_start, provider, demand, capacity, share, flow, load, slack):
-    """Visits from shares: rows above 1 and then columns above capacity are scaled down."""
+def _clip(row_start, provider, demand, capacity, upper, share, flow, load, slack):
+    """Visits from shares: shares above their bound are cut, then rows above 1 and columns above capacity scaled."""
     load[:] = 0.0
+    bounded = len(upper) > 0
     for i in range(len(demand)):
         total = 0.0
         for e in range(row_start[i], row_start[i + 1]):
-            total += max(share[e], 0.0)
+            flow[e] = max(min(share[e], upper[e]) if bounded else share[e], 0.0)
+            total += flow[e]
         scale = demand[i] / max(total, 1.0)
         for e in range(row_start[i], row_start[i + 1]):
-            flow[e] = max(share[e], 0.0) * scale
+            flow[e] *= scale
             load[provider[e]] += flow[e]
     factor = np.ones(len(capacity))
     for j in range(len(capacity)):
@@ -51,12 +53,13 @@ def _clip(row_start, provider, demand, capacity, share, flow, load, slack):
 
 
 @nb.njit(cache=True, nogil=True)
-def _raise_cheaply(row_start, provider, value, column, demand, floor, price, flow, load, slack):
+def _raise_cheaply(row_start, provider, value, column, demand, floor, most, price, flow, load, slack):
     """Floors in deficit take row slack, then visits of other providers above their floors, where the loss is least.
 
     The loss of a visit moved within a row from k to j is (v_ik - l_k) - (v_ij - l_j); slack counts as v - l = 0.
     """
     column_start, column_row, column_edge = column
+    bounded = len(most) > 0
     for j in range(len(floor)):
         if load[j] >= floor[j]:
             continue
@@ -70,11 +73,13 @@ def _raise_cheaply(row_start, provider, value, column, demand, floor, price, flo
             loss[at - a] = best - (value[column_edge[at]] - price[j])
         for t in np.argsort(loss):
             i, to = column_row[a + t], column_edge[a + t]
-            amount = min(floor[j] - load[j], slack[i])
+            room = max(most[to] - flow[to], 0.0) if bounded else np.inf
+            amount = min(floor[j] - load[j], slack[i], room)
             slack[i] -= amount
             flow[to] += amount
             load[j] += amount
-            while load[j] < floor[j]:
+            room -= amount
+            while load[j] < floor[j] and room > 0.0:
                 worst, at = np.inf, -1
                 for e in range(row_start[i], row_start[i + 1]):
                     k = provider[e]
@@ -83,11 +88,12 @@ def _raise_cheaply(row_start, provider, value, column, demand, floor, price, flo
                 if at < 0:
                     break
                 k = provider[at]
-                amount = min(floor[j] - load[j], flow[at], load[k] - floor[k])
+                amount = min(floor[j] - load[j], flow[at], load[k] - floor[k], room)
                 flow[at] -= amount
                 load[k] -= amount
                 flow[to] += amount
                 load[j] += amount
+                room -= amount
                 if amount <= 1e-15 * demand[i]:
                     break
             if load[j] >= floor[j]:
@@ -95,18 +101,26 @@ def _raise_cheaply(row_start, provider, value, column, demand, floor, price, flo
 
 
 @nb.njit(cache=True, nogil=True)
-def _fill(row_start, provider, value, demand, capacity, flow, load, slack):
+def _fill(row_start, provider, value, demand, capacity, most, flow, load, slack):
     """Row slack goes to the best-valued provider with spare capacity, as long as that is worth something."""
+    bounded = len(most) > 0
     for i in range(len(demand)):
         while slack[i] > 1e-15 * demand[i]:
             best, at = 0.0, -1
             for e in range(row_start[i], row_start[i + 1]):
-                if value[e] > best and load[provider[e]] < capacity[provider[e]]:
+                spare = load[provider[e]] < capacity[provider[e]] and (not bounded or flow[e] < most[e])
+                if value[e] > best and spare:
                     best, at = value[e], e
             if at < 0:
                 break
             j = provider[at]
             amount = min(slack[i], capacity[j] - load[j])
+            if bounded and most[at] - flow[at] < amount:
+                amount = most[at] - flow[at]
+                flow[at] = most[at]
+                slack[i] -= amount
+                load[j] += amount
+                continue
             flow[at] += amount
             slack[i] -= amount
             load[j] += amount
@@ -115,7 +129,7 @@ def _fill(row_start, provider, value, demand, capacity, flow, load, slack):
 
 
 @nb.njit(cache=True, nogil=True)
-def _shares(row_start, provider, demand, flow, share, load, slack):
+def _shares(row_start, provider, demand, upper, flow, share, load, slack):
     """Shares from visits where there is demand; loads and slack counted anew from them."""
     load[:] = 0.0
     for i in range(len(demand)):
@@ -123,6 +137,8 @@ def _shares(row_start, provider, demand, flow, share, load, slack):
         for e in range(row_start[i], row_start[i + 1]):
             if demand[i] > 0.0:
                 share[e] = flow[e] / demand[i]
+                if len(upper) > 0:
+                    share[e] = min(share[e], upper[e])
                 used += share[e]
         if used > 1.0:
             for e in range(row_start[i], row_start[i + 1]):
@@ -136,25 +152,27 @@ def _shares(row_start, provider, demand, flow, share, load, slack):
 def repair(work: Work, share: Floats, price: Floats, names: LimitNames, fill: bool) -> tuple[Floats, Floats, Floats]:
     """A plan within all limits, near ``share``: (share (E,), load (m,), unassigned visits (n,)).
 
-    1. rows above 1 and columns above capacity are scaled down; 2. floors in deficit take the cheapest visits at
-    ``price``, and what is still short comes along residual paths (exact, see ``_flow``); 3. with ``fill``, slack goes
-    to the best-valued spare capacity. Raises InfeasibleError where floors cannot all be met.
+    1. shares above their bound are cut, rows above 1 and columns above capacity scaled down; 2. floors in deficit take
+    the cheapest visits at ``price``, and what is still short comes along residual paths (exact, see ``_flow``); 3. with
+    ``fill``, slack goes to the best-valued spare capacity. Raises InfeasibleError where floors cannot all be met.
     """
     flow, load, slack = np.empty(len(share)), np.empty(work.m), np.empty(work.n)
-    _clip(work.row_start, work.provider, work.demand, work.capacity, share, flow, load, slack)
+    upper, most = np.zeros(0) if work.upper is None else work.upper, work.most
+    _clip(work.row_start, work.provider, work.demand, work.capacity, upper, share, flow, load, slack)
     if (load < work.floor).any():
         if fill:
             _raise_cheaply(
-                work.row_start, work.provider, work.value, work.column, work.demand, work.floor, price,
+                work.row_start, work.provider, work.value, work.column, work.demand, work.floor, most, price,
                 flow, load, slack,
             )  # fmt: skip
         level, row_level = np.empty(work.m, dtype=np.int64), np.empty(work.n, dtype=np.int64)
         if not raise_to_floors(
-            work.row_start, work.provider, work.column, work.demand, work.floor, flow, slack, load, level, row_level
-        ):
+            work.row_start, work.provider, work.column, work.demand, work.floor, most, flow, slack, load,
+            level, row_level,
+        ):  # fmt: skip
             refuse_conflict(work, load, level >= 0, row_level >= 0, names)
     if fill:
-        _fill(work.row_start, work.provider, work.value, work.demand, work.capacity, flow, load, slack)
+        _fill(work.row_start, work.provider, work.value, work.demand, work.capacity, most, flow, load, slack)
     plan = share.copy()
-    _shares(work.row_start, work.provider, work.demand, flow, plan, load, slack)
+    _shares(work.row_start, work.provider, work.demand, upper, flow, plan, load, slack)
     return plan, load, slack

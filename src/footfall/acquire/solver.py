@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from footfall.acquire import kernels
+from footfall.acquire import _capped, kernels
 from footfall.acquire._descent import descend_entropic, descend_plain
 from footfall.acquire._interior import interior
 from footfall.acquire._passes import DualPoint, Passes
@@ -210,7 +210,11 @@ def _idle_rows(passes: Passes, share: Floats, price: Floats) -> Floats:
         at_price = passes.entropy(price, work.tau).share
     else:
         at_price = np.zeros(len(share))
-        kernels.best_edge_rows(work.row_start, work.provider, work.value, price, 0, work.n, at_price)
+        rows = (work.row_start, work.provider, work.value)
+        if work.upper is None:
+            kernels.best_edge_rows(*rows, price, 0, work.n, at_price)
+        else:
+            _capped.best_rows(*rows, work.upper, price, 0, work.n, at_price)
     return np.where(np.repeat(work.demand <= 0, np.diff(work.row_start)), at_price, share)
 
 
