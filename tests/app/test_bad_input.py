@@ -46,7 +46,9 @@ def files(tmp_path: Path) -> dict[str, Path]:
     return made
 
 
-@pytest.mark.parametrize("name", ["empty.csv", "header.csv", "delimiter.csv", "broken.csv.gz", "cut.parquet", "folder", "no.csv"])
+@pytest.mark.parametrize(
+    "name", ["empty.csv", "header.csv", "delimiter.csv", "broken.csv.gz", "cut.parquet", "folder", "no.csv"]
+)
 def test_files_that_cannot_be_used(cli, shop: Path, files: dict[str, Path], name: str) -> None:
     done = cli("import", files[name], workspace=shop)
     assert done.status != 0
@@ -81,7 +83,9 @@ def test_options_that_are_not_there(cli, shop: Path, tmp_path: Path) -> None:
         assert done.err.startswith("error: "), arguments
 
 
-@pytest.mark.parametrize("text", ["[plan]\ninertia_x = 1\n", "[galaxy]\n", "[plan]\ninertia = -1\n", "[plan\n", 'x = "\xe9"'])
+@pytest.mark.parametrize(
+    "text", ["[plan]\ninertia_x = 1\n", "[galaxy]\n", "[plan]\ninertia = -1\n", "[plan\n", 'x = "\xe9"']
+)
 def test_settings_that_are_not_there(cli, shop: Path, text: str) -> None:
     (shop / "footfall.toml").write_text(text, encoding="utf-8")
     done = cli("value", workspace=shop)
@@ -210,7 +214,9 @@ def test_two_imports_at_once(shop: Path, tmp_path: Path, cli) -> None:
 def test_full_disk(tmp_path: Path, cli) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], check=False, capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], check=False, capture_output=True
+    ).returncode:
         pytest.skip("no file system can be mounted here")
     try:
         assert cli("init", disk / "shop").status == 0

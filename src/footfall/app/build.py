@@ -127,8 +127,13 @@ def open_workspace(directory: Path | str | None = None, clock: Clock | None = No
     return Workspace(folder.absolute(), settings.load(folder), clock or SystemClock())
 
 
-def make_workspace(directory: Path, overrides: dict[str, dict[str, object]], clock: Clock | None = None) -> Workspace:
-    """Make a workspace; WorkspaceError where one is there already."""
+def make_workspace(
+    directory: Path, overrides: dict[str, dict[str, object]] | None = None, clock: Clock | None = None
+) -> Workspace:
+    """Make a workspace; WorkspaceError where one is there already.
+
+    ``overrides``: {section: {key: value}} of footfall.toml, for example {"workspace": {"currency": "EUR"}}.
+    """
     from footfall.record.money import exponent
 
     text = settings.template(overrides)

@@ -102,7 +102,9 @@ def outcome(made: Plan) -> str:
     """What the plan is expected to earn beside keeping today's shares, in one line."""
     whole = made.comparison
     over = f", {whole.plan / whole.keep_shares - 1:+.1%} over today's shares" if whole.keep_shares else ""
-    return f"{made.day}: expected reward {whole.plan:,.0f}{over}; certified within {max(made.gap, 1e-9):.0e} of the best"
+    return (
+        f"{made.day}: expected reward {whole.plan:,.0f}{over}; certified within {max(made.gap, 1e-9):.0e} of the best"
+    )
 
 
 def _explain_and_report(here: Workspace, made: Plan) -> str:
