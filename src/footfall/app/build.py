@@ -128,7 +128,7 @@ def open_workspace(directory: Path | str | None = None, clock: Clock | None = No
 
 
 def make_workspace(
-    directory: Path, overrides: dict[str, dict[str, object]] | None = None, clock: Clock | None = None
+    directory: Path | str, overrides: dict[str, dict[str, object]] | None = None, clock: Clock | None = None
 ) -> Workspace:
     """Make a workspace; WorkspaceError where one is there already.
 
@@ -136,6 +136,7 @@ def make_workspace(
     """
     from footfall.record.money import exponent
 
+    directory = Path(directory)
     text = settings.template(overrides)
     config = settings.parse(text)
     exponent(config.workspace.currency)
