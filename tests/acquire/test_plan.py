@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from plan_cases import NOW, market, two_shops
 
 from footfall.acquire.explain import explain
-from footfall.acquire.plan import HOLDS_SHARES, make_plan
+from footfall.acquire.plan import make_plan
 from footfall.acquire.rules import Boost, Exclude, Pin, Rules
 from footfall.acquire.spread import gini, spread_of
 from footfall.errors import ConfigError, InputError, NotEnoughDataError
@@ -187,7 +187,6 @@ def test_spread_of_twenty_counts_the_top_two() -> None:
     assert found.newcomer_share == pytest.approx(11 / 40)
 
 
-@pytest.mark.skipif(not HOLDS_SHARES, reason="the solver does not know caps on single shares yet")
 def test_nobody_takes_more_than_its_cap_of_a_segment_of_four() -> None:
     """Four shops of 25 %: the best would go far beyond one half. In the full segment v - tau log(x / p) is the same for
     all that are not at their cap (stationarity); the price of the cap is what the capped one has above that.

@@ -311,8 +311,7 @@ def _after_path(
     if detail.inputs.settings.inertia == 0:
         assigned = min(float(allocation.share[row].sum()), 1.0)
         return end * (assigned - 1), 0.0
-    caps = getattr(part.problem, "upper", None)
-    upper = np.ones(len(p)) if caps is None else caps[row]
+    upper = np.ones(len(p)) if part.problem.upper is None else part.problem.upper[row]
     free, capped = capped_shares(p, gain, tau, upper)
     return float(free[own] - end), float(capped[own] - free[own])
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from footfall.acquire._work import entropic_work
 from footfall.acquire.limits import EXCLUDE, PIN, SHARE_CAP
 from footfall.acquire.reference import row_totals
 from footfall.model import BindingLimit, Floats, Ints, PairLine, ProviderLine
@@ -98,21 +99,21 @@ def share_cap_limits(detail: PlanDetail) -> tuple[BindingLimit, ...]:
     """Pairs held by ``max_provider_share``, with the price of the cap in reward per visit.
 
     By the optimality conditions the gain of a visit, v - l - tau log(x / p), is the same for all pairs of a
-    full row that are not at their cap, and 0 in a row that is not full; what a capped pair's gain exceeds it
-    by is the price.
+    full row that are not at their cap (at inertia 0, for those that have visits, and no more for the others),
+    and 0 in a row that is not full; what a capped pair's gain exceeds it by is the price.
     """
     part, allocation = detail.part, detail.allocation
-    if part is None or allocation is None or getattr(part.problem, "upper", None) is None:
+    if part is None or allocation is None or part.problem.upper is None:
         return ()
-    problem, pairs = part.problem, detail.pairs
+    problem = part.problem
     rows = np.repeat(np.arange(problem.segments), np.diff(problem.row_start))
     x, cap = allocation.share, detail.share_cap[part.pair]
-    demand, left = problem.demand[rows], (1 - pairs.pinned_share)[rows]
-    at_cap = (cap < 1) & (x * left >= cap * (1 - AT_BOUND)) & (demand > 0)
+    at_cap = (part.problem.upper < 1) & (x >= part.problem.upper * (1 - AT_BOUND)) & (problem.demand[rows] > 0)
     if not at_cap.any():
         return ()
     gain = _gain(detail, rows)
-    others = np.where(at_cap | (x <= 0), -np.inf, gain)
+    unheld = ~at_cap & ((x > 0) | (detail.inputs.settings.inertia == 0))
+    others = np.where(unheld, gain, -np.inf)
     best = np.full(problem.segments, -np.inf)
     np.maximum.at(best, rows, others)
     full = row_totals(problem.row_start, x) >= 1 - 1e-6
@@ -137,7 +138,10 @@ def _gain(detail: PlanDetail, rows: Ints) -> Floats:
     if inertia > 0:
         reference = problem.reference
         assert reference is not None
-        tau = inertia * row_totals(problem.row_start, reference * np.maximum(problem.value, 0.0))[rows]
+        signal = row_totals(problem.row_start, reference * np.maximum(problem.value, 0.0))[rows]
+        # a row without a positive value counts as worth 0 to the solver, with the tau that it takes for it
+        gain = np.where(signal > 0, gain, -allocation.price[problem.provider])
+        tau = entropic_work(problem, inertia).tau[rows]
         some = (allocation.share > 0) & (reference > 0)
         ratio = np.where(some, allocation.share, 1.0) / np.where(some, reference, 1.0)
         gain = gain - tau * np.log(ratio)

@@ -7,7 +7,7 @@ compare, and put into records. Pure: the clock, the identity of the plan and the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -37,8 +37,6 @@ from footfall.acquire.spread import spread_of
 from footfall.model import Comparison, ConflictingLimit, Floats, Plan
 
 Progress = Callable[[int, float, float], None]
-
-HOLDS_SHARES = "upper" in {field.name for field in fields(Problem)}  # whether the solver knows share caps
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -181,7 +179,6 @@ class _Free:
         total = row_totals(edges.row_start, reference)[edges.segment]
         reference = reference / np.where(total > 0, total, 1.0)
         upper = self.upper[pair]
-        options: dict[str, Any] = {"upper": upper} if HOLDS_SHARES and (upper < 1).any() else {}
         problem = Problem(
             demand=self.demand,
             row_start=kept[edges.row_start].astype(np.int64),
@@ -190,7 +187,7 @@ class _Free:
             capacity=high,
             floor=bounds.free_low(),
             reference=reference[pair],
-            **options,
+            upper=upper if (upper < 1).any() else None,
         )
         return FreePart(problem, pair)
 
@@ -241,9 +238,6 @@ def _solved(
         notes += softened
         left = 1 - pairs.pinned_share[pairs.edges.segment[part.pair]]
         share[part.pair] = allocation.share * left
-        over = share > np.maximum(free.share_cap, pairs.pin) + 1e-6
-        if over.any():
-            notes += (f"max_provider_share = {settings.max_provider_share:g} is not held by this solver",)
         if allocation.status != "optimal":
             notes += (f"the solver stopped early ({allocation.status}); certified gap {allocation.gap:.2g}",)
     elif not pairs.open.any():

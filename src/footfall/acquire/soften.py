@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from footfall.acquire.compare import Solve
+from footfall.acquire.conflict import LimitNames
 from footfall.acquire.inputs import PlanInputs
-from footfall.acquire.limits import FLOOR_RULE, NEWCOMER_FLOOR, Bounds, give_up, listing
+from footfall.acquire.limits import FLOOR_RULE, NEWCOMER_FLOOR, SHARE_CAP, Bounds, give_up, listing
 from footfall.acquire.problem import Allocation, Problem
 from footfall.errors import InfeasibleError
 from footfall.model import ConflictingLimit, Floats, Ints
@@ -64,12 +65,12 @@ def _with_floors(
         try:
             return part, solve(part.problem, **options), bounds
         except InfeasibleError as error:
-            bounds = _yield_floors(bounds, error, inputs)
+            bounds = _yield_floors(bounds, error, inputs, part.problem)
     part = build(replace(bounds, fall=np.ones_like(bounds.fall)))
     return part, solve(part.problem, **options), replace(bounds, fall=np.ones_like(bounds.fall))
 
 
-def _yield_floors(bounds: Bounds, error: InfeasibleError, inputs: PlanInputs) -> Bounds:
+def _yield_floors(bounds: Bounds, error: InfeasibleError, inputs: PlanInputs, problem: Problem) -> Bounds:
     """Bounds in which this conflict is gone: change floors first, then newcomer floors, or InfeasibleError by
     name.
     """
@@ -86,7 +87,7 @@ def _yield_floors(bounds: Bounds, error: InfeasibleError, inputs: PlanInputs) ->
     from_change = min(excess, float(change.sum()))
     from_newcomer = excess - from_change
     if from_newcomer > 0 and (rule.sum() > 0 or from_newcomer > newcomer.sum() * (1 + 2 * MARGIN) + 2 * MARGIN):
-        raise _named(bounds, error, inside, inputs)
+        raise _named(bounds, error, inside, inputs, problem)
     fall, floor = bounds.fall.copy(), bounds.newcomer_floor.copy()
     if from_change > 0:
         kept = low - change * min(from_change / float(change.sum()), 1.0)
@@ -99,7 +100,9 @@ def _yield_floors(bounds: Bounds, error: InfeasibleError, inputs: PlanInputs) ->
     return replace(bounds, fall=fall, newcomer_floor=floor)
 
 
-def _named(bounds: Bounds, error: InfeasibleError, inside: Ints, inputs: PlanInputs) -> InfeasibleError:
+def _named(
+    bounds: Bounds, error: InfeasibleError, inside: Ints, inputs: PlanInputs, problem: Problem
+) -> InfeasibleError:
     """The conflict by the names of the limits, without the largest change, which would have yielded."""
     hard = np.maximum(bounds.hard_low - bounds.pinned, 0.0)
     among = inside[hard[inside] > 0]
@@ -111,17 +114,28 @@ def _named(bounds: Bounds, error: InfeasibleError, inside: Ints, inputs: PlanInp
         # each gives in proportion to what it asks for above the pins
         give = excess * float(hard[j] / hard[among].sum())
         lines.append(ConflictingLimit(f"{kind} of {inputs.providers[j]}: {bound:g} visits", bound, 1.0, give))
-    demands = {f"segment {i} demand": name for i, name in enumerate(inputs.segments)}
+    others = _other_names(inputs, problem)
     for one in error.conflict.limits:
-        if one.name in demands:
-            free = f"demand of {demands[one.name]}: {one.bound:.4g} visits"
-            lines.append(ConflictingLimit(free, one.bound, one.weight, 0.0))
+        if one.name in others:
+            name = f"{others[one.name]}: {one.bound:.4g} visits"
+            lines.append(ConflictingLimit(name, one.bound, one.weight, 0.0))
     told = listing([one.name for one in lines if one.give > 0])
     return give_up(
         f"limits cannot all hold: {told} ask for {excess:.4g} visits more than their segments have",
         lines,
         excess,
     )
+
+
+def _other_names(inputs: PlanInputs, problem: Problem) -> dict[str, str]:
+    """The solver's names of demands and share caps, in the plan's words."""
+    solver = LimitNames()
+    names = {solver.demand(i): f"demand of {name}" for i, name in enumerate(inputs.segments)}
+    if problem.upper is not None:
+        rows = np.repeat(np.arange(problem.segments), np.diff(problem.row_start)).tolist()
+        for i, j in zip(rows, problem.provider.tolist(), strict=True):
+            names[solver.share_cap(j, i)] = f"{SHARE_CAP} of {inputs.providers[j]} in {inputs.segments[i]}"
+    return names
 
 
 def _floor_notes(asked: Bounds, held: Bounds, inputs: PlanInputs) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from footfall.acquire.compare import Solve
-from footfall.acquire.limits import CHANGE_UP, EXCLUDE, PIN
+from footfall.acquire.limits import CHANGE_UP, EXCLUDE, PIN, SHARE_CAP
 from footfall.acquire.plan import PlanDetail
 from footfall.acquire.reference import row_totals
 from footfall.model import Floats
@@ -107,6 +107,8 @@ def _blocked(detail: PlanDetail, j: int, wanted: float) -> str:
         return EXCLUDE
     demand = np.where(mine, detail.inputs.demand.visits[pairs.edges.segment], 0.0)
     if float(demand @ np.maximum(detail.share_cap * pairs.open, pairs.pin)) < wanted:
+        if float(demand @ np.where(pairs.open & ~pairs.pinned, 1.0, pairs.pin)) >= wanted:
+            return SHARE_CAP
         return "demand" if pairs.open[mine].all() else EXCLUDE
     if bounds.high[j] < wanted:
         return _why_high(detail, j, wanted, demand)
