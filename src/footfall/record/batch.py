@@ -215,8 +215,17 @@ class Batch:
     def _exact(self, staged: Path, rejects: quarantine.Writer, reasons: Counter[str]) -> tuple[int, int, int]:
         """Rows read, rows repeated in the file, and those of them that conflict."""
         spool = self._work / "spooled.parquet"
-        checked = self._checked(self._exact_relation(), controls=True)
-        self._run_sql(f"COPY ({checked}) TO $path (FORMAT parquet)", {"path": str(spool)})
+        relation = self._exact_relation()
+        # Parsed first, checked after: in one statement DuckDB would parse a row again for each use of its fields.
+        parsed = self._work / "parsed.parquet"
+        self._set_fixed(relation.layout)
+        given = given_sql(relation.layout, relation.rows, relation.lead)
+        self._run_sql(f"COPY ({given}) TO $path (FORMAT parquet, DICTIONARY_SIZE_LIMIT 64)", {"path": str(parsed)})
+        self._set("footfall_parsed", str(parsed))
+        rows = "SELECT * FROM read_parquet(getvariable('footfall_parsed'), hive_partitioning = false)"
+        checked = self._check_sql(rows, relation.layout, controls=True)
+        self._run_sql(f"COPY ({checked}) TO $path (FORMAT parquet, DICTIONARY_SIZE_LIMIT 64)", {"path": str(spool)})
+        parsed.unlink()
         self._set("footfall_spooled", str(spool))
         self._cursor.execute(
             "CREATE OR REPLACE TEMPORARY VIEW spooled AS SELECT * FROM read_parquet("
@@ -353,13 +362,18 @@ class Batch:
 
     def _checked(self, relation: Relation, controls: bool) -> str:
         """sql/check.sql over the rows of a relation, in one statement: each view between would be bound again."""
-        layout = relation.layout
-        for field, value in layout.fixed.items():
-            self._set(f"footfall_set_{field}", value)
+        self._set_fixed(relation.layout)
+        given = given_sql(relation.layout, relation.rows, relation.lead)
+        return self._check_sql(given, relation.layout, controls)
+
+    def _check_sql(self, given: str, layout: Layout, controls: bool) -> str:
         asked = {*layout.columns, *layout.fixed, *(["controls"] if controls else [])}
         check = [x for x in sql("check").splitlines() if not (m := _FOR_FIELD.match(x)) or m[1] in asked]
-        given = given_sql(layout, relation.rows, relation.lead)
         return f"WITH given AS ({given})\n" + "\n".join(check)
+
+    def _set_fixed(self, layout: Layout) -> None:
+        for field, value in layout.fixed.items():
+            self._set(f"footfall_set_{field}", value)
 
     def _copy(self, select: str, target: Path) -> None:
         # A dictionary pays for channels and devices; trying one on ids first would cost a sixth of the import.
