@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from scipy.integrate import quad, solve_ivp
 from scipy.special import softmax
 
 from footfall.acquire.explain import Explanation, explain
+from footfall.acquire.inputs import PlanInputs
 from footfall.acquire.path import capped_shares, path_weights, whole_parts
 from footfall.acquire.plan import plan_detail
 from footfall.acquire.rules import Boost, CapRule, Exclude, FloorRule, Pin, Rules
@@ -49,6 +51,25 @@ def test_path_weights_agree_with_adaptive_quadrature() -> None:
 
             assert weights[k] == pytest.approx(quad(integrand, 0, 1, epsabs=1e-13)[0], abs=1e-11)
         assert end == pytest.approx(share(1.0))
+
+
+def test_path_weights_hold_where_one_share_takes_over_from_another_at_once() -> None:
+    """The second overtakes the first within 0.001 of s = ln(100) / 2000; quad on pieces around there is the source."""
+    p, a, tau = np.array([0.99, 0.0099, 0.0001]), np.array([-2.0, 0.0, -4.0]), 1e-3
+
+    def share(s: float) -> np.ndarray:
+        return softmax(np.log(p) + s * a / tau)
+
+    for own in range(3):
+        weights, _ = path_weights(p, a, tau, own)
+        for k in {0, 1, 2} - {own}:
+
+            def integrand(s: float, k: int = k, own: int = own) -> float:
+                return float(share(s)[own] * share(s)[k] / tau)
+
+            cuts = np.linspace(0, 0.02, 21)
+            whole = sum(quad(integrand, x, y, epsabs=1e-14)[0] for x, y in pairwise(cuts))
+            assert weights[k] == pytest.approx(whole, rel=1e-7, abs=1e-12)
 
 
 def test_path_ends_where_the_differential_equation_ends() -> None:
@@ -148,10 +169,12 @@ def test_what_would_win_visits_back_is_true() -> None:
         ({"rules": Rules(exclude=(Exclude(provider="shop-1"),))}, "exclude"),
         ({"rules": Rules(pin=(Pin(segment="s1", provider="shop-1", share=0.2),))}, "pin"),
         ({"demand": [50.0]}, "demand"),
+        ({"four": True}, "max provider share"),
     ],
 )
 def test_where_no_rise_can_win_visits_back_the_limit_is_named(more: dict[str, object], blocked: str) -> None:
-    back = explain(two_shops(**more), "shop-1").win_back
+    inputs = two_shops(**more) if "four" not in more else _four_shops()
+    back = explain(inputs, "shop-1").win_back
     assert back is not None and back.blocked_by == blocked and back.rise is None
 
 
@@ -166,6 +189,42 @@ def test_without_inertia_the_reasons_say_so() -> None:
     found = explain(two_shops(settings={"inertia": 0.0}), "shop-1")
     assert "inertia is 0" in found.notes[0]
     check_sums(found)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_without_inertia_or_nearly_so_nothing_to_speak_of_is_rounding(seed: int) -> None:
+    """What the lines leave over is below half a visit or half a percent, share caps, newcomers and limits at work."""
+    rng = np.random.default_rng(seed)
+    n, m = int(rng.integers(1, 4)), int(rng.integers(2, 12))
+    daily = (rng.poisson(200, (n, m)) * (rng.random((n, m)) < 0.8)).astype(float)
+    daily[0, :2] += 1
+    for inertia in (0.0, 0.01):
+        inputs = market(
+            daily, rng.lognormal(1.5, 0.4, (n, m)), daily.sum(axis=1) * rng.uniform(0.6, 1.6),
+            settings={"inertia": inertia, "max_change": float(rng.choice([0.3, 4.0]))}, first_seen={m - 1: 3},
+        )  # fmt: skip
+        detail = plan_detail(inputs)
+        for provider in inputs.providers:
+            found = explain(detail, provider)
+            check_sums(found)
+            assert abs(part(found, "repair")) <= max(0.5, 0.005 * found.visits_today)
+
+
+def test_without_inertia_the_cap_that_holds_a_shop_is_a_reason() -> None:
+    """Four shops of 100: all would go to the best, worth 12, but for its cap of 200."""
+    inputs = market(
+        np.full((1, 4), 100.0), np.array([[12.0, 5.0, 4.0, 4.5]]), settings={"inertia": 0.0, "max_change": 5.0},
+        capacity={f"shop-{k}": 1000.0 for k in range(1, 5)},
+    )  # fmt: skip
+    found = explain(inputs, "shop-1")
+    assert found.change == pytest.approx(100)
+    assert part(found, "limit", "max provider share") < -1
+    assert abs(part(found, "repair")) < 1e-3
+
+
+def _four_shops() -> PlanInputs:
+    """Shop 1 has 40 % of 500 visits; of tomorrow's 300 its cap of one half leaves it 150 at most."""
+    return market(np.array([[200.0, 100, 100, 100]]), np.full((1, 4), 5.0), [300.0])
 
 
 def test_an_unknown_provider_comes_with_near_names() -> None:

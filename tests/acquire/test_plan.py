@@ -13,9 +13,9 @@ from plan_cases import NOW, market, two_shops
 
 from footfall.acquire.explain import explain
 from footfall.acquire.plan import make_plan
-from footfall.acquire.rules import Boost, Exclude, Pin, Rules
+from footfall.acquire.rules import Boost, Exclude, FloorRule, Pin, Rules
 from footfall.acquire.spread import gini, spread_of
-from footfall.errors import ConfigError, InputError, NotEnoughDataError
+from footfall.errors import ConfigError, InfeasibleError, InputError, NotEnoughDataError
 from footfall.model import Plan
 
 
@@ -164,6 +164,9 @@ def test_plans_hold_their_limits_whatever_the_market(seed: int, inertia: float, 
     )  # fmt: skip
     plan = make_plan(inputs, "a", NOW)
     check_sums(plan)
+    for pair in plan.pairs:  # docs/plan.md: one half, today's share, or twice an equal share
+        k = sum(x.segment == pair.segment and x.share_reference > 0 for x in plan.pairs)
+        assert pair.share_tomorrow <= max(0.5, pair.share_today, 2 / max(k, 1)) + 1e-6
     for limit in plan.limits:
         if limit.name == "capacity":
             line = next(x for x in plan.providers if x.provider_id == limit.provider_id)
@@ -208,3 +211,41 @@ def test_nobody_takes_more_than_its_cap_of_a_segment_of_four() -> None:
     found = explain(inputs, "shop-1")
     assert sum(x.visits for x in found.lines if x.detail == "max provider share") < -1
     assert abs(sum(x.visits for x in found.lines if x.key == "repair")) < 0.05
+
+
+def test_without_inertia_the_price_of_a_share_cap_is_the_step_to_the_next_best() -> None:
+    """Of 400 visits the first gets 200 by its cap, the second 150 by its capacity, the fourth the rest.
+
+    One visit more to the first or second would come from the fourth, where it is worth 4.5.
+    """
+    daily = np.full((1, 4), 100.0)
+    more = {f"shop-{k}": 1000.0 for k in range(1, 5)}
+    best = market(
+        daily, np.array([[12.0, 5.0, 4.0, 4.5]]), settings={"inertia": 0.0, "max_change": 5.0},
+        capacity=more | {"shop-2": 150.0},
+    )  # fmt: skip
+    plan = make_plan(best, "a", NOW)
+    assert [p.visits_tomorrow for p in plan.pairs] == pytest.approx([200, 150, 0, 50], abs=1e-6)
+    prices = {(x.provider_id, x.name): x.price for x in plan.limits}
+    assert prices == {
+        ("shop-1", "max provider share of s1"): pytest.approx(12 - 4.5, rel=1e-4),
+        ("shop-2", "capacity"): pytest.approx(5 - 4.5, rel=1e-4),
+    }
+
+
+def test_floors_and_share_caps_in_conflict_are_told_in_the_words_of_the_plan() -> None:
+    """Of s1's 400 visits shop-1 may get 200; s2's 60 are all that shop-5 can get: floors of 240 and 30 are 10 over."""
+    daily = np.array([[100.0, 100, 100, 100, 0], [30, 0, 0, 0, 30]])
+    floors = (FloorRule(provider="shop-1", visits=240), FloorRule(provider="shop-5", visits=30))
+    capacity = {f"shop-{k}": 1000.0 for k in range(1, 6)}
+    inputs = market(daily, np.full((2, 5), 5.0), rules=Rules(floor=floors), capacity=capacity)
+    with pytest.raises(InfeasibleError) as refused:
+        make_plan(inputs, "a", NOW)
+    conflict = refused.value.conflict
+    assert conflict.excess == pytest.approx(10)
+    assert {x.name for x in conflict.limits} == {
+        "floor of shop-1: 240 visits",
+        "floor of shop-5: 30 visits",
+        "demand of s2: 60 visits",
+        "max provider share of shop-1 in s1: 200 visits",
+    }

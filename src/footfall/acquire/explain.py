@@ -17,7 +17,7 @@ from footfall.acquire._work import entropic_work
 from footfall.acquire.compare import Solve
 from footfall.acquire.inputs import PlanInputs
 from footfall.acquire.limits import PIN, SHARE_CAP
-from footfall.acquire.path import capped_shares, path_weights, whole_parts
+from footfall.acquire.path import capped_shares, path_weights, sharp_ends, whole_parts
 from footfall.acquire.plan import PlanDetail, plan_detail
 from footfall.acquire.reference import row_totals
 from footfall.acquire.rules import near
@@ -136,7 +136,7 @@ def explain(plan: PlanInputs | PlanDetail, provider: str, solve: Solve = default
     today, tomorrow = float(detail.pairs.visits_today[mine].sum()), float(detail.visits[mine].sum())
     notes: tuple[str, ...] = ()
     if inputs.settings.inertia == 0:
-        notes = (f"inertia is 0; the reasons are those at an inertia of {PLAIN_TAU}, the rest stands as rounding",)
+        notes = (f"inertia is 0; the reasons are those of a path at an inertia of {PLAIN_TAU} that ends at this plan",)
     return Explanation(
         provider_id=provider,
         day=inputs.day,
@@ -284,36 +284,47 @@ def _row(detail: PlanDetail, i: int, e: int, tau: float, silent: bool) -> tuple[
     mean, mean_conversion = float(p @ value), float(p @ conversion)
     mean_order = mean / mean_conversion if mean_conversion > 0 else 0.0
     order = value[own] / conversion[own] if conversion[own] > 0 else 0.0
-    advantage = value + extra - mean - price
-    weights, end = path_weights(p, advantage, tau, own)
+    gain, share = value + extra - price, allocation.share[row]
+    upper = np.ones(len(p)) if problem.upper is None else problem.upper[row]
+    chosen, sharp = np.zeros(len(p)), detail.inputs.settings.inertia == 0
+    if sharp:
+        p, chosen = sharp_ends(p, gain, tau, share, upper)
+    weights, end = path_weights(p, gain + chosen - mean, tau, own)
     away = weights.copy()
     away[own] = 0.0
     g = weights[own]
+    if sharp:
+        after = float(end[own]) * (min(float(share.sum()), 1.0) - 1), 0.0
+    else:
+        free, capped = capped_shares(p, gain, tau, upper)
+        after = float(free[own] - end[own]), float(capped[own] - free[own])
+    mine, others, caps = _chosen(weights, chosen, own, bool(price[own]), (upper < 1) & (share >= upper))
     parts = np.array(
         [
             g * (conversion[own] - mean_conversion) * (order + mean_order) / 2,
             g * (order - mean_order) * (conversion[own] + mean_conversion) / 2,
-            -g * price[own],
-            -float(away @ (value - mean - price)),
+            -g * price[own] + mine,
+            -float(away @ (value - mean - price)) + others,
             g * extra[own] - float(away @ extra),
-            *_after_path(detail, row, own, p, value + extra - price, tau, end[own]),
+            after[0],
+            after[1] + caps,
         ]
     )
     return parts, np.array([1.0, conversion[own], mean_conversion, value[own], mean])
 
 
-def _after_path(
-    detail: PlanDetail, row: slice, own: int, p: Floats, gain: Floats, tau: float, end: float
-) -> tuple[float, float]:
-    """What is left unassigned in the row, and what share caps move, as shares of the provider."""
-    part, allocation = detail.part, detail.allocation
-    assert part is not None and allocation is not None
-    if detail.inputs.settings.inertia == 0:
-        assigned = min(float(allocation.share[row].sum()), 1.0)
-        return end * (assigned - 1), 0.0
-    upper = np.ones(len(p)) if part.problem.upper is None else part.problem.upper[row]
-    free, capped = capped_shares(p, gain, tau, upper)
-    return float(free[own] - end), float(capped[own] - free[own])
+def _chosen(weights: Floats, chosen: Floats, own: int, priced: bool, at_cap: Any) -> tuple[float, float, float]:
+    """The choice between equals of a plan without inertia, as parts of own limit, others and share caps.
+
+    A cap makes it where a pair is at its cap; else the own limit where it has a price; else the others' do.
+    """
+    away = weights * chosen
+    away[own] = 0.0
+    mine, caps = float(weights[own] * chosen[own]), -float(away[at_cap].sum())
+    others = -float(away[~at_cap].sum())
+    if at_cap[own]:
+        return 0.0, others, caps + mine
+    return (mine, others, caps) if priced else (0.0, others + mine, caps)
 
 
 def _neighbours(detail: PlanDetail, j: int) -> tuple[Neighbour, ...]:
