@@ -14,18 +14,39 @@ import numpy as np
 
 # mypy: disable-error-code="no-untyped-def,untyped-decorator"
 
+_PICKS = 8  # of the best gains of a row that are looked for one by one, before all are sorted
+
 
 @nb.njit(cache=True, nogil=True)
-def _knapsack(gain, upper):
-    """The dual of max gain.x over 0 <= x <= upper, sum x <= 1, at its level t (best gains first, Dantzig 1957)."""
-    room, level = 1.0, 0.0
+def _knapsack_level(gain, upper):
+    """The level t of max gain.x over 0 <= x <= upper, sum x <= 1: best gains first (Dantzig 1957), the last to fit."""
+    room, level = 1.0, np.inf
+    for _ in range(_PICKS):  # a few of the best mostly fill the row, without a sort
+        best, width = 0.0, 0.0
+        for k in range(len(gain)):
+            if best < gain[k] < level:
+                best, width = gain[k], upper[k]
+            elif gain[k] == best:
+                width += upper[k]
+        if best <= 0.0:
+            return 0.0
+        level = best
+        room -= width
+        if room <= 0.0:
+            return level
+    room = 1.0
     for k in np.argsort(-gain):
         if gain[k] <= 0.0:
             break
         room -= upper[k]
         if room <= 0.0:
-            level = gain[k]
-            break
+            return gain[k]
+    return 0.0
+
+
+@nb.njit(cache=True, nogil=True)
+def _knapsack(gain, upper, level):
+    """The knapsack's dual at a level: for any one at least its optimum."""
     total = level
     for k in range(len(gain)):
         if gain[k] > level:
@@ -42,7 +63,7 @@ def bound_rows(row_start, provider, value, upper, demand, price, first, last):
         gain = np.empty(b - a)
         for e in range(a, b):
             gain[e - a] = value[e] - price[provider[e]]
-        total += demand[i] * _knapsack(gain, upper[a:b])
+        total += demand[i] * _knapsack(gain, upper[a:b], _knapsack_level(gain, upper[a:b]))
     return total
 
 
@@ -64,9 +85,14 @@ def best_rows(row_start, provider, value, upper, price, first, last, share):
 
 
 @nb.njit(cache=True, nogil=True)
-def _ridge_level(gain, upper, ridge):
-    """The least t >= 0 with sum clip((gain - t) / ridge, 0, upper) <= 1: Newton between shrinking ends."""
-    low, high, t = 0.0, max(np.max(gain), 0.0), 0.0
+def _ridge_level(gain, upper, ridge, highest):
+    """The least t >= 0 with sum clip((gain - t) / ridge, 0, upper) <= 1: Newton between shrinking ends.
+
+    It is at most the knapsack's level ``highest``, above which upper bounds alone do not fill the row, and at least
+    that less the ridge, where every gain from that level on is at its bound.
+    """
+    low, high = max(highest - ridge, 0.0), highest
+    t = low
     for _ in range(100):
         total, slope = 0.0, 0.0
         for k in range(len(gain)):
@@ -80,7 +106,7 @@ def _ridge_level(gain, upper, ridge):
             low = t
         else:
             high = t
-        if (t == 0.0 and total <= 1.0) or abs(total - 1.0) <= 1e-14 or high - low <= 1e-16 * high:
+        if (t == low and total <= 1.0) or abs(total - 1.0) <= 1e-14 or high - low <= 1e-16 * high:
             break
         t = t + (total - 1.0) / slope if slope > 0.0 else -1.0
         if not low < t < high:
@@ -100,8 +126,9 @@ def ridge_rows(row_start, provider, value, upper, demand, price, ridge, first, l
         gain = np.empty(b - a)
         for e in range(a, b):
             gain[e - a] = value[e] - price[provider[e]]
-        plain += demand[i] * _knapsack(gain, upper[a:b])
-        level = _ridge_level(gain, upper[a:b], ridge)
+        level = _knapsack_level(gain, upper[a:b])
+        plain += demand[i] * _knapsack(gain, upper[a:b], level)
+        level = _ridge_level(gain, upper[a:b], ridge, level)
         gained = 0.0
         for e in range(a, b):
             x = (gain[e - a] - level) / ridge

@@ -33,6 +33,7 @@ from footfall.model import Floats
 
 MOST_STEPS = 120
 _TIGHT = 1e-9  # floor and capacity this close (relative) are one equation
+_ROOM = 1e-150  # least room at a limit: where a floor and share caps meet, rooms shrink at every step
 _STAY = 0.9995  # part of the way to the boundary that a step may go
 
 
@@ -203,9 +204,9 @@ class _Point:
             self.flow + primal * step.flow,
             self.slack + primal * step.slack,
             self.load + primal * step.load,
-            self.spare - primal * step.flow[self.capped],
-            self.room_up - primal * np.where(self.above, step.load, 0.0),
-            self.room_down + primal * np.where(self.below, step.load, 0.0),
+            np.maximum(self.spare - primal * step.flow[self.capped], _ROOM),
+            np.maximum(self.room_up - primal * np.where(self.above, step.load, 0.0), _ROOM),
+            np.maximum(self.room_down + primal * np.where(self.below, step.load, 0.0), _ROOM),
             self.lam + dual * step.lam,
             self.price + dual * step.price,
             self.reduced + dual * step.reduced,

@@ -19,6 +19,8 @@ from footfall.model import Conflict, ConflictingLimit, Floats
 
 CAPACITY_DAYS = 28
 
+ROOM = 1e-6  # of what segments can send: left free by a newcomer floor that asks for it all
+
 CAPACITY = "capacity"
 CAP_RULE = "cap"
 CHANGE_UP = "change up"
@@ -172,7 +174,8 @@ def newcomer_floors(
     """Newcomers' floors after they yield to capacity and to what their segments can send; with notes."""
     floor = np.where(newcomer, float(wanted), 0.0)
     notes = []
-    for limit, why in ((hard_high, "its capacity"), (reach, "what its segments can send")):
+    # a floor that takes all there is leaves no room, and no finite price
+    for limit, why in ((hard_high, "its capacity"), (reach * (1 - ROOM), "what its segments can send")):
         lower = floor > limit * (1 + 1e-9)
         if lower.any():
             who = [f"{providers[j]} ({limit[j]:.4g} of {wanted:g})" for j in np.flatnonzero(lower).tolist()]
