@@ -249,3 +249,15 @@ def test_floors_and_share_caps_in_conflict_are_told_in_the_words_of_the_plan() -
         "demand of s2: 60 visits",
         "max provider share of shop-1 in s1: 200 visits",
     }
+
+
+@pytest.mark.parametrize("inertia", [0.0, 0.01, 0.3])
+def test_a_newcomer_floor_that_takes_all_its_share_cap_leaves_has_a_finite_price(inertia: float) -> None:
+    """Of 30 visits the newcomer may get 15 and should get 20: it gets 15, at a price of the size of values."""
+    daily = np.array([[10.0, 5, 6, 7, 2]])
+    inputs = market(daily, np.array([[4.0, 9, 6, 2, 1]]), first_seen={4: 3}, settings={"inertia": inertia})
+    plan = make_plan(inputs, "a", NOW)
+    newcomer = plan.providers[4]
+    assert newcomer.visits_tomorrow == pytest.approx(15, rel=1e-5)
+    assert -20 < newcomer.price < 0
+    assert any("yields to what its segments can send" in note for note in plan.notes)

@@ -176,7 +176,7 @@ def newcomer_floors(
     notes = []
     # a floor that takes all there is leaves no room, and no finite price
     for limit, why in ((hard_high, "its capacity"), (reach * (1 - ROOM), "what its segments can send")):
-        lower = floor > limit * (1 + 1e-9)
+        lower = floor > limit * (1 + 10 * ROOM)
         if lower.any():
             who = [f"{providers[j]} ({limit[j]:.4g} of {wanted:g})" for j in np.flatnonzero(lower).tolist()]
             notes.append(f"newcomer floor yields to {why}: {listing(who)}")
