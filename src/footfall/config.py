@@ -100,7 +100,7 @@ class PlanSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     ] = 0.01
     max_change: Annotated[
         float,
-        Meta(description="Largest change of a provider's visits from day to day; 0.3 = 30 %.", gt=0, le=1000),
+        Meta(description="Largest change of a provider's visits against today's shares of the day's demand; 0.3 = 30 %.", gt=0, le=1000),
     ] = 0.3
     max_provider_share: Annotated[
         float,

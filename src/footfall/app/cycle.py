@@ -15,7 +15,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -186,15 +186,60 @@ def value(
     if first and last and first > last:
         raise ConfigError(f"--from {first} is after --to {last}", "turn them round")
     known = valued(here, as_of)
-    return Valued(valuation.rows(known, by, first, last), known.values.notes)
+    return Valued(valuation.rows(known, by, first, last), (*known.values.notes, *remarks(here, known)))
 
 
-def demand(here: Workspace, day: date | None = None) -> DemandForecast:
+def remarks(here: Workspace, known: Valuation) -> tuple[str, ...]:
+    """What a reader of the figures has to know about the settings and the log."""
+    from footfall.value import valuation
+
+    found = []
+    left_out = len(here.config.value.exclude_visitors)
+    if left_out:
+        found.append(f"{left_out:,} visitors are left out of all counts: [value] exclude_visitors in footfall.toml")
+    conversion = valuation.plain_figures(known, None)[()]["conversion"]
+    if conversion > 1:
+        found.append(
+            f"{conversion:.0%} of the visits have an order: if a row of the log is a line of an invoice, "
+            "sum the lines of each order before importing it; if visits are missing, import them"
+        )
+    return tuple(found)
+
+
+def demand(here: Workspace, day: date | None = None, as_of: date | None = None) -> DemandForecast:
     """Forecast visits per segment of a day, by default the day after the last complete one."""
     from footfall.app import inputs
 
-    as_of = here.last_complete_day()
-    return inputs.forecast(count(here).as_of(as_of), as_of, day or as_of + timedelta(days=1))
+    facts = count(here)
+    last, _ = _complete_day(here, facts, as_of)
+    return inputs.forecast(facts.as_of(last), last, day or last + timedelta(days=1))
+
+
+def _complete_day(here: Workspace, facts: FactTables, as_of: date | None) -> tuple[date, tuple[str, ...]]:
+    """The last day of the log that is over and whole: the day to plan from; with what a reader has to know.
+
+    A day whose log breaks off early with less than half of the usual visits (an export cut by another zone's midnight,
+    a file still to come) would halve tomorrow's forecast: it is left out, and said.
+    """
+    from footfall.app import inputs
+
+    if as_of is not None:
+        return as_of, ()
+    last = here.last_complete_day()
+    usual = inputs.usual_visits(facts, last)
+    if usual is None or usual.today >= 0.5 * usual.before:
+        return last, ()
+    with here.engine() as engine:
+        here.store.attach(engine, last, last)
+        (latest,) = engine.query("SELECT max(ts) AS ts FROM events").to_pylist()
+    ended = latest["ts"].replace(tzinfo=UTC).astimezone(here.zone)
+    if ended.date() > last or ended.hour >= 22:
+        return last, ()
+    note = (
+        f"{last} is left out: its log ends at {ended:%H:%M} with {usual.today:,.0f} visits, where {usual.before:,.0f} are "
+        f"usual; `--as-of {last}` plans from it all the same"
+    )
+    return usual.day_before, (note,)
 
 
 # ---------------------------------------------------------------- acquire
@@ -209,13 +254,14 @@ def plan(
     rules: Path | None = None,
     demand: Path | None = None,
     eligible: Path | None = None,
+    as_of: date | None = None,
     progress: Progress | None = None,
 ) -> Plan:
     """Plan a day's visits and keep the plan as a draft; InfeasibleError where limits cannot all hold."""
     from footfall.acquire import plans, solve
     from footfall.app import inputs
 
-    as_of = here.last_complete_day()
+    as_of, notes = _complete_day(here, count(here), as_of)
     if day is not None and day <= as_of:
         raise ConfigError(
             f"the log already has {as_of}; {day} cannot be planned",
@@ -228,7 +274,7 @@ def plan(
     made = plans.make_plan(
         made_from, uuid.uuid4().hex, here.clock.now(), solve=solve, progress=inputs.solver_progress(progress)
     )
-    made = replace(made, notes=(*known.values.notes, *made.notes))
+    made = replace(made, notes=(*notes, *known.values.notes, *made.notes))
     inputs.keep(here.directory, made.plan_id, made_from)
     return here.state.save_plan(made)
 
@@ -251,11 +297,12 @@ def stored_plan(here: Workspace, version: int | None = None) -> Plan:
 
 
 def rollback(here: Workspace, version: int | None = None) -> Plan:
-    """Put an earlier plan in force again: the given one, else the one that was published before."""
+    """Put an earlier plan in force again: the given one, else the latest retired one that is older than it."""
     if version is None:
         now = here.state.plan(status="published")
-        before = here.state.plan(status="retired")
-        if now is None or before is None:
+        earlier = [p for p in here.state.plans() if p.status == "retired" and now and p.version < now.version]
+        before = earlier[0] if earlier else None
+        if before is None:
             raise WorkspaceError(
                 "there is no earlier published plan to go back to", "name a version: `footfall plan list`"
             )
@@ -282,7 +329,11 @@ def explain(here: Workspace, provider: str, version: int | None = None) -> Expla
     from footfall.app import inputs
 
     made = stored_plan(here, version)
-    return plans.explain(inputs.kept(here.directory, made.plan_id), provider, solve=solve)
+    made_from = inputs.kept(here.directory, made.plan_id)
+    if provider not in made_from.providers:
+        named = [key for key, row in here.state.providers().items() if row.get("name") == provider]
+        provider = named[0] if len(named) == 1 else provider
+    return plans.explain(made_from, provider, solve=solve)
 
 
 def report(here: Workspace, path: Path, *, version: int | None = None, language: Language | None = None) -> None:

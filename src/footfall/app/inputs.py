@@ -76,9 +76,8 @@ def _read_demand(path: Path) -> dict[str, tuple[float, float, float]]:
             raise FormatError(
                 f"{path}, line {line}: segment {row['segment']!r} stands twice", "keep one of the two rows"
             )
-        if not low <= visits <= high:
-            raise FormatError(f"{path}, line {line}: low <= visits <= high does not hold", "correct the three figures")
-        found[row["segment"]] = (visits, low, high)
+        # Who edits the figure of a forecast that was printed leaves its interval as it was: it is widened to hold it.
+        found[row["segment"]] = (visits, min(low, visits), max(high, visits))
     if not found:
         raise FormatError(f"{path} has a header and no rows", "give it rows of segment,visits")
     return found
@@ -124,6 +123,26 @@ def _overridden(forecast_: DemandForecast, wanted: dict[str, tuple[float, float,
             raise ConfigError(f"demand file: segment {segment!r} is not there", near(segment, forecast_.segments))
         visits[at[segment]], low[at[segment]], high[at[segment]] = expected, least, most
     return replace(forecast_, visits=visits, low=low, high=high)
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """Visits of a day, the median of the days before it, and the day before."""
+
+    today: float
+    before: float
+    day_before: date
+
+
+def usual_visits(known: FactTables, day: date) -> Usual | None:
+    """A day's visits beside the median of up to 7 days before; None where fewer than 3 days are before it."""
+    totals: dict[date, int] = {}
+    for row in known.visits.group_by("day").aggregate([("visits", "sum")]).to_pylist():
+        totals[row["day"]] = row["visits_sum"]
+    before = sorted(other for other in totals if other < day)[-7:]
+    if len(before) < 3:
+        return None
+    return Usual(float(totals.get(day, 0)), float(np.median([totals[d] for d in before])), before[-1])
 
 
 # ---------------------------------------------------------------- inputs

@@ -68,6 +68,8 @@ def _cell(value: object) -> object:
     plain = _plain(value)
     if isinstance(plain, str) and plain[:1] in ("=", "@", "\t", "\r"):
         return "'" + plain
+    if isinstance(plain, list):
+        return ";".join(str(item) for item in plain)
     return "" if plain is None else plain
 
 

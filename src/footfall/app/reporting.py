@@ -42,7 +42,7 @@ def report_data(here: Workspace, version: int | None = None) -> ReportData:
         plan=made,
         explanations=_explanations(here, made) if made else (),
         findings=cycle.check(here).findings,
-        warnings=known.values.notes,
+        warnings=(*known.values.notes, *cycle.remarks(here, known)),
         money_decimals=exponent,
         unit_reward=kind.unit_reward,
     )

@@ -319,7 +319,9 @@ def _segment_columns(queries: Queries, have_providers: bool) -> list[Finding]:
         if column == "category" and have_providers:
             filled = total  # a category that the events do not tell comes from the providers file
         name, empty = f"segment column {column}", total - filled
-        if total and not filled:
+        if not total:
+            found.append(Finding(name, "note", f"there is no visit whose {column} could be known"))
+        elif not filled:
             text = f"{column} is empty in every visit, so that segments cannot differ by it"
             way_out = f"map it: `footfall import --map {column}=COLUMN`, or take it out of [value] segment"
             found.append(Finding(name, "warning", text, empty, way_out=way_out))

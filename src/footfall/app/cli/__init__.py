@@ -20,6 +20,9 @@ SYSTEM_ERRORS = {
 }
 
 
+STDIN = "/dev/stdin"
+
+
 def run(arguments: list[str]) -> int:
     """Run one command; a FootfallError becomes a message and its exit status, never a traceback."""
     names = [command.name for command in COMMANDS]
@@ -36,7 +39,13 @@ def run(arguments: list[str]) -> int:
     for command in COMMANDS:
         app.command(command.target, name=command.name)
     try:
-        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        # The parser takes a lone "-" for an option; standard input has a name that it leaves alone.
+        app(
+            [STDIN if text == "-" else text for text in arguments],
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
     except CycloptsError as error:
         return fail(_plain(error), f"`footfall {arguments[0]} --help` shows the options", 2)
     except FootfallError as error:

@@ -67,6 +67,7 @@ def plan(
     rules: Path | None = None,
     demand: Path | None = None,
     eligible: Path | None = None,
+    as_of: Annotated[str | None, Parameter(name="--as-of", help="Plan from what was known on this day.")] = None,
     by: ByOption = "provider",
     workspace: WorkspaceOption = None,
     format: FormatOption = "table",
@@ -81,6 +82,29 @@ def plan(
         footfall plan --inertia 0.1 --rules rules.toml --capacity capacity.csv
         footfall plan --date 2026-11-11 --demand double11.csv --format json
         footfall plan publish
+
+    A rules file holds any number of these, the segment of an exclude or boost may be left out:
+
+        [[pin]]
+        segment = "ads"
+        provider = "shop-1"
+        share = 0.2
+
+        [[exclude]]
+        provider = "shop-2"
+        segment = "ads"
+
+        [[boost]]
+        provider = "shop-3"
+        factor = 1.2
+
+        [[floor]]
+        provider = "shop-4"
+        visits = 50
+
+        [[cap]]
+        provider = "shop-4"
+        visits = 80
 
     Parameters
     ----------
@@ -106,6 +130,7 @@ def plan(
                 rules=rules,
                 demand=demand,
                 eligible=eligible,
+                as_of=day(as_of, "--as-of"),
                 progress=advance,
             )
     except InfeasibleError as error:
@@ -310,7 +335,7 @@ def explain(
     Parameters
     ----------
     provider
-        The provider's id.
+        The provider's id, or its name.
     """
     why = cycle.explain(open_workspace(workspace), provider, version)
     if format == "json":

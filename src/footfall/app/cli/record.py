@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -64,6 +65,7 @@ def import_(
         return
     if not files:
         raise ConfigError("no file to import", "name one or more files, or - for standard input")
+    files = tuple("-" if file == "/dev/stdin" else file for file in files)
     with bar("import") as advance:
         summary = cycle.import_files(
             here,
@@ -186,7 +188,7 @@ SHOWN_COLUMNS = (
     "visit_day",
     "delay_days",
     "order_id",
-    "amount_minor",
+    "amount",
     "item_id",
     "source",
 )
@@ -244,6 +246,8 @@ def rows(
     limit
         Most rows to show; 0 shows all.
     """
+    from footfall.record.money import exponent
+
     here = open_workspace(workspace)
     first, last = (day(on, "--day"),) * 2 if on else (day(from_, "--from"), day(to, "--to"))
     table = cycle.rows(
@@ -256,11 +260,17 @@ def rows(
         as_of=day(as_of, "--as-of"),
         limit=limit,
     )
-    found = table.to_pylist()
+    scale = exponent(here.config.workspace.currency)
+    found = [{**row, "amount": _major(row["amount_minor"], scale)} for row in table.to_pylist()]
+    columns = [*table.column_names, "amount"]
     shown = [name for name in SHOWN_COLUMNS if any(row[name] is not None for row in found)]
-    output.write(found, format, table.column_names, lambda: output.draw(found, shown))
+    output.write(found, format, columns, lambda: output.draw(found, shown))
     if format == "table" and limit and table.num_rows == limit:
         output.console(stderr=True).print(f"the first {limit:,}; --limit 0 shows all")
+
+
+def _major(minor: int | None, scale: int) -> Decimal | None:
+    return None if minor is None else Decimal(minor).scaleb(-scale)
 
 
 def forget(visitor: str, /, *, yes: bool = False, workspace: WorkspaceOption = None) -> None:
@@ -291,6 +301,8 @@ def forget(visitor: str, /, *, yes: bool = False, workspace: WorkspaceOption = N
             return
     erased = cycle.forget(here, visitor)
     screen = output.console()
+    if not erased.events and not erased.rejects:
+        raise FootfallError(f"nothing in the log is of {visitor}", "name a visitor id or a user id as the log has it")
     screen.print(f"Erased {erased.events:,} events and {erased.rejects:,} rows kept aside, of {len(erased.ids):,} ids.")
     if erased.shared:
         screen.print(f"Shared devices, of which only this person's part went: {', '.join(erased.shared)}", markup=False)

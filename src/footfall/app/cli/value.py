@@ -79,6 +79,7 @@ def value(
 def demand(
     *,
     date: Annotated[str | None, Parameter(name="--date", help="The day to forecast; tomorrow otherwise.")] = None,
+    as_of: Annotated[str | None, Parameter(name="--as-of", help="Forecast from what was known on this day.")] = None,
     workspace: WorkspaceOption = None,
     format: FormatOption = "table",
 ) -> None:
@@ -92,7 +93,7 @@ def demand(
         footfall demand --date 2026-11-11 --format csv > double11.csv
     """
     here = open_workspace(workspace)
-    forecast = cycle.demand(here, day(date, "--date"))
+    forecast = cycle.demand(here, day(date, "--date"), day(as_of, "--as-of"))
     rows = [
         {"segment": segment, "visits": visits, "low": low, "high": high}
         for segment, visits, low, high in zip(

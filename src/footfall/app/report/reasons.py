@@ -84,8 +84,8 @@ def _win_back(c: Context, line: ExplanationLine) -> Markup | None:
 
 
 def _gainers(c: Context, line: ExplanationLine) -> Markup | None:
-    if not line.gainers:
-        return None
+    if not line.gainers or line.visits_tomorrow >= line.visits_today:
+        return None  # where a winner's visits came from is not known by provider
     largest = sorted(line.gainers, key=lambda g: -g[1])[:6]
     told = [Markup("{} {}").format(isolated(c.name(p)), c.figures.signed(v)) for p, v in largest]
     more = [Markup("…")] if len(line.gainers) > len(largest) else []

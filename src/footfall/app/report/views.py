@@ -61,9 +61,14 @@ class Context:
         return self.names.get(provider_id) or clean(provider_id) or DASH
 
 
+def _shown(name: str, provider_id: str) -> str:
+    """The name with the id that commands and rules take, where the two differ."""
+    return f"{name} ({provider_id})" if name and name != provider_id else provider_id
+
+
 def context(data: ReportData, figures: Figures) -> Context:
     """The shared part of all sections."""
-    names = {line.provider_id: clean(line.name) or clean(line.provider_id) for line in data.values}
+    names = {line.provider_id: _shown(clean(line.name), clean(line.provider_id)) for line in data.values}
     return Context(data, figures, Words(figures), names)
 
 

@@ -105,7 +105,7 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
     ),
     "outcome.bound": (
         "The best that the limits allow, without inertia, is {bound}. "
-        "The plan is proved to be within {gap} of the best possible.",
+        "The plan is proved to be within {gap} of the best at its inertia.",
         "不計慣性，限制之內最多可達 {bound}。經證明，本計畫與最優方案的差距不超過 {gap}。",
         "不计惯性，限制之内最多可达 {bound}。经证明，本计划与最优方案的差距不超过 {gap}。",
     ),
@@ -234,8 +234,8 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
     "limit.change": ("largest change a day", "單日變化上限", "单日变化上限"),
     "limit.max_change": ("largest change a day", "單日變化上限", "单日变化上限"),
     "limit.largest_change": ("largest change a day", "單日變化上限", "单日变化上限"),
-    "limit.change_up": ("largest rise a day", "單日漲幅上限", "单日涨幅上限"),
-    "limit.change_down": ("largest fall a day", "單日跌幅上限", "单日跌幅上限"),
+    "limit.change_up": ("change limit up", "單日漲幅上限", "单日涨幅上限"),
+    "limit.change_down": ("change limit down", "單日跌幅上限", "单日跌幅上限"),
     "limit.pin": ("pinned", "人工鎖定", "人工锁定"),
     "limit.exclude": ("excluded", "已排除", "已排除"),
     "limit.newcomer_floor": ("newcomers' minimum", "新商家扶持保底", "新商家扶持保底"),
