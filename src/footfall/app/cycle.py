@@ -236,8 +236,8 @@ def _complete_day(here: Workspace, facts: FactTables, as_of: date | None) -> tup
     if ended.date() > last or ended.hour >= 22:
         return last, ()
     note = (
-        f"{last} is left out: its log ends at {ended:%H:%M} with {usual.today:,.0f} visits, where {usual.before:,.0f} are "
-        f"usual; `--as-of {last}` plans from it all the same"
+        f"{last} is left out: its log ends at {ended:%H:%M} with {usual.today:,.0f} visits, where "
+        f"{usual.before:,.0f} are usual; `--as-of {last}` plans from it all the same"
     )
     return usual.day_before, (note,)
 

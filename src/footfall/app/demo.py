@@ -123,8 +123,9 @@ def _explain_and_report(here: Workspace, made: Plan) -> str:
 def _closing(here: Workspace, began: float, provider: str) -> None:
     screen = output.console()
     folder = _short(here.directory)
+    page = _short(here.directory / "report.html")
     screen.print(
-        f"\nDone in {time.perf_counter() - began:.0f} s. [bold]The report:[/bold] {_short(here.directory / 'report.html')}",
+        f"\nDone in {time.perf_counter() - began:.0f} s. [bold]The report:[/bold] {page}",
         soft_wrap=True,
     )
     screen.print("\nTry next:")

@@ -55,7 +55,7 @@ def _plain(value: object) -> object:
 
 
 def to_csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
-    """CSV with a header; empty where there is no value; text that a spreadsheet would run is quoted by an apostrophe."""
+    """CSV with a header; empty where there is no value; an apostrophe before text that a spreadsheet would run."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)

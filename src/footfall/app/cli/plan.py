@@ -346,10 +346,8 @@ def explain(
 
 def _draw_reasons(why: Explanation) -> None:
     screen = output.console()
-    screen.print(
-        f"{why.provider_id} on {why.day}: {why.whole_today:,} visits today, {why.whole_tomorrow:,} planned ({why.change:+,.1f}).",
-        markup=False,
-    )
+    moved = f"{why.whole_today:,} visits today, {why.whole_tomorrow:,} planned ({why.change:+,.1f})"
+    screen.print(f"{why.provider_id} on {why.day}: {moved}.", markup=False)
     rows = [
         {"because of": r["reason"], "visits": r["whole"], "own": r["own"], "around it": r["around"]} for r in why.rows()
     ]

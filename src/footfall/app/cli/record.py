@@ -103,9 +103,8 @@ def _print_summary(summary: ImportSummary, format: str) -> None:
         return
     screen = output.console()
     span = f", days {summary.first_day} to {summary.last_day}" if summary.first_day else ""
-    screen.print(
-        f"Read {summary.read:,} rows: {summary.added:,} added, {summary.duplicates:,} known already, {summary.rejected:,} kept aside{span}."
-    )
+    known = f"{summary.duplicates:,} known already, {summary.rejected:,} kept aside"
+    screen.print(f"Read {summary.read:,} rows: {summary.added:,} added, {known}{span}.")
     if summary.conflicting:
         screen.print(
             f"{summary.conflicting:,} of the known ones had other content under the same message_id; the first stays."
