@@ -2,8 +2,9 @@
 
     python benchmarks/solver/run.py [--edges 200000] [--seed 1]
 
-Instances: lognormal values, popularity by Zipf, about 12 visits a segment, 20 edges a segment, total capacity 0.85 of the
-traffic, a tenth of the providers with floors. HiGHS solves the plain programme (inertia 0) by its interior point method.
+Instances: lognormal values, popularity by Zipf, about 12 visits a segment, 20 edges a segment, total capacity 0.85
+of the traffic, a tenth of the providers with floors. HiGHS solves the plain programme (inertia 0) by its interior
+point method.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ def main() -> int:
         over = max(0.0, float(np.max(answer.load / np.maximum(problem.capacity, 1e-300) - 1)))
         print(
             f"inertia {inertia:<4g}          {taken:8.2f} s   reward {answer.reward:,.2f}  gap {answer.gap:.1e}  "
-            f"HiGHS / ours {seconds / taken:.1f}  largest violation {over:.1e}  LP bound / optimum {answer.lp_bound / optimum:.6f}"
+            f"HiGHS / ours {seconds / taken:.1f}  largest violation {over:.1e}  "
+            f"LP bound / optimum {answer.lp_bound / optimum:.6f}"
         )
         wrong |= answer.gap > 1e-4 or answer.lp_bound < optimum * (1 - 1e-7)
     return int(wrong)

@@ -100,7 +100,11 @@ class PlanSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     ] = 0.01
     max_change: Annotated[
         float,
-        Meta(description="Largest change of a provider's visits against today's shares of the day's demand; 0.3 = 30 %.", gt=0, le=1000),
+        Meta(
+            description="Largest change of visits against today's shares of the day's demand; 0.3 = 30 %.",
+            gt=0,
+            le=1000,
+        ),
     ] = 0.3
     max_provider_share: Annotated[
         float,
@@ -244,7 +248,7 @@ def settings() -> list[tuple[str, str, object, str]]:
 
 
 def template(overrides: dict[str, dict[str, object]] | None = None) -> str:
-    """The text of a new footfall.toml: every setting with its meaning; overridden ones in force, the rest commented out."""
+    """The text of a new footfall.toml: every setting with its meaning; overridden ones in force, the rest commented."""
     overrides = overrides or {}
     lines = ["# Settings of this Footfall workspace. A line that begins with # shows the default.", ""]
     current = ""

@@ -182,7 +182,7 @@ class DemandForecast:
 
 @dataclass(frozen=True, slots=True)
 class ConflictingLimit:
-    """One limit of a conflict: ``needs`` what it demands, ``weight`` its weight in the proof, ``give`` how far it must move."""
+    """One limit of a conflict: its weight in the proof, and how far it must move."""
 
     name: str
     bound: float  # the limit as it stands, in visits

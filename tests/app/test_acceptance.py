@@ -20,7 +20,7 @@ def two_shops(path: Path) -> Path:
 
 
 def test_two_shops(cli, shop: Path, tmp_path: Path) -> None:
-    """Visitor value = GMV / visitors: 5 and 8; the shop whose visitors are worth more gains, and the other is told why."""
+    """Visitor value = GMV / visitors: 5 and 8; the shop whose visitors are worth more gains, the other is told why."""
     assert cli("import", two_shops(tmp_path / "log.csv"), workspace=shop).status == 0
     a, b = cli("value", "--format", "json").json
     assert (a["provider_id"], a["visitors"], a["orders"], a["gmv"], a["visitor_value"]) == ("shop-a", 100, 5, 500, 5)

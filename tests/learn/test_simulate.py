@@ -20,9 +20,7 @@ from footfall.learn.journeys import Outcomes, draw_outcomes
 from footfall.learn.simulate import CATEGORIES, Fall, Market, MarketSettings, expected_reward
 from footfall.learn.world import World, delay_probabilities, return_probabilities
 
-SMALL = MarketSettings(
-    shops=12, days=24, visitors=24_000, seed=5, channels=("search", "feed"), window_days=12
-)
+SMALL = MarketSettings(shops=12, days=24, visitors=24_000, seed=5, channels=("search", "feed"), window_days=12)
 START = datetime(2026, 9, 1, tzinfo=UTC)
 DAY_US = 86_400_000_000
 Row = dict[str, Any]
@@ -46,9 +44,7 @@ def rows_of(log: pa.Table) -> list[Row]:
 
 def day_of(log: pa.Table) -> pa.ChunkedArray:
     """Day of UTC of each event."""
-    return (
-        log["ts"].cast(pa.timestamp("us")).cast(pa.timestamp("s"), safe=False).cast(pa.date32(), safe=False)
-    )
+    return log["ts"].cast(pa.timestamp("us")).cast(pa.timestamp("s"), safe=False).cast(pa.date32(), safe=False)
 
 
 def genuine(market: Market, log: pa.Table) -> pa.Table:
@@ -125,9 +121,7 @@ def test_purchase_follows_a_visit_on_its_day_and_refund_its_purchase() -> None:
 
 def test_a_visit_has_several_events_and_a_visitor_one_device() -> None:
     _, log = small()
-    devices = log.group_by("visitor_id").aggregate(
-        [("device", "count_distinct"), ("country", "count_distinct")]
-    )
+    devices = log.group_by("visitor_id").aggregate([("device", "count_distinct"), ("country", "count_distinct")])
     assert pc.max(devices["device_count_distinct"]).as_py() == 1
     assert pc.max(devices["country_count_distinct"]).as_py() == 1
     assert 1.5 < len(log) / SMALL.visitors < 3.5
@@ -256,9 +250,7 @@ def count_log(market: Market, last: int) -> dict[str, np.ndarray]:
     visits, orders, money = attributed(rows_of(log), market.settings.window_days)
     sums: dict[tuple[str, str], np.ndarray] = defaultdict(lambda: np.zeros(9))
     log_sd = {c.name: c.order_log_sd for c in market.settings.categories}
-    spread = {
-        c.name: ((1 + c.returns) ** 2 + c.returns) / (1 + c.returns) for c in market.settings.categories
-    }
+    spread = {c.name: ((1 + c.returns) ** 2 + c.returns) / (1 + c.returns) for c in market.settings.categories}
     for day in range(last + 1):
         for r in market.truth(day).to_pylist():
             cell = (r["channel"], r["provider_id"], market.settings.start_day + timedelta(days=day))
@@ -319,9 +311,7 @@ def test_the_rule_finds_the_journey_of_every_order(monkeypatch: pytest.MonkeyPat
 @pytest.mark.slow
 def test_truth_of_many_markets() -> None:
     for seed, categories in ((0, CATEGORIES), (1, BUSY), (2, BUSY)):
-        settings = MarketSettings(
-            shops=40, days=90, visitors=400_000, seed=seed, drift_sd=0.03, categories=categories
-        )
+        settings = MarketSettings(shops=40, days=90, visitors=400_000, seed=seed, drift_sd=0.03, categories=categories)
         check_against_count(count_log(Market(settings), 46))
 
 
@@ -355,9 +345,7 @@ def test_fall_goes_from_six_to_three_per_cent() -> None:
     settings = replace(SMALL, fall=Fall("shop-002", 4, 10), visitors=120_000, days=30)
     market = Market(settings)
     rate = {
-        day: {
-            r["journey_conversion"] for r in market.truth(day).to_pylist() if r["provider_id"] == "shop-002"
-        }
+        day: {r["journey_conversion"] for r in market.truth(day).to_pylist() if r["provider_id"] == "shop-002"}
         for day in (0, 4, 7, 10, 20)
     }
     assert [next(iter(rate[d])) for d in (0, 4, 7, 10, 20)] == pytest.approx([0.06, 0.06, 0.045, 0.03, 0.03])

@@ -120,9 +120,7 @@ def fake_rows(fakes: Visits, midnight: int) -> Rows:
     ts = midnight + ((3 * 3600 + step * np.arange(n)) * _SECOND).astype(np.int64)
     none, nothing = np.full(n, -1), np.zeros(n, dtype=np.int64)
     opened = Rows(ts, np.full(n, _PAGE_VIEW), fakes.visitor, fakes.cell, none, none, nothing)
-    paid = Rows(
-        ts + 2 * _SECOND, np.full(n, _PURCHASE), fakes.visitor, fakes.cell, nothing, fakes.order, fakes.amount
-    )
+    paid = Rows(ts + 2 * _SECOND, np.full(n, _PURCHASE), fakes.visitor, fakes.cell, nothing, fakes.order, fakes.amount)
     return Rows.concat([opened, paid])
 
 
@@ -176,9 +174,7 @@ def _numbered(prefix: str, numbers: Ints) -> pa.Array:
 def _decimals(minor: Ints, exponent: int) -> pa.Array:
     """Minor units as exact decimals: the two 64-bit words of a 128-bit integer, low word first."""
     words = np.stack([minor, minor >> 63], axis=1)
-    return pa.Array.from_buffers(
-        pa.decimal128(18, exponent), len(minor), [None, pa.py_buffer(words.tobytes())]
-    )
+    return pa.Array.from_buffers(pa.decimal128(18, exponent), len(minor), [None, pa.py_buffer(words.tobytes())])
 
 
 def _scatter(values: pa.Array, where: npt.NDArray[np.bool_]) -> pa.Array:

@@ -42,9 +42,7 @@ class Visits(Columns):
 
     def buying(self, where: npt.NDArray[np.bool_]) -> Visits:
         """The same visits, with their orders only at ``where``."""
-        return Visits(
-            self.visitor, self.cell, np.where(where, self.order, -1), np.where(where, self.amount, 0)
-        )
+        return Visits(self.visitor, self.cell, np.where(where, self.order, -1), np.where(where, self.amount, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +101,7 @@ def draw_outcomes(rng: np.random.Generator, world: World, day: int, cell: Ints) 
     return out
 
 
-def draw_returns(
-    rng: np.random.Generator, world: World, cell: Ints, delay: Ints, offset: int
-) -> npt.NDArray[np.intp]:
+def draw_returns(rng: np.random.Generator, world: World, cell: Ints, delay: Ints, offset: int) -> npt.NDArray[np.intp]:
     """Which journeys come on day ``offset`` (>= 1) of theirs: by chance before the order, surely with it."""
     rho = world.returns[:, offset][world.category[cell % world.settings.shops]]
     chance = rng.random(len(cell)) < rho

@@ -90,9 +90,7 @@ class World:
         self._size = self._draw_sizes(rng)
         self._draw_rates(rng)
         self.delay: Floats = np.array([delay_probabilities(x, settings.window_days) for x in self.categories])
-        self.returns: Floats = np.array(
-            [return_probabilities(x, settings.window_days) for x in self.categories]
-        )
+        self.returns: Floats = np.array([return_probabilities(x, settings.window_days) for x in self.categories])
         self.lift: Floats = self.delay - self.returns * np.cumsum(self.delay, axis=1)
         self.lift[:, 0] = 0.0
         self._fall_mask = self._find_fall()

@@ -1,1 +1,1 @@
-"""Stores: where events and plans live. Adapters of the seams in ``ports.py``; they import nothing of the loop itself."""
+"""Stores: where events and plans live. Adapters of the seams in ``ports.py``; they know nothing of the loop."""

@@ -22,7 +22,7 @@ from footfall.value.valuation import Valuation, pair_positions
 
 
 def drawn(engine: Engine, rules: Rules, as_of: date) -> pa.Table:
-    """Sums of weights by segment and provider, of the visits that have a visit_id and a propensity; see the .sql file."""
+    """Sums of weights by segment and provider, of visits with a visit_id and a propensity; see the .sql file."""
     told = rules.categories or {}
     columns = {"provider_id": list(told.keys()), "category": list(told.values())}
     known = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})

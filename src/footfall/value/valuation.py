@@ -237,7 +237,7 @@ def _lines(keys: Sequence[tuple[Any, ...]], figures: Figures) -> list[tuple[tupl
 
 
 def _by_day(valuation: Valuation) -> list[tuple[tuple[Any, ...], dict[str, float]]]:
-    """Each day in the place of a provider: its own visits, corrected for what is still to come, drawn to the days' mean."""
+    """Each day in a provider's place: its own visits, corrected for what is to come, drawn to the days' mean."""
     counts = valuation.counts
     ages = np.unique(counts.visit_age)[::-1]
     at = {int(age): i for i, age in enumerate(ages)}
