@@ -122,7 +122,10 @@ class Batch:
             _clear(staged)
             read, repeated, conflicting = self._exact(staged, rejects, reasons)
         if not read:
-            raise FormatError(f"{self._source.name}: nothing to import: a header and no rows")
+            raise FormatError(
+                f"{self._source.name}: nothing to import: a header and no rows",
+                "check the export that wrote it; there may be nothing new in its time span",
+            )
         known, differing = self._drop_known(staged)
         days = _days(staged)
         rejects.close()

@@ -75,11 +75,13 @@ def _plain(name: str, spool: Path) -> Path:
         if path.is_dir():
             raise FormatError(f"{name} is a folder", "name files: for example " + str(path / "*.csv"))
         if not path.exists():
-            raise FormatError(f"{name}: there is no such file")
+            raise FormatError(
+                f"{name}: there is no such file", f"check its name; paths are relative to {Path.cwd()}"
+            )
     with _reading(name), path.open("rb") as handle:
         head = handle.read(4)
     if not head:
-        raise FormatError(f"{name} is empty")
+        raise FormatError(f"{name} is empty", "check the export that wrote it")
     if head[:2] == b"\x1f\x8b":
         unzipped = spool.with_suffix(".unzipped")
         try:
@@ -93,7 +95,7 @@ def _plain(name: str, spool: Path) -> Path:
         path = spool
         head = path.open("rb").read(4)
         if not head:
-            raise FormatError(f"{name} is empty once unzipped")
+            raise FormatError(f"{name} is empty once unzipped", "check the export that wrote it")
     encoding = _wide_encoding(head)
     if encoding:
         _transcode(path, spool, encoding, name)
@@ -155,7 +157,9 @@ def _reading(name: str) -> Iterator[None]:
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise
     except OSError as error:
-        raise FormatError(f"{name} cannot be read: {error.strerror or error}") from None
+        raise FormatError(
+            f"{name} cannot be read: {error.strerror or error}", "check that it is a plain file on a disk that can be read"
+        ) from None
 
 
 def _recognise(name: str, path: Path, delimiter: str | None) -> Source:
@@ -167,7 +171,7 @@ def _recognise(name: str, path: Path, delimiter: str | None) -> Source:
     bom = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
     text = head[bom:].lstrip()
     if not text:
-        raise FormatError(f"{name} holds nothing but blank space")
+        raise FormatError(f"{name} holds nothing but blank space", "check the export that wrote it")
     plain = Source(name, path, "csv", size, skip_bytes=bom)
     if text.startswith(b"{"):
         return replace(plain, kind="ndjson")
@@ -190,7 +194,9 @@ def _parquet(name: str, path: Path, size: int) -> Source:
             "it may be cut off: fetch it again",
         ) from None
     if len(set(schema.names)) != len(schema.names):
-        raise FormatError(f"{name}: duplicate column names: {', '.join(_repeated(schema.names))}")
+        raise FormatError(
+            f"{name}: duplicate column names: {', '.join(_repeated(schema.names))}", "name each column once"
+        )
     return Source(name, path, "parquet", size, columns=tuple(schema.names))
 
 
@@ -205,7 +211,10 @@ def _csv(plain: Source, head: bytes, delimiter: str | None) -> Source:
                 f"save it as UTF-8, for example: iconv -f latin1 -t utf-8 {plain.name}",
             ) from None
     if "\0" in text.split("\n", 1)[0]:
-        raise FormatError(f"{plain.name} is no text file (NUL bytes in its first line)")
+        raise FormatError(
+            f"{plain.name} is no text file (NUL bytes in its first line)",
+            "save it as CSV, NDJSON (one JSON object a line) or Parquet; spreadsheets: save as CSV, UTF-8",
+        )
     lines = Lines(io.StringIO(text, newline=""))
     found = {}
     for candidate in [delimiter] if delimiter else DELIMITERS:

@@ -74,7 +74,7 @@ def import_files(
     options that do not fit, WorkspaceError where the lake cannot be written; files before it stay imported.
     """
     if not paths:
-        raise InputError("no file to import")
+        raise InputError("no file to import", "name one or more files, or - for standard input")
     mapping = dict(mapping or {})
     values = check_options(event, mapping, fixed or {})
     summaries = []

@@ -123,7 +123,7 @@ def write_rejects(directory: Path, out_path: Path) -> tuple[Path, ...]:
     for row in _rows(directory):
         groups.setdefault((str(row["kind"]), str(row["delimiter"]), str(row["header"])), []).append(row)
     if not groups:
-        raise InputError("no rejected rows are kept in this workspace")
+        raise InputError("no rejected rows are kept in this workspace", "there is nothing to mend")
     written = []
     for number, ((kind, delimiter, header), rows) in enumerate(groups.items(), 1):
         path = out_path if number == 1 else out_path.with_name(f"{out_path.stem}-{number}{out_path.suffix}")

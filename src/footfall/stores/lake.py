@@ -190,7 +190,8 @@ class Lake:
             strange = {add.partition_values["day"] for add in adds} - {d.isoformat() for d in wanted}
             if strange:
                 raise WorkspaceError(
-                    f"files of {', '.join(sorted(map(str, strange)))} are staged, but not to be replaced"
+                    f"files of {', '.join(sorted(map(str, strange)))} are staged, but not to be replaced",
+                    "name every staged day among the days to replace",
                 )
             now_ms = time.time_ns() // 1_000_000
             removes = [RemoveAction(f.path, True, now_ms, f.size, {"day": f.day.isoformat()}) for f in old]
@@ -253,7 +254,10 @@ class Lake:
         except TableNotFoundError:
             return None  # a folder without a single commit
         except (DeltaError, OSError) as error:
-            raise WorkspaceError(f"the event log at {self.directory} cannot be read: {error}") from error
+            raise WorkspaceError(
+                f"the event log at {self.directory} cannot be read: {error}",
+                "restore it from a backup, or remove the folder and import the files again",
+            ) from error
 
     def _adds(self, staged: Path) -> list[AddAction]:
         now_ms = time.time_ns() // 1_000_000
