@@ -72,12 +72,24 @@ class Store(Protocol):
         """A fresh folder inside the lake in which to write ``day=YYYY-MM-DD/*.parquet`` before ``commit``."""
         ...
 
-    def commit(self, batch_id: str, staged: Path) -> int:
-        """Append the staged files as one transaction, once for a batch id; the rows added (0 where it was there)."""
+    def commit(self, batch_id: str, staged: Path, notes: Mapping[str, str] | None = None) -> int:
+        """Append the staged files as one transaction, once for a batch id; the rows added (0 where it was there).
+
+        ``notes`` are small texts that come into force with the transaction, each under its key.
+        """
         ...
 
-    def replace(self, days: Sequence[date], staged: Path) -> None:
-        """Replace whole days by the staged files in one transaction (erasure, compaction) and purge the old bytes."""
+    def replace(
+        self, days: Sequence[date], staged: Path, batch_id: str = "", notes: Mapping[str, str] | None = None
+    ) -> None:
+        """Replace whole days by the staged files in one transaction (erasure, compaction) and purge the old bytes.
+
+        Where the staged files bring a batch, it counts as committed with them, and ``notes`` as in ``commit``.
+        """
+        ...
+
+    def note(self, key: str) -> str | None:
+        """The newest text that a transaction brought under ``key``."""
         ...
 
     def lock(self, wait_s: float = 600.0) -> AbstractContextManager[None]:

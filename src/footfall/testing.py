@@ -184,6 +184,27 @@ class StoreContract:
                 store.replace([self.D2], folder)
         assert store.days() == (self.D1, self.D2)
 
+    def test_notes_come_with_their_transaction(self, store: Store) -> None:
+        assert store.note("k") is None
+        with store.lock():
+            folder = store.staging("one")
+            stage_events(folder, [event("a", self.D1)])
+            store.commit("one", folder, {"k": "first", "other": "x"})
+        self.put(store, "two", [event("b", self.D1)])
+        assert (store.note("k"), store.note("other"), store.note("none")) == ("first", "x", None)
+        with store.lock():
+            folder = store.staging("three")
+            stage_events(folder, [event("c", self.D1)])
+            store.replace([self.D1], folder, "three", {"k": "newer \u4e2d"})
+        assert (store.note("k"), store.note("other")) == ("newer \u4e2d", "x")
+        assert store.has_batch("three")
+
+    def test_a_batch_that_was_there_brings_no_note(self, store: Store) -> None:
+        self.put(store, "one", [event("a", self.D1)])
+        with store.lock():
+            store.commit("one", Path(), {"k": "late"})
+        assert store.note("k") is None
+
     def test_lock_is_exclusive_between_processes(self, store: Store) -> None:
         context = multiprocessing.get_context("fork")
         held, stop = context.Event(), context.Event()

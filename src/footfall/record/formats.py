@@ -75,9 +75,7 @@ def _plain(name: str, spool: Path) -> Path:
         if path.is_dir():
             raise FormatError(f"{name} is a folder", "name files: for example " + str(path / "*.csv"))
         if not path.exists():
-            raise FormatError(
-                f"{name}: there is no such file", f"check its name; paths are relative to {Path.cwd()}"
-            )
+            raise FormatError(f"{name}: there is no such file", f"check its name; paths are relative to {Path.cwd()}")
     with _reading(name), path.open("rb") as handle:
         head = handle.read(4)
     if not head:
@@ -158,7 +156,8 @@ def _reading(name: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise FormatError(
-            f"{name} cannot be read: {error.strerror or error}", "check that it is a plain file on a disk that can be read"
+            f"{name} cannot be read: {error.strerror or error}",
+            "check that it is a plain file on a disk that can be read",
         ) from None
 
 

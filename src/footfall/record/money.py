@@ -50,7 +50,9 @@ def to_minor(amount: str | int | float | Decimal, currency: str) -> int:
     except InvalidOperation:
         raise InputError(f"{amount!r} is no amount of money", "write a plain number such as 1234.50") from None
     if not minor.is_finite() or abs(minor) >= Decimal(2) ** 63:
-        raise InputError(f"amount {amount!r} is not finite, or too large to be money", "use a plain number such as 1234.50")
+        raise InputError(
+            f"amount {amount!r} is not finite, or too large to be money", "use a plain number such as 1234.50"
+        )
     nearest = minor.to_integral_value()
     if abs(minor - nearest) > NOISE:
         raise InputError(

@@ -5,7 +5,8 @@
     <lake>/<batch_id>/day=YYYY-MM-DD/*.parquet   one folder for each batch, written first, committed where it lies
 
 A batch is one Delta transaction that carries the batch id as its application id, so it commits once. Files of a
-writer that was killed are not in the log; the next writer removes them (``sweep``).
+writer that was killed are not in the log; the next writer removes them (``sweep``). A note stands in the information
+of its commit; its key is an application id, too, whose version is that of the commit, so that it is found at once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -44,6 +45,8 @@ DELTA_TYPES = {
 LOCK_NAME = "_writer.lock"
 _BATCH_ID = re.compile(r"[0-9a-zA-Z][0-9a-zA-Z_.-]{0,120}")
 _POLL_S = 0.05
+_NOTE = "note:"  # before a note's key, where it is an application id
+_NOTES = "footfall_notes"  # in the information of a commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,20 @@ class Lake:
         table = self._table()
         return table is not None and table.transaction_version(batch_id) is not None
 
+    def note(self, key: str) -> str | None:
+        """The newest text that a transaction brought under ``key``; None also where its commit was cleaned away."""
+        table = self._table()
+        version = None if table is None else table.transaction_version(_NOTE + key)
+        if version is None:
+            return None
+        try:
+            lines = (self.directory / "_delta_log" / f"{version:020}.json").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return None
+        about: dict[str, str] = next((a["commitInfo"] for a in map(json.loads, lines) if "commitInfo" in a), {})
+        found: str | None = json.loads(about.get(_NOTES, "{}")).get(key)
+        return found
+
     # ------------------------------------------------------------ writing
 
     def staging(self, batch_id: str) -> Path:
@@ -143,15 +160,18 @@ class Lake:
             folder.mkdir(parents=True)
         return folder
 
-    def commit(self, batch_id: str, staged: Path) -> int:
-        """Append the staged files as one transaction, once for a batch id; the rows added (0 where it was there)."""
+    def commit(self, batch_id: str, staged: Path, notes: Mapping[str, str] | None = None) -> int:
+        """Append the staged files as one transaction, once for a batch id; the rows added (0 where it was there).
+
+        ``notes`` are small texts that come into force with the transaction, each under its key.
+        """
         if self.has_batch(batch_id):
             return 0
         with _writing(self.directory):
             adds = self._adds(staged)
-            properties = CommitProperties(app_transactions=[Transaction(batch_id, 1)])
-            hooks = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
             table = self._table()
+            properties = _properties(-1 if table is None else table.version(), batch_id, notes)
+            hooks = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
             if table is None:
                 create_table_with_add_actions(
                     str(self.directory),
@@ -175,9 +195,12 @@ class Lake:
             _sync(self.directory / "_delta_log")
         return sum(json.loads(add.stats)["numRecords"] for add in adds)
 
-    def replace(self, days: Sequence[date], staged: Path) -> None:
+    def replace(
+        self, days: Sequence[date], staged: Path, batch_id: str = "", notes: Mapping[str, str] | None = None
+    ) -> None:
         """Replace whole days by the staged files in one transaction (erasure, compaction) and purge the old bytes.
 
+        Where the staged files bring a batch, it counts as committed with them, and ``notes`` as in ``commit``.
         Staged files of a day that is not in ``days`` are refused. Readers that attached before must attach again.
         """
         table = self._table()
@@ -200,6 +223,7 @@ class Lake:
                 "append",
                 table.schema(),
                 partition_by=["day"],
+                commit_properties=_properties(table.version(), batch_id, notes),
                 post_commithook_properties=PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False),
             )
             _sync(self.directory / "_delta_log")
@@ -309,6 +333,15 @@ class Lake:
             while folder != self.directory and folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
                 folder = folder.parent
+
+
+def _properties(version: int, batch_id: str, notes: Mapping[str, str] | None) -> CommitProperties:
+    """What the commit after ``version`` carries beside its files."""
+    batch = [Transaction(batch_id, 1)] if batch_id else []
+    keys = [Transaction(_NOTE + key, version + 1) for key in notes or ()]
+    return CommitProperties(
+        custom_metadata={_NOTES: json.dumps(dict(notes))} if notes else None, app_transactions=[*batch, *keys]
+    )
 
 
 def _schema() -> Schema:
