@@ -41,6 +41,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.batches: dict[str, pa.Table] = {}
+        self._files: dict[str, str] = {}
         self._version = -1
 
     def put(self, batch_id: str, events: pa.Table) -> None:
@@ -48,6 +49,15 @@ class MemoryStore:
         named = pa.array([batch_id] * events.num_rows, pa.string())
         self.batches[batch_id] = events.set_column(place, "batch_id", named)
         self._version += 1
+        self._files[batch_id] = f"{batch_id}-{self._version}"
+
+    def rewrite(self) -> None:
+        """Give every batch another file with the same rows, as compaction does."""
+        for batch_id in list(self.batches):
+            self.put(batch_id, self.batches[batch_id])
+
+    def files(self, first_day: object = None, last_day: object = None) -> tuple[str, ...]:
+        return tuple(self._files.values())
 
     def version(self) -> int:
         return self._version
@@ -130,7 +140,7 @@ def _counted(kept: list[Any], visits: dict[Any, Any], orders: list[Any], rules: 
         late = max((e["day"] - order["event"]["day"]).days, 0)
         group = (visit["day"], visit["segment"], visit["provider"], order["delay"], late)
         refunds[group] += 1
-        refunded[group] += e["amount_minor"] or 0
+        refunded[group] += (order["event"] if e["amount_minor"] is None else e)["amount_minor"] or 0
     counted: Counter[Any] = Counter((v["day"], v["segment"], v["provider"]) for v in visits.values())
     sums: dict[Any, list[int]] = defaultdict(lambda: [0, 0, 0])
     for o in orders:

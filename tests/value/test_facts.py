@@ -125,6 +125,16 @@ def test_sums_above_int64_stay_exact(engine: DuckEngine) -> None:
     assert as_counts(found)["orders"] == {(D1, "(none)", "A", 0): (1000, 1000 * largest, 1000 * largest**2)}
 
 
+def test_a_refund_without_an_amount_gives_back_its_whole_order(engine: DuckEngine) -> None:
+    """By hand: o1 by its id (900, not the later 50), the latest order without one, and none where no order is found."""
+    back = {"at": 3.5, "name": "refund", "visitor_id": "d", "provider_id": "A"}
+    found = facts_of(engine, log(*STORY[:4], back | {"order_id": "o1"}, back, back | {"visitor_id": "stranger"}))
+    assert as_counts(found)["refunds"] == {(D1, "ads", "A", 2, 1): (1, 900), (D3, "mail", "A", 0, 1): (1, 50)}
+    assert as_counts(found)["left_out"] == {"refund without order": 1}
+    told = engine.query("SELECT message_id, amount_minor FROM refunds ORDER BY 1")["amount_minor"].to_pylist()
+    assert told == [900, 50, None]
+
+
 @pytest.mark.parametrize(("attribution", "day"), [("first", D1), ("last", D2)])
 def test_attribution_and_the_edges_of_the_window(engine: DuckEngine, attribution: str, day: date) -> None:
     """A purchase exactly window_days x 24 h after a visit still belongs to it; a microsecond later it does not."""
@@ -188,10 +198,24 @@ def test_facts_are_read_updated_or_counted_anew(engine: DuckEngine, tmp_path: Pa
     assert (later.how, later.new_events, as_counts(later.facts)) == ("updated", 3, COUNTS)
     assert update(store, engine, STORE, where).how == "read"
     assert update(store, engine, Rules(recipe=recipe("store"), window_days=1), where).how == "counted"
+    store.rewrite()  # compaction: other files, the same rows
+    assert update(store, engine, Rules(recipe=recipe("store"), window_days=1), where).how == "counted"
     store.put("b1", log(*STORY[:6]))  # an event was erased
     erased = update(store, engine, Rules(recipe=recipe("store"), window_days=1), where)
     assert (erased.how, sum(erased.facts.orders["orders"].to_pylist())) == ("counted", 3)
     assert len(list(where.glob("facts-*"))) <= 2  # in use, and the one before
+
+
+def test_a_replacement_of_as_many_rows_is_noticed(engine: DuckEngine, tmp_path: Path) -> None:
+    """Rows of a batch changed, their number did not, and a new batch came: all is counted anew."""
+    store, where = MemoryStore(), tmp_path / "facts"
+    store.put("b1", log(*STORY))
+    update(store, engine, STORE, where)
+    other = [{**row, "channel": "other"} for row in STORY]
+    store.put("b1", log(*other))
+    store.put("b2", log({"at": 5, "name": "page_view", "visitor_id": "z", "provider_id": "A", "message_id": "z"}))
+    found = update(store, engine, STORE, where, largest_update=1.0)
+    assert found.how == "counted" and "other" in found.facts.visits["segment"].to_pylist()
 
 
 def test_a_crash_leaves_the_facts_before_and_damage_is_counted_anew(

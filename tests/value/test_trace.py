@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from facts_support import MemoryStore, log
-from hypothesis import given
-from test_facts_property import FEW, LOGS, RULES, split
+from hypothesis import given, settings
+from test_facts_property import FEW, LOGS, MANY, RULES, split
 
 from footfall.config import Config
 from footfall.errors import InputError
@@ -30,27 +30,39 @@ def engine() -> Iterator[DuckEngine]:
         made.close()
 
 
-@given(LOGS, RULES)
-@FEW
-def test_rows_count_to_the_figure(engine: DuckEngine, rows: list[dict[str, Any]], rules: Rules) -> None:
-    """Law: for every kind, rows grouped by day, segment and provider are the facts, as of any day too."""
+def check_rows(engine: DuckEngine, rows: list[dict[str, Any]], rules: Rules) -> None:
+    """Rows of every kind, grouped by day, segment and provider, are the facts: of all, as of a day, and within days."""
     store = MemoryStore()
     store.put("b0", split(rows)[0])
     store.attach(engine)
     facts = count(engine, rules)
-    for as_of in (None, date(2024, 1, 5)):
-        known = facts.as_of(as_of) if as_of else facts
+    day = date(2024, 1, 5)
+    for as_of, first, last in ((None, None, None), (day, None, None), (day, date(2024, 1, 2), date(2024, 1, 4))):
+        known = (facts.as_of(as_of) if as_of else facts).between(first, last)
         for kind in KINDS:
-            found = trace(store, engine, rules, kind, as_of=as_of)
-            told: Counter[Any] = Counter()
+            figure, shown, told, seen = Counter[Any](), Counter[Any](), 0, 0
             for row in known.tables()[kind].to_pylist():
-                told[(row["day"], row["segment"])] += row[kind]
-            lines = found.to_pylist()
-            assert Counter((line["visit_day"], line["segment"]) for line in lines) == told
-            if kind == "orders":
-                assert sum(line["amount_minor"] for line in lines) == sum(
-                    int(row["amount_minor"]) for row in known.orders.to_pylist()
-                )
+                figure[(row["day"], row["segment"], row["provider_id"])] += row[kind]
+                told += int(row.get("amount_minor", 0))
+            for line in trace(store, engine, rules, kind, as_of=as_of, first=first, last=last).to_pylist():
+                shown[(line["visit_day"], line["segment"], line["provider_id"])] += 1
+                seen += line["amount_minor"] or 0
+            assert shown == figure
+            assert kind == "visits" or seen == told
+
+
+@given(LOGS, RULES)
+@settings(FEW, max_examples=4)
+def test_rows_count_to_the_figure(engine: DuckEngine, rows: list[dict[str, Any]], rules: Rules) -> None:
+    """Law: for every kind, rows grouped as facts are the facts, with excluded visitors, and as of any day."""
+    check_rows(engine, rows, rules)
+
+
+@pytest.mark.slow
+@given(LOGS, RULES)
+@settings(MANY, max_examples=150)
+def test_rows_count_to_the_figure_on_many_logs(engine: DuckEngine, rows: list[dict[str, Any]], rules: Rules) -> None:
+    check_rows(engine, rows, rules)
 
 
 STORY = (
@@ -80,6 +92,10 @@ def test_rows_by_hand(engine: DuckEngine) -> None:
         {"message_id": "m0003", "visit_day": date(2024, 1, 1), "delay_days": 2}
     ]
     assert rows(store, engine, config, "refunds", as_of=date(2024, 1, 4)).num_rows == 0
+    # a refund that names neither provider nor amount: its order's
+    store.put("b1", log({"at": 5.5, "name": "refund", "visitor_id": "d", "order_id": "o", "message_id": "bare"}))
+    bare = rows(store, engine, config, "refunds", provider="A", first=date(2024, 1, 1)).to_pylist()[1]
+    assert [bare[name] for name in ("message_id", "provider_id", "amount_minor")] == ["bare", "A", 900]
     assert rows(store, engine, config, "visits", limit=1)["message_id"].to_pylist() == ["m0000"]
 
 

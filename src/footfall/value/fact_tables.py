@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from footfall.model import Ints
 
 AMOUNT = pa.decimal128(38, 0)
 
@@ -60,7 +63,7 @@ class FactTables:
     orders     + delay_days (local day of the order - of the visit) -> orders, amount_minor, and
                amount_sq, the sum of squares
     refunds    + order_delay_days, refund_delay_days (day of the refund - of the order) -> refunds,
-               amount_minor
+               amount_minor (of a refund that tells none, the amount of its order)
     providers  provider_id -> category (the latest known, or null), category_ts (when it was told), first_day
     left_out   reason -> events that are in no other table: "refund without order", "order without provider"
 
@@ -116,7 +119,8 @@ class FactTables:
 
     def __add__(self, other: FactTables) -> FactTables:
         pairs = zip(self.tables().values(), other.tables().values(), strict=True)
-        return FactTables.of(*(pa.concat_tables(pair) for pair in pairs))
+        visits, orders, refunds, providers, left_out = (_added(mine, theirs) for mine, theirs in pairs)
+        return FactTables(visits, orders, refunds, _latest(providers), left_out)
 
     def minus(self, other: FactTables) -> FactTables:
         """Take the counts of ``other`` away. Providers stay: a latest and a first cannot be taken back."""
@@ -176,32 +180,88 @@ class FactTables:
 
 
 def summed(table: pa.Table) -> pa.Table:
-    """One row for each key, measures added up, rows of zeros dropped, sorted by key."""
-    measures = [name for name in table.column_names if name in _MEASURES]
+    """One row for each key, measures added up, rows of zeros dropped, sorted by key.
+
+    Sums of decimals are exact; OverflowError where one has no place in decimal128. (Done by sorting and numpy, since
+    pyarrow's own group_by wakes up a data frame library, which takes longer than most of what is added here.)
+    """
     keys = [name for name in table.column_names if name not in _MEASURES]
-    total = table.group_by(keys).aggregate([(name, "sum") for name in measures])
-    total = total.select([*keys, *(f"{name}_sum" for name in measures)]).rename_columns(table.column_names)
-    some = pc.not_equal(total[measures[0]], 0)
-    for name in measures[1:]:
-        some = pc.or_(some, pc.not_equal(total[name], 0))
-    return _sorted(total.filter(some).cast(table.schema), keys)
+    table = _sorted(table, keys)
+    if not table.num_rows:
+        return table
+    starts = _starts(table, keys)
+    total = table.take(pa.array(starts))
+    some = np.zeros(len(starts), dtype=bool)
+    for place, field in enumerate(table.schema):
+        if field.name in _MEASURES:
+            sums = _sums(table[field.name], starts)
+            total = total.set_column(place, field, sums)
+            some |= pc.not_equal(sums, 0).to_numpy(zero_copy_only=False)
+    return total.filter(pa.array(some)).combine_chunks()
+
+
+def _added(mine: pa.Table, theirs: pa.Table) -> pa.Table:
+    """Both tables together: rows of days that only one of them has are passed on as they are."""
+    if "day" not in mine.column_names:
+        both = pa.concat_tables([mine, theirs])
+        return both if "category" in both.column_names else summed(both)
+    shared = pc.unique(theirs["day"]).filter(pc.is_in(pc.unique(theirs["day"]), pc.unique(mine["day"])))
+    once, twice = [], []
+    for table in (mine, theirs):
+        is_shared = pc.is_in(table["day"], shared)
+        once.append(table.filter(pc.invert(is_shared)))
+        twice.append(table.filter(is_shared))
+    both = pa.concat_tables([*once, summed(pa.concat_tables(twice))])
+    numbers = both["day"].cast(pa.int32()).to_numpy()
+    if not np.all(numbers[1:] >= numbers[:-1]):  # within a day all is sorted, and stays so
+        both = both.take(pa.array(np.argsort(numbers, kind="stable")))
+    return both.combine_chunks()
 
 
 def _latest(providers: pa.Table) -> pa.Table:
     """One row for each provider: its first day, the category told last (of two at once the greater name)."""
-    first = providers.group_by("provider_id").aggregate([("first_day", "min")])
-    told = providers.filter(pc.is_valid(providers["category"]))
-    last = told.group_by("provider_id").aggregate([("category_ts", "max")])
-    keys = ["provider_id", "category_ts"]
-    told = told.join(last, keys, ["provider_id", "category_ts_max"], join_type="inner")
-    told = told.group_by("provider_id").aggregate([("category", "max"), ("category_ts", "max")])
-    both = first.join(told, "provider_id", join_type="left outer")
-    both = both.select(["provider_id", "category_max", "category_ts_max", "first_day_min"])
-    return _sorted(both.rename_columns(PROVIDERS.names).cast(PROVIDERS), ["provider_id"])
+    keys = ["provider_id", "category_ts", "category"]
+    providers = _sorted(providers, keys)  # what is null comes first, so that the last row is what was told last
+    if not providers.num_rows:
+        return providers
+    starts = _starts(providers, keys[:1])
+    ends = np.append(starts[1:], providers.num_rows) - 1
+    days = providers["first_day"].cast(pa.int32()).to_numpy()
+    first = pa.array(np.minimum.reduceat(days, starts), pa.int32()).cast(pa.date32())
+    latest = providers.take(pa.array(ends))
+    return latest.set_column(latest.schema.get_field_index("first_day"), PROVIDERS.field("first_day"), first)
 
 
 def _sorted(table: pa.Table, keys: list[str]) -> pa.Table:
-    return table.sort_by([(key, "ascending") for key in keys]).combine_chunks()
+    order = pc.sort_indices(table, sort_keys=[(key, "ascending", "at_start") for key in keys])
+    return table.take(order).combine_chunks()
+
+
+def _starts(table: pa.Table, keys: list[str]) -> Ints:
+    """Where each group of equal keys begins in a sorted table, int64 (groups,)."""
+    begins = np.zeros(table.num_rows, dtype=bool)
+    begins[0] = True
+    for key in keys:
+        codes = pc.dictionary_encode(table[key].combine_chunks(), null_encoding="encode").indices.to_numpy()
+        begins[1:] |= codes[1:] != codes[:-1]
+    return np.flatnonzero(begins)
+
+
+def _sums(column: pa.ChunkedArray, starts: Ints) -> pa.Array:
+    """Sums of the groups that begin at ``starts``: of int64, or of decimal128 by its four 32-bit limbs."""
+    values = pa.concat_arrays(column.chunks)
+    if not pa.types.is_decimal(column.type):
+        return pa.array(np.add.reduceat(values.to_numpy(), starts))
+    limbs = np.frombuffer(values.buffers()[1], dtype="<u4")[4 * values.offset : 4 * (values.offset + len(values))]
+    parts = limbs.reshape(-1, 4).astype(np.int64)
+    parts[:, 3] = parts[:, 3].astype(np.int32)  # the limb that has the sign
+    sums = np.add.reduceat(parts, starts, axis=0)
+    for place in range(3):
+        sums[:, place + 1] += sums[:, place] >> 32
+    if np.any(sums[:, 3] != sums[:, 3].astype(np.int32)):
+        raise OverflowError("a sum of amounts has more than 38 digits")
+    whole = (sums & 0xFFFFFFFF).astype("<u4")
+    return pa.Array.from_buffers(column.type, len(starts), [None, pa.py_buffer(whole.tobytes())])
 
 
 def _negated(table: pa.Table) -> pa.Table:

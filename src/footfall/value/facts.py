@@ -11,12 +11,14 @@ a reader sees the one or the other. All of it can be deleted: it is counted anew
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -52,6 +54,7 @@ class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     settings: str
     version: int
     batches: dict[str, int]
+    files: frozenset[str]  # short hashes of the paths that were counted
 
 
 def rules_of(config: Config, providers: Mapping[str, Mapping[str, str]] | None = None) -> Rules:
@@ -95,8 +98,9 @@ def update(
     """Bring the facts in ``directory`` up to date with the log, and return them.
 
     New batches are added by what they change, if they are at most ``largest_update`` of the log; the result equals
-    counting all anew, bit for bit. Other settings, another version of the .sql files, or a batch that lost events
-    mean counting anew. Raises WorkspaceError where the directory cannot be written.
+    counting all anew, bit for bit. Other settings, another version of the .sql files, and files of the log that were
+    replaced (by an erasure or by compaction) mean counting anew. Raises WorkspaceError where the directory cannot be
+    written.
     """
     settings = fingerprint(rules)
     kept = _current(store, directory, settings)
@@ -117,37 +121,57 @@ def _brought_up(
     progress: Progress | None,
     largest_update: float,
 ) -> Update:
-    version = store.version()  # before attaching: a commit in between is looked at again next time
-    store.attach(engine)
-    batches = {row["batch_id"]: row["events"] for row in engine.query(text("batches")).to_pylist()}
-    found = _updated(engine, rules, directory, settings, batches, progress, largest_update)
+    version, files = _attached(store, engine)
+    rows = engine.query(text("batches")).to_pylist()
+    batches = {row["batch_id"]: row["events"] for row in rows}
+    days = {row["batch_id"]: row["last_day"] for row in rows}
+    now = _State(f"facts-{uuid.uuid4().hex[:12]}", settings, version, batches, files)
+    found = _updated(engine, rules, directory, now, days, progress, largest_update)
     if found is None:
         found = Update(count(engine, rules, progress), "counted", sum(batches.values()))
-    _keep(directory, found.facts, _State(f"facts-{uuid.uuid4().hex[:12]}", settings, version, batches))
+    _keep(directory, found.facts, now)
     return found
+
+
+def _attached(store: Store, engine: Engine) -> tuple[int, frozenset[str]]:
+    """Attach the log; its version, and hashes of its files, which are those of that version."""
+    while True:
+        version = store.version()
+        store.attach(engine)
+        files = frozenset(map(_short, store.files()))
+        if store.version() == version:
+            return version, files
+
+
+def _short(path: str) -> str:
+    """A hash of a file's batch, day and name: a workspace that is moved, or named by another path, keeps its facts."""
+    return hashlib.sha256("/".join(Path(path).parts[-3:]).encode()).hexdigest()[:16]
 
 
 def _updated(
     engine: Engine,
     rules: Rules,
     directory: Path,
-    settings: str,
-    batches: dict[str, int],
+    now: _State,
+    last_days: Mapping[str, date],
     progress: Progress | None,
     largest_update: float,
 ) -> Update | None:
     """The facts on disk with what new batches change; None where all has to be counted anew."""
     state = _state(directory)
-    if state is None or state.settings != settings or not state.batches.items() <= batches.items():
+    if state is None or state.settings != now.settings or not state.files <= now.files:
+        return None
+    if not state.batches.items() <= now.batches.items():
         return None
     known = _tables(directory, state)
-    new = sorted(batches.keys() - state.batches.keys())
-    added = sum(batches[batch] for batch in new)
-    if known is None or added > largest_update * sum(batches.values()):
+    new = sorted(now.batches.keys() - state.batches.keys())
+    added = sum(now.batches[batch] for batch in new)
+    if known is None or added > largest_update * sum(now.batches.values()):
         return None
     if not new:
         return Update(known, "read", 0)
-    changed = touched.change(engine, rules, new, progress or (lambda _: None))
+    last_old_day = max((last_days[batch] for batch in state.batches), default=date.min)
+    changed = touched.change(engine, rules, new, last_old_day, progress or (lambda _: None))
     return None if changed is None else Update(known + changed, "updated", added)
 
 
@@ -172,12 +196,12 @@ def _state(directory: Path) -> _State | None:
 def _tables(directory: Path, state: _State) -> FactTables | None:
     """The tables on disk; None where a newer state has just replaced them, or where they are damaged."""
     try:
-        names = FactTables.empty().tables()
+        # (pq.read_table would wake up pyarrow.dataset and a data frame library, which takes longer than the reading)
         return FactTables(**{
-            name: pq.read_table(directory / state.folder / f"{name}.parquet", schema=empty.schema).combine_chunks()
-            for name, empty in names.items()
+            name: pq.ParquetFile(directory / state.folder / f"{name}.parquet").read().cast(empty.schema).combine_chunks()
+            for name, empty in FactTables.empty().tables().items()
         })
-    except (FileNotFoundError, pa.ArrowException):
+    except (FileNotFoundError, ValueError, pa.ArrowException):
         return None
 
 
@@ -187,7 +211,7 @@ def _keep(directory: Path, facts: FactTables, state: _State) -> None:
         folder = directory / state.folder
         folder.mkdir(parents=True)
         for name, table in facts.tables().items():
-            pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+            pq.write_table(table, folder / f"{name}.parquet", compression="lz4")
             _sync(folder / f"{name}.parquet")
         _sync(folder)
         draft = folder / "facts.json"

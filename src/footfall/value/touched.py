@@ -9,6 +9,8 @@ outside these days are then counted with visits missing, but alike before and no
 
 from __future__ import annotations
 
+from datetime import date
+
 import pyarrow as pa
 
 from footfall.ports import Engine
@@ -32,10 +34,12 @@ _RAW = (
 )
 
 
-def change(engine: Engine, rules: Rules, new_batches: list[str], progress: Progress) -> FactTables | None:
+def change(
+    engine: Engine, rules: Rules, new_batches: list[str], last_old_day: date, progress: Progress
+) -> FactTables | None:
     """What ``new_batches`` of the view ``events`` change, as facts to add; counts in it can be negative.
 
-    None where the change is not local: excluded visitors are other persons than before.
+    last_old_day: the last day that other batches have; old events are not looked for after it. None where the change is not local: excluded visitors are other persons than before.
     """
     marks = {**rules.marks(), "raw_columns": ", ".join(f"e.{name}" for name in (*_RAW, *rules.segment))}
     given = pa.table({"batch_id": pa.array(new_batches, pa.string())})
@@ -49,7 +53,7 @@ def change(engine: Engine, rules: Rules, new_batches: list[str], progress: Progr
     before = identity.learn(engine, rules.exclude_visitors, "old_events", "before", use=use)
     if now.excluded != before.excluded:
         return None
-    _collect(engine, rules, marks, now, before, progress)
+    _collect(engine, rules, marks, now, before, last_old_day, progress)
 
     progress("counts before")
     identity.show(engine, before, marks, "touched_old")
@@ -67,9 +71,10 @@ def _collect(
     marks: dict[str, str],
     now: identity.Identity,
     before: identity.Identity,
+    last_old_day: date,
     progress: Progress,
 ) -> None:
-    """Make the table ``touched_all``, and the view ``touched_old`` of its old events."""
+    """Make the view ``touched_all``, and the view ``touched_old`` of its old events."""
     engine.execute(statement("changed_persons" if now.needed else "no_changed_persons", marks))
     engine.execute(statement("touched_events", marks))
     engine.execute(
@@ -87,6 +92,8 @@ def _collect(
     days = engine.query(statement("touched_range", marks), {"window_days": rules.window_days}).to_pylist()[0]
     single = engine.query("SELECT min(day) AS first_touched_day, max(day) AS last_touched_day FROM touched_days")
     days |= single.to_pylist()[0]
+    for name in ("last_day", "last_touched_day"):
+        days[name] = min(days[name] or last_old_day, last_old_day)
     unread = marks["raw_columns"].replace("e.message_id", "'' AS message_id")
     if not now.needed:
         engine.execute(statement("reached", {**marks, "visit_columns_read": unread}), days)

@@ -43,7 +43,8 @@ def trace(
     ``FactTables.between``; ``as_of``: what was known at the end of that day, as in ``FactTables.as_of``. None: all.
 
     Columns: person, visit (its key), visit_day, segment, delay_days (of the order, from the visit; of the refund, from
-    the order; null for visits), then all columns of the event. Newest visit last; ``limit`` keeps the first rows, 0
+    the order; null for visits), then all columns of the event (a refund has provider_id, and amount_minor where it tells
+    none, of its order). Newest visit last; ``limit`` keeps the first rows, 0
     all of them. Raises InputError where ``kind`` or ``limit`` is none.
     """
     if kind not in KINDS:
@@ -63,7 +64,8 @@ def trace(
         "as_of": as_of,
         "most": limit or 2**62,
     }
-    columns = ",\n       ".join(f"e.{c.name}" for c in EVENT_COLUMNS)
+    counted = ("amount_minor", "provider_id") if kind == "refunds" else ()  # a refund need tell neither
+    columns = ",\n       ".join(f"{'c' if c.name in counted else 'e'}.{c.name}" for c in EVENT_COLUMNS)
     return engine.query(statement(f"trace_{kind}", {**marks, "log_columns": columns}), wanted)
 
 

@@ -6,8 +6,9 @@ WITH read AS (
     WHERE name IN ({visit_events}) AND visit_id IS NULL
     UNION
     SELECT visitor_id, provider_id, day, ts, {columns}
-    FROM touched_events
-    WHERE name IN ({visit_events}) AND visit_id IS NULL
+    FROM touched_events e
+    WHERE EXISTS (SELECT 1 FROM touched_pairs p WHERE p.person = e.visitor_id AND p.provider_id = e.provider_id)
+      AND name IN ({visit_events}) AND visit_id IS NULL
 ),
 first AS (
     SELECT visitor_id, provider_id, day, min(ts) AS ts FROM read GROUP BY visitor_id, provider_id, day

@@ -1,6 +1,7 @@
--- Each refund that has an order, with the visit of that order.
+-- Each refund that has an order, with the visit of that order. provider_id and amount_minor are what was
+-- counted: the provider of the order, and its amount where the refund tells none.
 WITH counted AS (
-    SELECT f.visit_person, f.visit_id, f.visit_day, f.provider_id, f.message_id, f.refund_day,
+    SELECT f.visit_person, f.visit_id, f.visit_day, f.provider_id, f.message_id, f.refund_day, f.amount_minor,
            CAST(f.refund_delay_days AS INTEGER) AS delay_days, {segment} AS segment
     FROM refunds f
     LEFT JOIN known_providers k ON k.provider_id = f.provider_id
