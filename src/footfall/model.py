@@ -124,6 +124,7 @@ class ImportSummary:
     first_day: date | None
     last_day: date | None
     batch_ids: tuple[str, ...]
+    replaced: int = 0  # events of earlier imports that were taken out for these
 
 
 @dataclass(frozen=True, slots=True)

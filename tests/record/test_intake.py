@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from importing import Workspace
 
 from footfall.errors import InputError, WorkspaceError
+from footfall.record.mending import write_rejects
 from footfall.record.names import EVENT_ALIASES, near_events
-from footfall.record.quarantine import recover, write_rejects
+from footfall.record.quarantine import recover
 
 
 @pytest.fixture
@@ -383,8 +384,10 @@ def test_mended_rejects_come_in_again(ws: Workspace) -> None:
     content = 'ts,name,visitor_id,provider_id,note\n2024-05-01,page_view,v1,p1,ok\nsoon,page_view,v2,p1,"a, ""b"""\n'
     ws.text("a.csv", content)
     (out,) = write_rejects(ws.quarantine, ws.folder / "mend.csv")
-    text = out.read_text()
-    assert text.startswith("_reject_file,_reject_line,_reject_field,_reject_reason,ts,name,visitor_id,provider_id,note")
+    text = out.read_text(encoding="utf-8-sig")
+    assert text.startswith(
+        "_reject_id,_reject_file,_reject_line,_reject_field,_reject_reason,ts,name,visitor_id,provider_id,note"
+    )
     summary = ws.text("mended.csv", text.replace("soon", "2024-05-02"))
     assert (summary.added, summary.rejected) == (1, 0)
     stored = {r["visitor_id"]: json.loads(r["properties"]) for r in ws.rows()}
@@ -397,7 +400,7 @@ def test_mended_json_rejects_come_in_again(ws: Workspace) -> None:
     first, empty, broken = out.read_text().splitlines()
     assert json.loads(first)["_reject_line"] == 1
     assert json.loads(empty)["_reject_field"] == "ts"
-    assert broken == "broken"
+    assert json.loads(broken)["_reject_raw"] == "broken"
     summary = ws.text("mended.ndjson", first.replace("soon", "2024-05-02") + "\n")
     assert summary.added == 1
     assert ws.rows("properties")[1]["properties"] == '{"note":1}'
@@ -413,8 +416,8 @@ def test_rejects_of_one_file_are_kept_once(ws: Workspace) -> None:
 
 
 def test_rejects_of_several_layouts_go_to_several_files(ws: Workspace) -> None:
-    ws.text("a.csv", "ts,name\nsoon,page_view\n")
-    ws.text("b.tsv", "ts\tname\nsoon\tpage_view\n")
+    ws.text("a.csv", "ts,name,user_id\nsoon,page_view,u\n")
+    ws.text("b.tsv", "ts\tname\tuser_id\nsoon\tpage_view\tu\n")
     files = write_rejects(ws.quarantine, ws.folder / "mend.csv")
     assert [f.name for f in files] == ["mend.csv", "mend-2.csv"]
 

@@ -2,114 +2,106 @@
 
 from __future__ import annotations
 
-import mmap
-import re
 import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from footfall.config import Config
-from footfall.errors import FormatError
+from footfall.errors import FormatError, InputError
 from footfall.model import EVENT_COLUMNS, ImportSummary, Reject
 from footfall.ports import Store
-from footfall.record import quarantine
+from footfall.record import mending, quarantine
 from footfall.record.faults import explain
-from footfall.record.fields import Column, Layout, given_sql, literal, quote, resolve
-from footfall.record.formats import Source, sample_keys
-from footfall.record.rows import EARLY, LINE, RAW, csv_rows, ndjson_rows
+from footfall.record.fields import PROVIDER_WAY_OUT, Layout, no_column, quote
+from footfall.record.formats import Source
+from footfall.record.quarantine import About, Origin, Settlement
+from footfall.record.relations import Relations, Unclean, checked, has_controls, sql
 
 DEDUPE_DAYS = 7
-_MAX_KEYS = 1000
 _NO_DAY = "day=__HIVE_DEFAULT_PARTITION__"
-_LEAD_NONE = "CAST(NULL AS BIGINT) AS line, CAST(NULL AS VARCHAR) AS raw, CAST(NULL AS VARCHAR) AS early"
-_LEAD = f"{LINE} AS line, {RAW} AS raw, {EARLY} AS early"
 # Up to here ids are compared in memory (8 bytes each), beyond by the engine, which can spill.
 _SORT_ROWS = 20_000_000
-_FOR_FIELD = re.compile(r" */\* (\w+) \*/")
 _OWN = ("message_id", "day", "source", "batch_id", "received_at")
-_INTEGERS = {
-    "TINYINT",
-    "SMALLINT",
-    "INTEGER",
-    "BIGINT",
-    "UTINYINT",
-    "USMALLINT",
-    "UINTEGER",
-    "UBIGINT",
-    "HUGEINT",
-}
-
-
-def sql(name: str) -> str:
-    """The text of ``sql/<name>.sql``."""
-    return resources.files("footfall.record").joinpath(f"sql/{name}.sql").read_text(encoding="utf-8")
+# Of a file that was imported before and mended in place, nearly all rows are known; of another of its name, few.
+_SAME_FILE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Relation:
-    """What the view ``given`` is made from: SQL of the rows, columns for line, raw and early, and the layout."""
+class Place:
+    """Where a batch works: a DuckDB session of its own with the variables of sql/check.sql set, and the folders."""
 
-    rows: str
-    lead: str
-    layout: Layout
+    cursor: duckdb.DuckDBPyConnection
+    store: Store
+    config: Config
+    work_dir: Path
+    quarantine_dir: Path
+    progress: Callable[[int, int], None]
 
 
-class Unclean(Exception):  # noqa: N818  no error: it says that the exact way is needed
-    """The fast way found something wrong in the file."""
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of a batch: how to read the source, what to leave in the lake about it, which batches to take out.
+
+    ``content`` names what the source holds (history.py), ``file`` is its whole path, ``label`` the source that was
+    named; each may be "". ``notes`` go with the transaction.
+    """
+
+    batch_id: str
+    mapping: Mapping[str, str]
+    fixed: Mapping[str, str]
+    content: str
+    file: str
+    label: str
+    notes: Mapping[str, str]
+    replaces: tuple[str, ...] = ()
 
 
 class Batch:
     """One source on its way into the lake; ``run`` once, with the writer's lock held."""
 
-    def __init__(
-        self,
-        cursor: duckdb.DuckDBPyConnection,
-        store: Store,
-        config: Config,
-        source: Source,
-        batch_id: str,
-        mapping: Mapping[str, str],
-        fixed: Mapping[str, str],
-        work_dir: Path,
-        quarantine_dir: Path,
-        progress: Callable[[int, int], None] | None,
-    ) -> None:
-        """cursor: a DuckDB session of its own, with the variables of sql/check.sql set (see intake)."""
-        self._cursor = cursor
-        self._store = store
-        self._config = config
+    def __init__(self, place: Place, source: Source, order: Order) -> None:
+        """place, source, order: where, what and how."""
+        self._cursor = place.cursor
+        self._store = place.store
+        self._place = place
         self._source = source
-        self._batch_id = batch_id
-        self._mapping = mapping
-        self._fixed = fixed
-        self._work = work_dir
-        self._quarantine = quarantine_dir
-        self._progress = progress or (lambda done, total: None)
+        self._order = order
+        self._relations = Relations(place.cursor, source, order.mapping, order.fixed, self._at)
         self._filled: tuple[str, ...] = ()  # columns of the staged files
+        self._origins: dict[int, tuple[Origin, str]] = {}  # line -> the reject that it mends, of what file
+        self._kept: dict[str, About] = {}  # what is in the quarantine
+        self._left_out: set[int] = set()  # lines of the source that are no mended row
 
     def run(self) -> ImportSummary:
         """Stage, de-duplicate, commit and count. Raises FormatError where the file as a whole cannot be used."""
-        staged = self._store.staging(self._batch_id)
+        order, source = self._order, self._source
+        staged = self._store.staging(order.batch_id)
+        self._kept = quarantine.kept(self._place.quarantine_dir)
+        mends = mending.holds_rejects(source)
+        self._origins = mending.origins(source) if mends else {}
         rejects = quarantine.Writer(
-            self._quarantine, self._batch_id, self._source.kind, self._source.delimiter, self._source.header
+            self._place.quarantine_dir,
+            order.batch_id,
+            source.kind,
+            source.delimiter,
+            mending.header_without(source) if mends and source.kind == "csv" else source.header,
+            About(content=order.content, file=order.file, source=order.label, mended=self._mended_before()),
         )
         try:
             return self._run(staged, rejects)
         except BaseException:
             rejects.drop()
-            if not self._store.has_batch(self._batch_id):
+            if not self._store.has_batch(order.batch_id):
                 shutil.rmtree(staged, ignore_errors=True)
             raise
 
@@ -117,6 +109,8 @@ class Batch:
         reasons: Counter[str] = Counter()
         repeated = conflicting = 0
         try:
+            if self._origins:
+                raise Unclean("rows are told by their lines")
             read = self._fast(staged)
         except Unclean:
             _clear(staged)
@@ -128,12 +122,13 @@ class Batch:
             )
         known, differing = self._drop_known(staged)
         days = _days(staged)
-        rejects.close()
-        added = self._store.commit(self._batch_id, staged) if days else 0
+        rejects.close(self._settlement(known, read - sum(reasons.values())))
+        added = _rows(staged)
+        replaced = self._commit(staged, days)
         rejects.publish()
         if not days:
             shutil.rmtree(staged, ignore_errors=True)
-        self._progress(self._source.size, self._source.size)
+        self._at(self._source.size)
         return ImportSummary(
             files=(self._source.name,),
             read=read,
@@ -144,19 +139,20 @@ class Batch:
             reasons=dict(reasons.most_common()),
             first_day=days[0] if days else None,
             last_day=days[-1] if days else None,
-            batch_ids=(self._batch_id,) if added else (),
+            batch_ids=(self._order.batch_id,) if added else (),
+            replaced=replaced,
         )
 
-    # ------------------------------------------------------------ the fast way
+    # ------------------------------------------------------------ the two ways
 
     def _fast(self, staged: Path) -> int:
-        relation = self._fast_relation()
-        checked = self._checked(relation, controls=_has_controls(self._source))
+        relation = self._relations.fast()
         # Columns that no field of the file fills are left out: writing nothing costs as much as writing something.
         self._filled = _filled(relation.layout)
         columns = ", ".join(quote(c) for c in self._filled)
+        rows = checked(relation.given(), relation.layout, controls=has_controls(self._source))
         try:
-            self._copy(f"SELECT {columns} FROM ({checked})", staged)  # noqa: S608  fixed names
+            self._copy(f"SELECT {columns} FROM ({rows})", staged)  # noqa: S608  fixed names
         except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
             raise Unclean(str(error)) from None
         if (staged / _NO_DAY).exists():
@@ -168,72 +164,23 @@ class Batch:
                 raise Unclean("one id twice")
         return read
 
-    def _fast_relation(self) -> Relation:
-        source = self._source
-        self._set("footfall_path", str(source.path))
-        if source.kind == "csv":
-            columns = [Column(c) for c in source.columns]
-            self._check_case(source.columns)
-            names = ", ".join(f"{literal(c)}: 'VARCHAR'" for c in source.columns)
-            rows = (
-                f"read_csv(getvariable('footfall_path'), auto_detect = false, header = true, quote = '\"', "
-                f"escape = '\"', delim = {literal(source.delimiter)}, columns = {{{names}}}, max_line_size = 16777216)"
-            )
-            return Relation(rows, _LEAD_NONE, self._resolve(columns))
-        if source.kind == "parquet":
-            self._check_case(source.columns)
-            rows = "read_parquet(getvariable('footfall_path'), hive_partitioning = false)"
-            return Relation(rows, _LEAD_NONE, self._resolve(self._typed(rows)))
-        return self._fast_ndjson()
-
-    def _fast_ndjson(self) -> Relation:
-        """All keys known and simple: one pass that errs on any other key. Else: all keys are listed first."""
-        if self._source.skip_bytes:
-            raise Unclean("a byte order mark")
-        # Formats that no text has keep DuckDB from reading dates itself (it would drop their offsets).
-        rows = (
-            "read_json(getvariable('footfall_path'), format = 'newline_delimited', records = true, maximum_depth = 2, "
-            "dateformat = '%f', timestampformat = '%f', sample_size = 4096)"
-        )
-        try:
-            described = self._cursor.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()  # noqa: S608
-        except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.BinderException) as error:
-            raise Unclean(str(error)) from None
-        cells = {name: _json_cell(name, kind) for name, kind, *_ in described}
-        if all(cells.values()):
-            layout = self._resolve([Column(n, c) for n, c in cells.items() if c])
-            numbers = [f for f, c in layout.columns.items() if c.cell == "number" and f not in ("amount", "propensity")]
-            if not layout.rest and not numbers:
-                return Relation(rows, _LEAD_NONE, layout)
-        layout = self._resolve_keys(self._all_keys())
-        spec = ", ".join(f"{literal(c.name)}: '{'JSON' if c.cell == 'json' else 'VARCHAR'}'" for c in _used(layout))
-        rows = (
-            f"read_json(getvariable('footfall_path'), format = 'newline_delimited', records = true, "
-            f"ignore_errors = true, columns = {{{spec}}})"
-        )
-        return Relation(rows, _LEAD_NONE, layout)
-
-    # ------------------------------------------------------------ the exact way
-
     def _exact(self, staged: Path, rejects: quarantine.Writer, reasons: Counter[str]) -> tuple[int, int, int]:
         """Rows read, rows repeated in the file, and those of them that conflict."""
-        spool = self._work / "spooled.parquet"
-        relation = self._exact_relation()
+        relation = self._relations.exact()
         # Parsed first, checked after: in one statement DuckDB would parse a row again for each use of its fields.
-        parsed = self._work / "parsed.parquet"
-        self._set_fixed(relation.layout)
-        given = given_sql(relation.layout, relation.rows, relation.lead)
-        self._run_sql(f"COPY ({given}) TO $path (FORMAT parquet, DICTIONARY_SIZE_LIMIT 64)", {"path": str(parsed)})
+        parsed, spool = self._place.work_dir / "parsed.parquet", self._place.work_dir / "spooled.parquet"
+        self._spool(relation.given(), parsed)
         self._set("footfall_parsed", str(parsed))
         rows = "SELECT * FROM read_parquet(getvariable('footfall_parsed'), hive_partitioning = false)"
-        checked = self._check_sql(rows, relation.layout, controls=True)
-        self._run_sql(f"COPY ({checked}) TO $path (FORMAT parquet, DICTIONARY_SIZE_LIMIT 64)", {"path": str(spool)})
+        self._spool(checked(rows, relation.layout, controls=True), spool)
         parsed.unlink()
         self._set("footfall_spooled", str(spool))
         self._cursor.execute(
             "CREATE OR REPLACE TEMPORARY VIEW spooled AS SELECT * FROM read_parquet("
             "getvariable('footfall_spooled'), hive_partitioning = false)"
         )
+        self._check_providers(relation.layout)
+        rejects.tell(int(self._value("SELECT count(*) FROM spooled WHERE fault IS NULL")))
         self._reject(rejects, reasons)
         repeated, conflicting = self._settle_repeats()
         self._copy(sql("kept"), staged)
@@ -242,46 +189,34 @@ class Batch:
         spool.unlink()
         return read, repeated, conflicting
 
-    def _exact_relation(self) -> Relation:
-        source = self._source
-        if source.kind == "csv":
-            self._cursor.register("numbered", csv_rows(source, self._at))
-            return Relation("numbered", _LEAD, self._resolve([Column(c) for c in source.columns]))
-        if source.kind == "parquet":
-            plain = "read_parquet(getvariable('footfall_path'), hive_partitioning = false)"
-            rows = (
-                f"(SELECT * EXCLUDE (file_row_number), file_row_number + 1 AS {LINE}, "  # noqa: S608  fixed names
-                "CAST(json_merge_patch(to_json(_footfall_row), '{\"file_row_number\": null}') AS VARCHAR) "
-                f"AS {RAW}, CAST(NULL AS VARCHAR) AS {EARLY} FROM read_parquet(getvariable('footfall_path'), "
-                "hive_partitioning = false, file_row_number = true) AS _footfall_row)"
-            )
-            return Relation(rows, _LEAD, self._resolve(self._typed(plain)))
-        self._cursor.register("numbered", ndjson_rows(source, self._at))
-        layout = self._resolve_keys(self._all_keys())
-        spec = ", ".join(
-            f"{_json_text(c.name)}: {_json_text('JSON' if c.cell == 'json' else 'VARCHAR')}" for c in _used(layout)
-        )
-        # Text that is no object becomes NULL before it is taken apart; which it was is told by `early`.
-        blanks = "chr(10) || chr(13) || chr(9) || ' '"
-        rows = (
-            f"(SELECT {LINE}, {RAW}, CASE WHEN {EARLY} IS NOT NULL THEN {EARLY} WHEN NOT valid THEN 'row:json' "  # noqa: S608
-            f"WHEN object IS NULL THEN 'row:object' END AS {EARLY}, "
-            f"unnest(json_transform(object, {literal('{' + spec + '}')})) FROM (SELECT *, "
-            f"CASE WHEN valid AND json_type(TRY_CAST({RAW} AS JSON)) = 'OBJECT' THEN {RAW} END AS object FROM ("
-            f"SELECT {LINE}, rtrim({RAW}, {blanks}) AS {RAW}, {EARLY}, json_valid({RAW}) AS valid FROM numbered "
-            f"WHERE trim({RAW}, {blanks}) <> '')))"
-        )
-        return Relation(rows, _LEAD, layout)
+    def _check_providers(self, layout: Layout) -> None:
+        """FormatError where no row can be used for want of a column of providers (of names that need one)."""
+        if "provider_id" in {*layout.columns, *layout.fixed}:
+            return
+        other = "SELECT count(*) FROM spooled WHERE fault IS NULL OR fault <> 'provider_id:missing'"
+        if self._value("SELECT count(*) FROM spooled") and not self._value(other):
+            columns = [c.name for c in (*layout.columns.values(), *layout.rest)]
+            what = "provider_id, which all its events need"
+            raise no_column(self._source.name, what, dict.fromkeys(columns), PROVIDER_WAY_OUT)
 
     def _reject(self, rejects: quarantine.Writer, reasons: Counter[str]) -> None:
         result = self._cursor.execute(sql("rejected"))
         while rows := result.fetchmany(10_000):
-            batch = []
+            batch, contents = [], []
             for line, fault, culprit, raw in rows:
-                field, reason = explain(fault, culprit, self._config)
+                field, reason = explain(fault, culprit, self._place.config)
                 reasons[f"{field}: {reason}"] += 1
-                batch.append(Reject(self._source.name, line, field, reason, raw))
-            rejects.add(batch)
+                origin = self._origins.get(line)
+                stripped = raw if origin is None else mending.raw_without(self._source, raw)
+                if stripped is None:  # what was kept of it stays
+                    self._left_out.add(line)
+                elif origin is None:
+                    batch.append(Reject(self._source.name, line, field, reason, stripped))
+                    contents.append("")
+                else:
+                    batch.append(Reject(origin[1], origin[0].line, field, reason, stripped))
+                    contents.append(origin[0].content)
+            rejects.add(batch, contents)
 
     def _settle_repeats(self) -> tuple[int, int]:
         """Make the table ``repeats``; the rows that go, and those of them that conflict with the row that stays."""
@@ -308,7 +243,7 @@ class Batch:
         if not self._store.files(days[0] - margin, days[-1] + margin):
             return 0, 0
         self._view_staged(staged)
-        self._store.attach(_Session(self._cursor), days[0] - margin, days[-1] + margin)
+        self._attach(days[0] - margin, days[-1] + margin)
         self._run_sql(f"CREATE OR REPLACE TEMPORARY TABLE known AS {sql('known')}")
         dropped, differing = self._cursor.execute(
             "SELECT count(*), count(*) FILTER (conflicting) FROM known"
@@ -322,61 +257,66 @@ class Batch:
                 shutil.rmtree(folder)
         return int(dropped), int(differing)
 
+    def _attach(self, first: date | None = None, last: date | None = None) -> None:
+        """The view ``held``: what the lake holds and what stays of it, within the days."""
+        self._store.attach(_Session(self._cursor), first, last)
+        self._set("footfall_replaces", list(self._order.replaces))
+        stays = "WHERE NOT list_contains(getvariable('footfall_replaces'), batch_id)" if self._order.replaces else ""
+        self._cursor.execute(f"CREATE OR REPLACE TEMPORARY VIEW held AS SELECT * FROM events {stays}")  # noqa: S608
+
+    def _commit(self, staged: Path, days: Sequence[date]) -> int:
+        """Commit the staged files, in place of the batches that go; the events of those."""
+        order = self._order
+        if not order.replaces:
+            if days:
+                self._store.commit(order.batch_id, staged, order.notes)
+            return 0
+        if not days:
+            raise InputError(
+                f"{self._source.name}: no row of it would be added, so nothing was replaced",
+                "import it without --replace to see what is wrong with its rows",
+            )
+        self._attach()
+        found = self._cursor.execute(sql("replaced")).fetchall()
+        if not found:
+            self._store.commit(order.batch_id, staged, order.notes)
+            return 0
+        touched = sorted({*days, *(day for day, _ in found)})
+        self._attach(touched[0], touched[-1])
+        self._set("footfall_touched", touched)
+        self._copy(sql("beside"), staged / "kept")
+        self._store.replace(touched, staged, order.batch_id, order.notes)
+        return sum(count for _, count in found)
+
+    def _mended_before(self) -> tuple[int, ...]:
+        """Lines of this content that were mended after it was imported before."""
+        if self._order.replaces:
+            return ()
+        same = [a for a in self._kept.values() if a.content == self._order.content]
+        return tuple(sorted({line for about in same for line in about.mended}))
+
+    def _settlement(self, known: int, good: int) -> Settlement:
+        """What is settled with this batch: rows that it mends, and rejects of the same file's imports before."""
+        order = self._order
+        superseded = []
+        for batch_id, about in self._kept.items():
+            again = about.content == order.content
+            again = again and (about.source == order.label or not self._store.has_batch(batch_id))
+            version = about.good and known >= _SAME_FILE * about.good and self._is_of(about)
+            if again or version or batch_id in order.replaces:
+                superseded.append(batch_id)
+        mended = tuple(o for line, (o, _) in sorted(self._origins.items()) if line not in self._left_out)
+        replaced = {self._kept[b].content for b in order.replaces if b in self._kept}
+        return Settlement(mended, tuple(superseded), tuple(sorted(replaced)))
+
+    def _is_of(self, about: About) -> bool:
+        """Whether rejects come from an earlier version of this file; a file to be mended may hold a part of them."""
+        return bool(about.file) and about.file == self._order.file and not self._origins
+
     # ------------------------------------------------------------ inside
 
-    def _resolve(self, columns: Sequence[Column]) -> Layout:
-        return resolve(self._source.name, columns, self._mapping, self._fixed)
-
-    def _resolve_keys(self, keys: Sequence[str]) -> Layout:
-        layout = self._resolve([Column(k, "json") for k in keys])
-        text = {f: Column(c.name, "text") for f, c in layout.columns.items()}
-        return Layout(text, layout.fixed, layout.rest)
-
-    def _all_keys(self) -> list[str]:
-        try:
-            found = [row[0] for row in self._cursor.execute(sql("key_names")).fetchall()]
-        except duckdb.InvalidInputException:
-            found = list(sample_keys(self._source, rows=1 << 62))
-        keys = sorted({*found, *sample_keys(self._source)})
-        if not keys:
-            raise FormatError(f"{self._source.name}: no line holds a JSON object", "use one JSON object a line")
-        if len(keys) > _MAX_KEYS:
-            raise FormatError(
-                f"{self._source.name}: {len(keys)} different keys",
-                "put free keys into one object under `properties`",
-            )
-        self._check_case(keys)
-        return keys
-
-    def _check_case(self, names: Sequence[str]) -> None:
-        seen: dict[str, str] = {}
-        for name in names:
-            if name.lower() in seen:
-                raise FormatError(
-                    f"{self._source.name}: columns {seen[name.lower()]!r} and {name!r} differ only in case",
-                    "rename one of them",
-                )
-            seen[name.lower()] = name
-
-    def _typed(self, rows: str) -> list[Column]:
-        described = self._cursor.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()  # noqa: S608
-        cells: dict[str, Any] = {"VARCHAR": "text", "JSON": "json", "DOUBLE": "number", "FLOAT": "number"}
-        return [Column(name, cells.get(kind, "other")) for name, kind, *_ in described]
-
-    def _checked(self, relation: Relation, controls: bool) -> str:
-        """sql/check.sql over the rows of a relation, in one statement: each view between would be bound again."""
-        self._set_fixed(relation.layout)
-        given = given_sql(relation.layout, relation.rows, relation.lead)
-        return self._check_sql(given, relation.layout, controls)
-
-    def _check_sql(self, given: str, layout: Layout, controls: bool) -> str:
-        asked = {*layout.columns, *layout.fixed, *(["controls"] if controls else [])}
-        check = [x for x in sql("check").splitlines() if not (m := _FOR_FIELD.match(x)) or m[1] in asked]
-        return f"WITH given AS ({given})\n" + "\n".join(check)
-
-    def _set_fixed(self, layout: Layout) -> None:
-        for field, value in layout.fixed.items():
-            self._set(f"footfall_set_{field}", value)
+    def _spool(self, select: str, target: Path) -> None:
+        self._run_sql(f"COPY ({select}) TO $path (FORMAT parquet, DICTIONARY_SIZE_LIMIT 64)", {"path": str(target)})
 
     def _copy(self, select: str, target: Path) -> None:
         # A dictionary pays for channels and devices; trying one on ids first would cost a sixth of the import.
@@ -409,7 +349,7 @@ class Batch:
             raise failure[0]
 
     def _at(self, done: int) -> None:
-        self._progress(min(done, self._source.size), self._source.size)
+        self._place.progress(min(done, self._source.size), self._source.size)
 
     def _set(self, variable: str, value: object) -> None:
         self._cursor.execute(f"SET VARIABLE {variable} = $value", {"value": value})
@@ -473,37 +413,6 @@ def _filled(layout: Layout) -> tuple[str, ...]:
     if layout.rest:
         given.add("properties")
     return tuple(c.name for c in EVENT_COLUMNS if c.name in given)
-
-
-def _used(layout: Layout) -> list[Column]:
-    """Columns that a layout reads, each once."""
-    return list({c.name: c for c in (*layout.columns.values(), *layout.rest)}.values())
-
-
-def _json_cell(name: str, kind: str) -> Any:
-    if kind == "VARCHAR":
-        return "text"
-    if kind in ("BOOLEAN", *_INTEGERS):
-        return "other"
-    return "number" if kind == "DOUBLE" else None
-
-
-def _json_text(text: str) -> str:
-    return msgspec.json.encode(text).decode()
-
-
-def _has_controls(source: Source) -> bool:
-    """Whether a control character could stand in a value; looking for it in every value would cost more."""
-    if source.kind == "parquet":
-        return True
-    if source.kind == "ndjson":
-        wanted = re.compile(rb"\\[bfnrtu]|\x7f")
-    else:
-        wanted = re.compile(rb'[\x00-\x08\x0b\x0c\x0e-\x1f\x7f"]' + (b"" if source.delimiter == "\t" else rb"|\t"))
-    with source.path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        if source.kind == "ndjson" and text.find(b"\\") < 0 and text.find(b"\x7f") < 0:
-            return False
-        return wanted.search(text) is not None
 
 
 def _rows(staged: Path) -> int:

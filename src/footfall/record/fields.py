@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from footfall.errors import FormatError, InputError
-from footfall.record.names import FIELD_ALIASES, canonical_event, near_events
+from footfall.record.names import FIELD_ALIASES, PROVIDER_EVENTS, canonical_event, near_events
 
 # What a file can fill, in the order of the log. `amount` (major units) becomes amount_minor; `currency` is checked.
 FIELDS: tuple[str, ...] = (
@@ -35,23 +35,19 @@ FIELDS: tuple[str, ...] = (
     "properties",
 )
 # Columns that `write_rejects` adds, and those that the log itself fills: dropped when a file brings them back.
-REJECT_COLUMNS: tuple[str, ...] = ("_reject_file", "_reject_line", "_reject_field", "_reject_reason")
+REJECT_COLUMNS: tuple[str, ...] = (
+    "_reject_id",
+    "_reject_file",
+    "_reject_line",
+    "_reject_field",
+    "_reject_reason",
+    "_reject_raw",
+)
 OWN_COLUMNS: tuple[str, ...] = ("day", "source", "batch_id", "received_at")
 
+PROVIDER_WAY_OUT = "--map provider_id=COLUMN, or give all rows one with --set provider_id=NAME"
+
 Cell = Literal["text", "json", "number", "other"]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How the caller wants columns read; see ``intake.import_files``."""
-
-    event: str | None = None
-    mapping: Mapping[str, str] = ()  # type: ignore[assignment]  # field -> column
-    fixed: Mapping[str, str] = ()  # type: ignore[assignment]  # field -> value
-    source: str | None = None
-    decimal: Literal["point", "comma"] = "point"
-    time_zone: str | None = None
-    delimiter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +97,7 @@ def resolve(file: str, columns: Sequence[Column], mapping: Mapping[str, str], fi
     """Decide what fills each field.
 
     A map goes before a fixed value, that before the field's own name, and that before an alias. Raises FormatError
-    for a mapped column that is absent, and for a file in which nothing can be ``ts`` or ``name``.
+    for a mapped column that is absent, and for a file in which nothing can fill a field that all its rows need.
     """
     by_name = {c.name: c for c in columns}
     for field, column in mapping.items():
@@ -134,14 +130,30 @@ def resolve(file: str, columns: Sequence[Column], mapping: Mapping[str, str], fi
 def _check_needed(
     file: str, chosen: Mapping[str, Column], fixed: Mapping[str, str], by_name: Mapping[str, Column]
 ) -> None:
-    listing = f"columns: {', '.join(by_name) or 'none'}"
-    for field, way_out in (("ts", "--map ts=COLUMN"), ("name", "--event NAME, or --map name=COLUMN")):
-        if field not in chosen and field not in fixed:
-            raise FormatError(f"{file}: no column for {field} ({listing})", f"say which with {way_out}")
-    if "amount" in {*chosen, *fixed} and "amount_minor" in {*chosen, *fixed}:
+    """FormatError where no row of the file could be used, since a field that every one needs has no column."""
+    has = {*chosen, *fixed}
+    if {"amount", "amount_minor"} <= has:
         raise FormatError(
             f"{file}: both amount (major units) and amount_minor are given", "leave one of the columns out"
         )
+    event = fixed.get("name")
+    needs = [("ts", has & {"ts"}, "--map ts=COLUMN"), ("name", has & {"name"}, "--event NAME, or --map name=COLUMN")]
+    # A refund may tell its order alone; a file with a column of names could hold nothing but refunds.
+    person = {"visitor_id", "user_id", *(["order_id"] if event in (None, "refund") else [])}
+    needs.append(("visitor_id or user_id", has & person, "--map visitor_id=COLUMN"))
+    if event in PROVIDER_EVENTS:
+        needs.append((f"provider_id, which {event} needs", has & {"provider_id"}, PROVIDER_WAY_OUT))
+    if event == "purchase":
+        needs.append(("amount, which purchase needs", has & {"amount", "amount_minor"}, "--map amount=COLUMN"))
+    for what, found, way_out in needs:
+        if not found:
+            raise no_column(file, what, by_name, way_out)
+
+
+def no_column(file: str, what: str, columns: Iterable[str], way_out: str) -> FormatError:
+    """The error of a field that no column fills."""
+    shown = ", ".join(c for c in columns if c not in REJECT_COLUMNS) or "none"
+    return FormatError(f"{file}: no column for {what} (columns: {shown})", f"say which with {way_out}")
 
 
 def quote(identifier: str) -> str:

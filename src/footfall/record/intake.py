@@ -3,18 +3,19 @@
 A clean file takes the fast way: one COPY from DuckDB's own reader through ``sql/check.sql`` into day-partitioned
 Parquet. A file in which anything is wrong (a malformed line, a row at fault, one id twice) takes the exact way: its
 rows are numbered first (rows.py), so that each reject has its line and the first of two rows is known. Both ways end
-in the same files, ids and counts (batch.py). Each file is a batch of its own, committed once.
+in the same files, ids and counts (batch.py). Each file is a batch of its own, committed once, and leaves a note of its
+content and of how it was read (history.py).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -28,8 +29,8 @@ from footfall.config import Config, check_zone
 from footfall.errors import InputError
 from footfall.model import ImportSummary
 from footfall.ports import Clock, Store
-from footfall.record import quarantine
-from footfall.record.batch import Batch
+from footfall.record import history, quarantine
+from footfall.record.batch import Batch, Order, Place
 from footfall.record.fields import check_options
 from footfall.record.formats import Source, opened
 from footfall.record.money import exponent
@@ -62,6 +63,7 @@ def import_files(
     time_zone: str | None = None,
     delimiter: str | None = None,
     progress: Progress | None = None,
+    replace: bool = False,
     quarantine_dir: Path,
 ) -> ImportSummary:
     """Import files, one batch each; "-" is standard input.
@@ -69,33 +71,26 @@ def import_files(
     event: name of every row's event. mapping: field -> column. fixed: field -> value. source: what to write as the
     source, else the file's name. decimal: how amounts are written. time_zone: zone of times that name none (default:
     the workspace's). delimiter: of CSV files, else found. progress: called with (bytes done, bytes in all) of a file.
+    replace: take out what each file brought before (its content, read in whatever way; where that is new, the last
+    import of the file of that name) and import it anew, in one transaction.
+
+    Importing a file twice adds nothing; in another way (another map, event, zone, ...) it is refused unless it
+    replaces, or a ``source`` is named that sets the two readings apart.
 
     Good rows go on whatever the others are. Raises FormatError for a file that cannot be used at all, InputError for
     options that do not fit, WorkspaceError where the lake cannot be written; files before it stay imported.
     """
     if not paths:
         raise InputError("no file to import", "name one or more files, or - for standard input")
-    mapping = dict(mapping or {})
-    values = check_options(event, mapping, fixed or {})
+    given = dict(mapping or {})
+    values = check_options(event, given, fixed or {})
     summaries = []
-    with _session(store, engine, config, clock, quarantine_dir, decimal, time_zone) as (cursor, work):
+    with _session(store, engine, config, clock, quarantine_dir, decimal, time_zone, progress) as place:
         for path in paths:
-            with opened(path, work, delimiter) as opened_source:
-                summaries.append(
-                    _one(
-                        store,
-                        cursor,
-                        config,
-                        clock,
-                        opened_source,
-                        mapping,
-                        values,
-                        source,
-                        work,
-                        quarantine_dir,
-                        progress,
-                    )
-                )
+            with opened(path, place.work_dir, delimiter) as found:
+                whole = "" if path == "-" else str(Path(path).absolute())
+                how = history.options(given, values, decimal, time_zone or config.workspace.timezone, found.delimiter)
+                summaries.append(_one(place, clock, found, given, values, how, source or "", whole, replace))
     return merge(summaries)
 
 
@@ -113,6 +108,7 @@ def record_frame(
     decimal: Decimal = "point",
     time_zone: str | None = None,
     progress: Progress | None = None,
+    replace: bool = False,
     quarantine_dir: Path,
 ) -> ImportSummary:
     """Import a frame: a pyarrow table, or anything that speaks the Arrow C stream (polars, pandas, duckdb).
@@ -124,10 +120,10 @@ def record_frame(
             f"{type(frame).__name__} is no frame that Footfall can read",
             "hand in a pyarrow table, or a frame with __arrow_c_stream__ (polars, pandas >= 2.2, duckdb)",
         )
-    mapping = dict(mapping or {})
-    values = check_options(event, mapping, fixed or {})
-    with _session(store, engine, config, clock, quarantine_dir, decimal, time_zone) as (cursor, work):
-        path = work / "frame.parquet"
+    given = dict(mapping or {})
+    values = check_options(event, given, fixed or {})
+    with _session(store, engine, config, clock, quarantine_dir, decimal, time_zone, progress) as place:
+        path = place.work_dir / "frame.parquet"
         reader = (
             frame.to_reader()
             if isinstance(frame, pa.Table)
@@ -138,9 +134,10 @@ def record_frame(
         with pq.ParquetWriter(path, reader.schema) as writer:
             for batch in reader:
                 writer.write_batch(batch)
-        with opened(str(path), work) as opened_source:
-            named = replace(opened_source, name=source)
-            return _one(store, cursor, config, clock, named, mapping, values, source, work, quarantine_dir, progress)
+        with opened(str(path), place.work_dir) as found:
+            named = dataclasses.replace(found, name=source)
+            how = history.options(given, values, decimal, time_zone or config.workspace.timezone, "")
+            return _one(place, clock, named, given, values, how, source, "", replace)
 
 
 def merge(summaries: Sequence[ImportSummary]) -> ImportSummary:
@@ -161,6 +158,7 @@ def merge(summaries: Sequence[ImportSummary]) -> ImportSummary:
         first_day=min(firsts, default=None),
         last_day=max(lasts, default=None),
         batch_ids=tuple(b for s in summaries for b in s.batch_ids),
+        replaced=sum(s.replaced for s in summaries),
     )
 
 
@@ -173,7 +171,8 @@ def _session(
     quarantine_dir: Path,
     decimal: Decimal,
     time_zone: str | None,
-) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    progress: Progress | None,
+) -> Iterator[Place]:
     """The writer's lock, a DuckDB session with the variables of check.sql, and a folder for copies."""
     if decimal not in ("point", "comma"):
         raise InputError(f"decimal is {decimal!r}", "use point or comma")
@@ -186,7 +185,7 @@ def _session(
         try:
             cursor.execute("SET TimeZone = $zone", {"zone": zone})
             _set_variables(cursor, config, clock.now(), decimal)
-            yield cursor, work
+            yield Place(cursor, store, config, work, quarantine_dir, progress or (lambda done, total: None))
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
@@ -241,23 +240,40 @@ def _steady_offset(zone: str, earliest: str, latest: datetime) -> tuple[datetime
 
 
 def _one(
-    store: Store,
-    cursor: duckdb.DuckDBPyConnection,
-    config: Config,
+    place: Place,
     clock: Clock,
-    opened_source: Source,
+    found: Source,
     mapping: Mapping[str, str],
     fixed: Mapping[str, str],
-    label: str | None,
-    work: Path,
-    quarantine_dir: Path,
-    progress: Progress | None,
+    how: dict[str, str],
+    label: str,
+    whole: str,
+    replace: bool,
 ) -> ImportSummary:
-    batch_id = _batch_id(int(clock.now().timestamp()))
-    shown = label or Path(opened_source.name).name
-    cursor.execute("SET VARIABLE footfall_source = $value", {"value": shown})
-    cursor.execute("SET VARIABLE footfall_batch = $value", {"value": batch_id})
-    return Batch(cursor, store, config, opened_source, batch_id, mapping, fixed, work, quarantine_dir, progress).run()
+    """Import one source. how: the options as history.py keeps them. whole: the file's whole path, or ""."""
+    content = history.fingerprint(found.path)
+    live, same = history.before(place.store, content, label)
+    if not replace:
+        history.refuse_other(found.name, how, same)
+    out = history.replaced(place.store, content, whole, same) if replace else []
+    now = clock.now()
+    batch_id = _batch_id(int(now.timestamp()))
+    reading = history.Reading(
+        batch_id=batch_id, file=found.name, source=label, at=now.astimezone(UTC).isoformat(), options=how
+    )
+    place.cursor.execute("SET VARIABLE footfall_source = $value", {"value": label or Path(found.name).name})
+    place.cursor.execute("SET VARIABLE footfall_batch = $value", {"value": batch_id})
+    order = Order(
+        batch_id=batch_id,
+        mapping=mapping,
+        fixed=fixed,
+        content=content,
+        file=whole,
+        label=label,
+        notes=history.notes(content, whole, [*(r for r in live if r not in out), reading]),
+        replaces=tuple(r.batch_id for r in out),
+    )
+    return Batch(place, found, order).run()
 
 
 def _batch_id(seconds: int) -> str:

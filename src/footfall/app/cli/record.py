@@ -22,8 +22,9 @@ def import_(
     map: Annotated[list[str] | None, Parameter(help="field=column: the column that holds a field; repeat it.")] = None,
     set: Annotated[list[str] | None, Parameter(help="field=value: one value for all rows; repeat it.")] = None,
     rejects: Annotated[
-        Path | None, Parameter(help="Write the rows kept aside to this file instead of importing.")
+        Path | None, Parameter(help="Write the rows kept aside to this file (.csv, .ndjson) instead of importing.")
     ] = None,
+    replace: bool = False,
     decimal: Literal["point", "comma"] = "point",
     delimiter: str | None = None,
     time_zone: str | None = None,
@@ -33,8 +34,9 @@ def import_(
 ) -> None:
     """Read events from CSV, TSV, NDJSON or Parquet files, also gzipped; `-` is standard input.
 
-    Importing the same file twice adds nothing. A row that is wrong is kept aside with its file, line, field and
-    reason; the others go in. Mend the rows that `--rejects` writes, and import them.
+    Importing the same file twice adds nothing; with other options it is refused, unless `--replace` takes out what the
+    file brought before. A row that is wrong is kept aside with its file, line, field and reason; the others go in. Mend
+    the rows that `--rejects` writes, and import them with the same options.
 
     For example:
 
@@ -43,11 +45,14 @@ def import_(
         footfall import orders.csv --event purchase --map ts=ordered_at --decimal comma --time-zone Europe/Berlin
         zcat log.gz | footfall import -
         footfall import --rejects bad.csv
+        footfall import visits.csv --event page_view --map provider_id=shop --replace
 
     Parameters
     ----------
     files
         Files to read, `-` for standard input.
+    replace
+        Take out what each file brought before, and import it anew, as one change.
     event
         Name of the event of every row, for files without an event column.
     decimal
@@ -57,7 +62,8 @@ def import_(
     time_zone
         IANA zone of times without a zone; the workspace's otherwise.
     source
-        Where the events come from; the file's name otherwise.
+        Where the events come from; the file's name otherwise. A file that holds two kinds of events is imported twice,
+        once with a source of its own.
     """
     here = open_workspace(workspace)
     if rejects is not None:
@@ -77,6 +83,7 @@ def import_(
             delimiter=delimiter,
             time_zone=time_zone,
             source=source,
+            replace=replace,
             progress=advance,
         )
     _print_summary(summary, format)
@@ -88,7 +95,7 @@ def import_(
 
 
 def _write_rejects(here: Workspace, path: Path, files: tuple[str, ...]) -> None:
-    from footfall.record.quarantine import write_rejects
+    from footfall.record.mending import write_rejects
 
     if files:
         raise ConfigError("--rejects writes rows out; it takes no files to import", "run the two one after the other")
@@ -105,6 +112,8 @@ def _print_summary(summary: ImportSummary, format: str) -> None:
     span = f", days {summary.first_day} to {summary.last_day}" if summary.first_day else ""
     known = f"{summary.duplicates:,} known already, {summary.rejected:,} kept aside"
     screen.print(f"Read {summary.read:,} rows: {summary.added:,} added, {known}{span}.")
+    if summary.replaced:
+        screen.print(f"Took out the {summary.replaced:,} events that were imported before.")
     if summary.conflicting:
         screen.print(
             f"{summary.conflicting:,} of the known ones had other content under the same message_id; the first stays."

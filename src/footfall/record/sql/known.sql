@@ -1,5 +1,5 @@
 -- Staged rows that the lake holds already (same id within 7 days), and whether one of those has the same content.
--- `staged` is a view of the staged files, `events` the lake's of the days around them.
+-- `staged` is a view of the staged files, `held` the lake's of the days around them.
 SELECT
     s.message_id,
     s.day,
@@ -12,5 +12,5 @@ SELECT
                h.properties)
     ) AS conflicting
 FROM staged AS s
-JOIN events AS h ON h.message_id = s.message_id AND abs(h.day - s.day) <= 7
+JOIN held AS h ON h.message_id = s.message_id AND abs(h.day - s.day) <= 7
 GROUP BY s.message_id, s.day
