@@ -27,7 +27,7 @@ SEGMENT_COLUMNS = ("channel", "category", "campaign", "device", "country", "posi
 class WorkspaceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the workspace is."""
 
-    format: Annotated[int, Meta(description="Version of the workspace's layout; do not change.")] = FORMAT_VERSION
+    format: Annotated[int, Meta(description="Version of the workspace's layout; do not change.", ge=1)] = FORMAT_VERSION
     recipe: Annotated[str, Meta(description="Which events count as a visit and what a visit earns: store, clicks.")] = (
         "store"
     )
@@ -157,7 +157,7 @@ def load(directory: Path) -> Config:
     """Read ``directory/footfall.toml``; ConfigError names the key, WorkspaceError says that none is here."""
     path = directory / FILE_NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise WorkspaceError(
             f"no workspace at {directory}: there is no {FILE_NAME}",
@@ -172,7 +172,7 @@ def parse(text: str, name: str = FILE_NAME) -> Config:
     """Parse and check the text of a footfall.toml."""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"{name} is not valid TOML: {error}", "mend the line named, or start anew from `footfall init`"
         ) from None

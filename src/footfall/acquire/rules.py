@@ -99,7 +99,7 @@ def parse_rules(text: str, name: str = "rules.toml") -> Rules:
     """Read the text of a rules file; ConfigError names the rule, the key and the bound."""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
         raise ConfigError(f"{name} is not valid TOML: {error}", "mend the line named") from None
     _refuse_unknown(raw, name)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +53,30 @@ class Workspace:
         """The event lake."""
         from footfall.stores.lake import Lake
 
-        return Lake(self.directory / "lake" / "events")
+        store = Lake(self.directory / "lake" / "events")
+        self._hold_fixed(store)
+        return store
+
+    def _hold_fixed(self, store: Store) -> None:
+        """Refuse another currency or zone than the log was taken in with: amounts and days in it are stored by them."""
+        path = self.directory / "lake" / "workspace.json"
+        now = {"currency": self.config.workspace.currency, "timezone": self.config.workspace.timezone}
+        if path.exists():
+            try:
+                held = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError:
+                held = now
+            changed = [key for key in now if held.get(key, now[key]) != now[key]]
+            if not changed:
+                return
+            if store.version() >= 0:
+                key = changed[0]
+                raise ConfigError(
+                    f"footfall.toml: [workspace] {key} is {now[key]!r}, but the log was taken in with {held[key]!r}",
+                    f"put {key} = {held[key]!r} back, or make another workspace and import the files into it",
+                )
+        if os.access(path.parent, os.W_OK):
+            path.write_text(json.dumps(now), encoding="utf-8")
 
     @cached_property
     def state(self) -> State:

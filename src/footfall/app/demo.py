@@ -30,7 +30,7 @@ def step(what: str) -> Iterator[list[str]]:
     began, said = time.perf_counter(), list[str]()
     yield said
     line = f"  {what:<10} {'; '.join(said)}"
-    output.console().print(f"{line}  [dim]({time.perf_counter() - began:.1f} s)[/dim]", soft_wrap=True)
+    output.console().print(f"{line}  ({time.perf_counter() - began:.1f} s)", soft_wrap=True)
 
 
 def fresh(directory: Path) -> None:
@@ -49,7 +49,7 @@ def simulated(directory: Path, *, seed: int, visits: int) -> None:
     """A month of a marketplace of 60 shops, from the log to the report."""
     began = time.perf_counter()
     screen = output.console()
-    screen.print("[bold]Footfall[/bold]: what is a visitor worth, and where should the next ones go?")
+    screen.print("Footfall: what is a visitor worth, and where should the next ones go?")
     fresh(directory)
     with step("simulate") as said, bar("simulate") as advance:
         written = write_market(
@@ -125,7 +125,7 @@ def _closing(here: Workspace, began: float, provider: str) -> None:
     folder = _short(here.directory)
     page = _short(here.directory / "report.html")
     screen.print(
-        f"\nDone in {time.perf_counter() - began:.0f} s. [bold]The report:[/bold] {page}",
+        f"\nDone in {time.perf_counter() - began:.0f} s. The report: {page}",
         soft_wrap=True,
     )
     screen.print("\nTry next:")
@@ -150,9 +150,7 @@ def open_bandit(directory: Path, *, policy: str) -> None:
     """10,000 impressions of a real fashion site: item as provider, position as segment, a click as reward."""
     began = time.perf_counter()
     screen = output.console()
-    screen.print(
-        "[bold]Open Bandit[/bold]: real impressions of a fashion site's front page (Saito et al. 2020, CC BY 4.0)"
-    )
+    screen.print("Open Bandit: real impressions of a fashion site's front page (Saito et al. 2020, CC BY 4.0)")
     fresh(directory)
     with step("fetch") as said:
         impressions = open_bandit_log.fetch(directory, policy)

@@ -6,6 +6,7 @@ The inputs are kept, not made again, so that an explanation is of the plan as it
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
@@ -239,7 +240,7 @@ def kept(directory: Path, plan_id: str) -> PlanInputs:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise WorkspaceError(
             f"the inputs of the plan cannot be read: {path}: {error}", "make the plan again: `footfall plan`"
         ) from None

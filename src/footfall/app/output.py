@@ -64,9 +64,20 @@ def to_csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
     return out.getvalue()
 
 
+_FORMULA = ("=", "@", "\t", "\r")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _cell(value: object) -> object:
     plain = _plain(value)
-    if isinstance(plain, str) and plain[:1] in ("=", "@", "\t", "\r"):
+    if isinstance(plain, str) and (plain[:1] in _FORMULA or (plain[:1] in ("+", "-") and not _is_number(plain))):
         return "'" + plain
     if isinstance(plain, list):
         return ";".join(str(item) for item in plain)
@@ -118,9 +129,7 @@ def _text(value: object, how: str | None) -> str:
         return format(plain, how or ("," if isinstance(plain, int) else ",.2f"))
     if isinstance(plain, list):
         return ", ".join(str(item) for item in plain)
-    from rich.markup import escape
-
-    return escape(str(plain))
+    return str(plain)
 
 
 _CONSOLES: dict[bool, Any] = {}
@@ -132,5 +141,5 @@ def console(stderr: bool = False) -> Any:
         from rich.console import Console
 
         wide = None if (sys.stderr if stderr else sys.stdout).isatty() else 160
-        _CONSOLES[stderr] = Console(stderr=stderr, highlight=False, width=wide)
+        _CONSOLES[stderr] = Console(stderr=stderr, highlight=False, markup=False, width=wide)
     return _CONSOLES[stderr]

@@ -30,6 +30,7 @@ class Written:
     providers: Path
     events: int
     days: int
+    currency: str
 
 
 def write_market(
@@ -63,7 +64,7 @@ def write_market(
             if progress:
                 progress(index + 1, days)
     pa_csv.write_csv(market.providers().select(["provider_id", "category", "name"]), providers_path)
-    return Written(path, truth_path, providers_path, events, days)
+    return Written(path, truth_path, providers_path, events, days, market.settings.currency)
 
 
 def _start(start: str | None, days: int) -> date:

@@ -37,10 +37,19 @@ def read_rows(
             f"{path}, line 1: unknown column {', '.join(unknown)}",
             f"known: {', '.join((*required, *optional))}",
         )
-    for row in reader:
+    for row in _rows(reader, path):
         if None in row or any(value is None for value in row.values()):
             raise FormatError(f"{path}, line {reader.line_num}: {len(header)} fields expected", "mend the row")
         yield reader.line_num, {key: value.strip() for key, value in row.items()}
+
+
+def _rows(reader: csv.DictReader[str], path: Path) -> Iterator[dict[str, str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise FormatError(
+            f"{path}, line {reader.line_num + 1}: {error}", "check quotes and the length of fields"
+        ) from None
 
 
 def number(path: Path, line: int, field: str, text: str) -> float:

@@ -226,7 +226,7 @@ def _draw_rest(made: Plan) -> None:
         f"newcomers {made.today.newcomer_share:.2%} -> {made.tomorrow.newcomer_share:.2%}."
     )
     for note in made.notes:
-        screen.print(f"note: {note}", markup=False, soft_wrap=True)
+        screen.print(f"note: {note}", soft_wrap=True)
     if made.status == "draft":
         screen.print("`footfall plan publish` puts it in force; `footfall explain PROVIDER` gives the reasons.")
 
@@ -347,7 +347,7 @@ def explain(
 def _draw_reasons(why: Explanation) -> None:
     screen = output.console()
     moved = f"{why.whole_today:,} visits today, {why.whole_tomorrow:,} planned ({why.change:+,.1f})"
-    screen.print(f"{why.provider_id} on {why.day}: {moved}.", markup=False)
+    screen.print(f"{why.provider_id} on {why.day}: {moved}.")
     rows = [
         {"because of": r["reason"], "visits": r["whole"], "own": r["own"], "around it": r["around"]} for r in why.rows()
     ]
@@ -358,12 +358,12 @@ def _draw_reasons(why: Explanation) -> None:
         numbers={"visits": "+,d", "own": ",.4g", "around it": ",.4g"},
     )
     if why.win_back is not None:
-        screen.print(_win_back(why.win_back), markup=False, soft_wrap=True)
+        screen.print(_win_back(why.win_back), soft_wrap=True)
     if why.neighbours:
         gained = ", ".join(f"{n.provider_id} {n.visits:+,.0f}" for n in why.neighbours)
-        screen.print(f"In the same segments: {gained}", markup=False, soft_wrap=True)
+        screen.print(f"In the same segments: {gained}", soft_wrap=True)
     for note in why.notes:
-        screen.print(f"note: {note}", markup=False, soft_wrap=True)
+        screen.print(f"note: {note}", soft_wrap=True)
 
 
 def _win_back(back: WinBack) -> str:

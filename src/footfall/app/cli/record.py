@@ -119,7 +119,7 @@ def _print_summary(summary: ImportSummary, format: str) -> None:
             f"{summary.conflicting:,} of the known ones had other content under the same message_id; the first stays."
         )
     for reason, count in sorted(summary.reasons.items(), key=lambda item: -item[1])[:12]:
-        screen.print(f"  {count:>10,}  {reason}", markup=False, soft_wrap=True)
+        screen.print(f"  {count:>10,}  {reason}", soft_wrap=True)
     if summary.rejected:
         screen.print("`footfall import --rejects FILE` writes the rows kept aside, with the reason beside each.")
 
@@ -148,7 +148,7 @@ def providers(
         count = here.state.put_providers(found.rows)
         output.console().print(f"Stored {count:,} providers.")
         for note in found.notes:
-            output.console(stderr=True).print(f"note: {note}", markup=False, soft_wrap=True)
+            output.console(stderr=True).print(f"note: {note}", soft_wrap=True)
         return
     rows = [{"provider_id": key, **value} for key, value in sorted(here.state.providers().items())]
     output.write(rows, format, ("provider_id", "category", "name"))
@@ -215,12 +215,12 @@ def _draw_check(result: Any) -> None:
         screen.print()
     for finding in result.findings:
         colour = COLOURS[finding.level]
-        screen.print(f"[{colour}]{finding.level:<8}[/{colour}]", end="")
-        screen.print(finding.message, markup=False, soft_wrap=True)
+        screen.print(f"{finding.level:<8}", style=colour, end="")
+        screen.print(finding.message, soft_wrap=True)
         if finding.where:
-            screen.print("        e.g. " + ", ".join(finding.where[:5]), markup=False, soft_wrap=True)
+            screen.print("        e.g. " + ", ".join(finding.where[:5]), soft_wrap=True)
         if finding.way_out:
-            screen.print("        " + finding.way_out, markup=False, soft_wrap=True)
+            screen.print("        " + finding.way_out, soft_wrap=True)
 
 
 def rows(
@@ -313,9 +313,9 @@ def forget(visitor: str, /, *, yes: bool = False, workspace: WorkspaceOption = N
         raise FootfallError(f"nothing in the log is of {visitor}", "name a visitor id or a user id as the log has it")
     screen.print(f"Erased {erased.events:,} events and {erased.rejects:,} rows kept aside, of {len(erased.ids):,} ids.")
     if erased.shared:
-        screen.print(f"Shared devices, of which only this person's part went: {', '.join(erased.shared)}", markup=False)
+        screen.print(f"Shared devices, of which only this person's part went: {', '.join(erased.shared)}")
     if erased.others:
-        screen.print(f"Other people on the same devices stay: {', '.join(erased.others)}", markup=False)
+        screen.print(f"Other people on the same devices stay: {', '.join(erased.others)}")
     screen.print(
         "Backups and files outside the workspace are not touched; importing them again brings the events back."
     )

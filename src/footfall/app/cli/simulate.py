@@ -51,3 +51,5 @@ def simulate(
     screen.print(f"Wrote {written.events:,} events of {written.days} days to {written.log}.", soft_wrap=True)
     screen.print(f"The truth: {written.truth}", soft_wrap=True)
     screen.print(f"The providers: {written.providers}", soft_wrap=True)
+    take_in = f"footfall init shop --currency {written.currency}; footfall import {written.log} -w shop"
+    screen.print(f"Next: {take_in}", soft_wrap=True)

@@ -73,7 +73,7 @@ def value(
     output.write(valued.rows, format, columns, lambda: output.draw(valued.rows, columns, numbers=NUMBERS))
     screen = output.console(stderr=True)
     for note in valued.notes:
-        screen.print(f"note: {note}", markup=False, soft_wrap=True)
+        screen.print(f"note: {note}", soft_wrap=True)
 
 
 def demand(
