@@ -2,9 +2,10 @@
 
     python benchmarks/facts/run.py --events 5_000_000
 
-Times are processor seconds of all threads, which a shared machine disturbs less than the clock. An update is compared
-with what counting the log anew and writing it costs. The bounds are for 50 million events; below, fixed costs weigh in.
-Prints ratios and whether results are equal; exits with 1 where they are not, or where a ratio misses its bound.
+Ratios are of processor seconds of all threads, which a shared machine disturbs less than the clock; those of the clock
+are printed beside them. An update is compared with what counting the log anew and writing it costs, by the same call.
+The bounds are for 50 million events. Fixed costs weigh in below, so below 5 million events in the log they are only
+printed. Exits with 1 where results are not equal, or where a ratio misses a bound that is judged.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,7 +34,26 @@ HERE = Path(__file__).parent
 DAYS = 61  # sixty, and the one that is appended
 FACTS_BOUND = 1.2
 UPDATE_BOUND = 0.25
+JUDGED_FROM = 5_000_000  # events in the log
 RULES = Rules(recipe=recipe("store"))
+
+
+class Times(NamedTuple):
+    """Processor seconds of all threads, and seconds by the clock."""
+
+    cpu_s: float
+    wall_s: float
+
+    @classmethod
+    def now(cls) -> Times:
+        """Both clocks, read now."""
+        return cls(time.process_time(), time.perf_counter())
+
+    def __sub__(self, start: Times) -> Times:
+        return Times(self.cpu_s - start.cpu_s, self.wall_s - start.wall_s)
+
+    def __str__(self) -> str:
+        return f"{self.cpu_s:8.2f} s   (by the clock {self.wall_s:.2f} s)"
 
 
 def main() -> int:
@@ -57,14 +78,14 @@ def run(events: int, memory_mb: int, rounds: int, folder: Path) -> int:
     def engine() -> DuckEngine:
         return DuckEngine(memory_mb, 0, folder / "spill")
 
-    def timed(work: Callable[[DuckEngine], object]) -> tuple[float, object]:
-        best, result = float("inf"), None
+    def timed(work: Callable[[DuckEngine], object]) -> tuple[Times, object]:
+        best, result = Times(float("inf"), float("inf")), None
         for _ in range(rounds):
             runner = engine()
             store.attach(runner)
-            start = time.process_time()
+            start = Times.now()
             result = work(runner)
-            best = min(best, time.process_time() - start)
+            best = min(best, Times.now() - start)
             runner.close()
         return best, result
 
@@ -76,34 +97,39 @@ def run(events: int, memory_mb: int, rounds: int, folder: Path) -> int:
 
     facts_dir = folder / "facts"
     runner = engine()
-    start = time.process_time()
+    start = Times.now()
     before = update(store, runner, RULES, facts_dir)
-    first_s = time.process_time() - start
-    print(f"first count of {before.new_events:,} events, written to disk   {first_s:8.2f} s")
+    first_s = Times.now() - start
+    print(f"{f'{before.new_events:,} events counted and written':46} {first_s}")
     _commit(store, folder / "made", "last-day", last=True)
-    start = time.process_time()
+    start = Times.now()
     after = update(store, runner, RULES, facts_dir)
-    update_s = time.process_time() - start
+    update_s = Times.now() - start
     runner.close()
     assert after.how == "updated", after.how
-    print(f"update by {after.new_events:,} events of one more day      {update_s:8.2f} s")
+    print(f"{f'update by {after.new_events:,} of one more day':46} {update_s}")
 
     hand_s, by_hand = timed(lambda e: e.query((HERE / "by_hand.sql").read_text()))
     ours_s, counted = timed(lambda e: count(e, RULES))
     assert isinstance(counted, FactTables) and isinstance(by_hand, pa.Table)
-    print(f"by hand                                        {hand_s:8.2f} s")
-    print(f"facts                                          {ours_s:8.2f} s")
+    print(f"{'by hand':46} {hand_s}")
+    print(f"{'facts':46} {ours_s}")
     equal = {"update = all anew": after.facts == counted, "facts = by hand": _same(counted, by_hand)}
     ratios = {
-        "facts / by hand": (ours_s / hand_s, FACTS_BOUND),
-        "update / all anew": (update_s / first_s, UPDATE_BOUND),
+        "facts / by hand": (ours_s, hand_s, FACTS_BOUND),
+        "update / all anew": (update_s, first_s, UPDATE_BOUND),
     }
     for name, holds in equal.items():
         print(f"{name:46} {holds}")
-    for name, (ratio, bound) in ratios.items():
-        print(f"{name:46} {ratio:8.3f}   (at most {bound})")
+    judged = before.new_events + after.new_events >= JUDGED_FROM
+    met = []
+    for name, (mine, theirs, bound) in ratios.items():
+        ratio = mine.cpu_s / theirs.cpu_s
+        met.append(ratio <= bound)
+        word = f"at most {bound}" if judged else f"at most {bound} from {JUDGED_FROM:,} events up, not judged here"
+        print(f"{name:46} {ratio:8.3f}   ({word}; by the clock {mine.wall_s / theirs.wall_s:.3f})")
     shutil.rmtree(store.directory)
-    return 0 if all(equal.values()) and all(ratio <= bound for ratio, bound in ratios.values()) else 1
+    return 0 if all(equal.values()) and (all(met) or not judged) else 1
 
 
 def _generate(runner: DuckEngine, events: int, target: Path) -> None:

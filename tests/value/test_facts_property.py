@@ -112,9 +112,7 @@ def test_updates_equal_counting_anew(
 @pytest.mark.slow
 @given(LOGS, RULES)
 @MANY
-def test_facts_equal_the_definitions_on_many_logs(
-    engine: DuckEngine, rows: list[dict[str, Any]], rules: Rules
-) -> None:
+def test_facts_equal_the_definitions_on_many_logs(engine: DuckEngine, rows: list[dict[str, Any]], rules: Rules) -> None:
     check_definition(engine, rows, rules)
 
 

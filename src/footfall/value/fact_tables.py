@@ -165,9 +165,7 @@ class FactTables:
                 table = table.filter(pc.less_equal(table["day"], pa.scalar(last, pa.date32())))
             return table
 
-        return FactTables(
-            within(self.visits), within(self.orders), within(self.refunds), self.providers, self.left_out
-        )
+        return FactTables(within(self.visits), within(self.orders), within(self.refunds), self.providers, self.left_out)
 
     def with_categories(self, categories: dict[str, str]) -> FactTables:
         """The same facts, with the category of each provider in ``categories`` (provider_id -> category)."""
@@ -208,10 +206,13 @@ def _added(mine: pa.Table, theirs: pa.Table) -> pa.Table:
     shared = pc.unique(theirs["day"]).filter(pc.is_in(pc.unique(theirs["day"]), pc.unique(mine["day"])))
     once, twice = [], []
     for table in (mine, theirs):
+        if not len(shared):
+            once.append(table)
+            continue
         is_shared = pc.is_in(table["day"], shared)
         once.append(table.filter(pc.invert(is_shared)))
         twice.append(table.filter(is_shared))
-    both = pa.concat_tables([*once, summed(pa.concat_tables(twice))])
+    both = pa.concat_tables([*once, summed(pa.concat_tables(twice))] if twice else once)
     numbers = both["day"].cast(pa.int32()).to_numpy()
     if not np.all(numbers[1:] >= numbers[:-1]):  # within a day all is sorted, and stays so
         both = both.take(pa.array(np.argsort(numbers, kind="stable")))

@@ -197,10 +197,13 @@ def _tables(directory: Path, state: _State) -> FactTables | None:
     """The tables on disk; None where a newer state has just replaced them, or where they are damaged."""
     try:
         # (pq.read_table would wake up pyarrow.dataset and a data frame library, which takes longer than the reading)
-        return FactTables(**{
-            name: pq.ParquetFile(directory / state.folder / f"{name}.parquet").read().cast(empty.schema).combine_chunks()
-            for name, empty in FactTables.empty().tables().items()
-        })
+        folder = directory / state.folder
+        return FactTables(
+            **{
+                name: pq.ParquetFile(folder / f"{name}.parquet").read().cast(empty.schema).combine_chunks()
+                for name, empty in FactTables.empty().tables().items()
+            }
+        )
     except (FileNotFoundError, ValueError, pa.ArrowException):
         return None
 

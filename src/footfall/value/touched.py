@@ -32,6 +32,10 @@ _RAW = (
     "amount_minor",
     "batch_id",
 )
+# What visits without a visit_id are read with, in a log without users, where ties do not matter.
+_UNREAD = {"message_id": "'' AS message_id", "amount_minor": "CAST(NULL AS BIGINT) AS amount_minor"} | {
+    name: f"CAST(NULL AS VARCHAR) AS {name}" for name in ("user_id", "visit_id", "order_id")
+}
 
 
 def change(
@@ -39,7 +43,9 @@ def change(
 ) -> FactTables | None:
     """What ``new_batches`` of the view ``events`` change, as facts to add; counts in it can be negative.
 
-    last_old_day: the last day that other batches have; old events are not looked for after it. None where the change is not local: excluded visitors are other persons than before.
+    last_old_day: the last day that other batches have; old events are not looked for after it.
+
+    None where the change is not local: excluded visitors are other persons than before.
     """
     marks = {**rules.marks(), "raw_columns": ", ".join(f"e.{name}" for name in (*_RAW, *rules.segment))}
     given = pa.table({"batch_id": pa.array(new_batches, pa.string())})
@@ -94,7 +100,7 @@ def _collect(
     days |= single.to_pylist()[0]
     for name in ("last_day", "last_touched_day"):
         days[name] = min(days[name] or last_old_day, last_old_day)
-    unread = marks["raw_columns"].replace("e.message_id", "'' AS message_id")
+    unread = ", ".join(_UNREAD.get(name, f"e.{name}") for name in (*_RAW, *rules.segment))
     if not now.needed:
         engine.execute(statement("reached", {**marks, "visit_columns_read": unread}), days)
     if now.needed or engine.query(statement("ambiguous", marks))["ambiguous"][0].as_py():

@@ -43,9 +43,9 @@ def trace(
     ``FactTables.between``; ``as_of``: what was known at the end of that day, as in ``FactTables.as_of``. None: all.
 
     Columns: person, visit (its key), visit_day, segment, delay_days (of the order, from the visit; of the refund, from
-    the order; null for visits), then all columns of the event (a refund has provider_id, and amount_minor where it tells
-    none, of its order). Newest visit last; ``limit`` keeps the first rows, 0
-    all of them. Raises InputError where ``kind`` or ``limit`` is none.
+    the order; null for visits), then all columns of the event (a refund has provider_id, and amount_minor where it
+    tells none, of its order). Newest visit last; ``limit`` keeps the first rows, 0 all of them. Raises InputError where
+    ``kind`` or ``limit`` is none.
     """
     if kind not in KINDS:
         raise InputError(f"rows of {kind!r}: there is no such figure", f"ask for one of: {', '.join(KINDS)}")
