@@ -193,8 +193,8 @@ class Batch:
         """FormatError where no row can be used for want of a column of providers (of names that need one)."""
         if "provider_id" in {*layout.columns, *layout.fixed}:
             return
-        other = "SELECT count(*) FROM spooled WHERE fault IS NULL OR fault <> 'provider_id:missing'"
-        if self._value("SELECT count(*) FROM spooled") and not self._value(other):
+        wanting = "SELECT bool_and(fault IS NOT NULL) AND bool_or(fault = 'provider_id:missing') FROM spooled"
+        if self._value(wanting):
             columns = [c.name for c in (*layout.columns.values(), *layout.rest)]
             what = "provider_id, which all its events need"
             raise no_column(self._source.name, what, dict.fromkeys(columns), PROVIDER_WAY_OUT)
