@@ -35,6 +35,8 @@ FIELDS: tuple[str, ...] = (
     "properties",
 )
 # Columns that `write_rejects` adds, and those that the log itself fills: dropped when a file brings them back.
+RESERVED = "_footfall_"  # names of the columns that numbering adds
+
 REJECT_COLUMNS: tuple[str, ...] = (
     "_reject_id",
     "_reject_file",
@@ -100,6 +102,10 @@ def resolve(file: str, columns: Sequence[Column], mapping: Mapping[str, str], fi
     for a mapped column that is absent, and for a file in which nothing can fill a field that all its rows need.
     """
     by_name = {c.name: c for c in columns}
+    reserved = next((name for name in by_name if name.startswith(RESERVED)), None)
+    if reserved is not None:
+        raise FormatError(f"{file}: column {reserved!r} has a reserved name", f"no name may begin with {RESERVED}")
+    columns = [c for c in columns if c.name]  # a key without a name, which JSON allows, can be asked for by nobody
     for field, column in mapping.items():
         if column not in by_name:
             raise FormatError(
@@ -189,8 +195,8 @@ def _text(column: Column, field: str) -> str:
     if column.cell == "number" and field not in ("amount", "amount_minor", "propensity", "ts"):
         # Ids that a data frame turned into floats because some were absent: 17850.0 is customer 17850.
         return (
-            f"CASE WHEN {name} = trunc({name}) AND abs({name}) < 1e15 "
-            f"THEN CAST(CAST({name} AS BIGINT) AS VARCHAR) ELSE CAST({name} AS VARCHAR) END"
+            f"CASE WHEN isnan(CAST({name} AS DOUBLE)) THEN NULL WHEN {name} = trunc({name}) AND abs({name}) < 1e15 "
+            f"THEN CAST(TRY_CAST({name} AS BIGINT) AS VARCHAR) ELSE CAST({name} AS VARCHAR) END"
         )
     return f"CAST({name} AS VARCHAR)"
 

@@ -76,6 +76,10 @@ def _plain(name: str, spool: Path) -> Path:
             raise FormatError(f"{name} is a folder", "name files: for example " + str(path / "*.csv"))
         if not path.exists():
             raise FormatError(f"{name}: there is no such file", f"check its name; paths are relative to {Path.cwd()}")
+        if not path.is_file():  # a pipe gives its bytes once
+            with _reading(name), path.open("rb") as pipe:
+                _copy(pipe, spool, name)
+            path = spool
     with _reading(name), path.open("rb") as handle:
         head = handle.read(4)
     if not head:
@@ -218,7 +222,10 @@ def _csv(plain: Source, head: bytes, delimiter: str | None) -> Source:
     found = {}
     for candidate in [delimiter] if delimiter else DELIMITERS:
         lines = Lines(io.StringIO(text, newline=""))
-        header = next((row for row in csv.reader(lines, delimiter=candidate) if row), [])
+        try:
+            header = next((row for row in csv.reader(lines, delimiter=candidate) if row), [])
+        except csv.Error as error:
+            raise FormatError(f"{plain.name}, line 1: {error}", "check that the first line is a header") from None
         found[candidate] = (header, lines.taken())
     best = max(found, key=lambda d: len(found[d][0]))
     header, raw = found[best]
@@ -287,8 +294,8 @@ def sample_keys(source: Source, rows: int = 1000) -> tuple[str, ...]:
                 break
             try:
                 row = msgspec.json.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
             if isinstance(row, dict):
-                keys.update(dict.fromkeys(row))
+                keys.update(dict.fromkeys(key for key in row if key))
     return tuple(keys)

@@ -131,9 +131,14 @@ def record_frame(
             if isinstance(frame, pa.RecordBatch)
             else pa.RecordBatchReader.from_stream(frame)
         )
-        with pq.ParquetWriter(path, reader.schema) as writer:
-            for batch in reader:
-                writer.write_batch(batch)
+        try:
+            with pq.ParquetWriter(path, reader.schema) as writer:
+                for batch in reader:
+                    writer.write_batch(batch)
+        except pa.ArrowException as error:
+            raise InputError(
+                f"the frame cannot be stored: {error}", "give its columns plain types: text, numbers, times"
+            ) from None
         with opened(str(path), place.work_dir) as found:
             named = dataclasses.replace(found, name=source)
             how = history.options(given, values, decimal, time_zone or config.workspace.timezone, "")

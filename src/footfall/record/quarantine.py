@@ -20,6 +20,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from footfall.errors import WorkspaceError
 from footfall.model import Reject
 
 SCHEMA = pa.schema(
@@ -181,13 +182,18 @@ def rows(directory: Path) -> Iterator[dict[str, Any]]:
     """Rejected rows as ``rejects`` lists them, with all columns of SCHEMA."""
     seen: set[tuple[object, ...]] = set()
     for path in sorted(directory.glob("*.parquet")) if directory.is_dir() else ():
-        with pq.ParquetFile(path) as parquet:
-            for batch in parquet.iter_batches(10_000):
-                for row in batch.to_pylist():
-                    key = (row["file"], row["line"], row["field"], hash(row["raw"]))
-                    if key not in seen:
-                        seen.add(key)
-                        yield row
+        try:
+            with pq.ParquetFile(path) as parquet:
+                for batch in parquet.iter_batches(10_000):
+                    for row in batch.to_pylist():
+                        key = (row["file"], row["line"], row["field"], hash(row["raw"]))
+                        if key not in seen:
+                            seen.add(key)
+                            yield row
+        except (pa.ArrowException, OSError) as error:
+            raise WorkspaceError(
+                f"{path} is damaged: {error}", "move it away: it holds rows kept aside, and nothing of the log"
+            ) from None
 
 
 def _settle(directory: Path, settlement: Settlement, by: str) -> None:

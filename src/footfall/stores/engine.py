@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -96,6 +97,11 @@ def _arrow(result: Any) -> pa.Table:
     return table if isinstance(table, pa.Table) else pa.table(table)
 
 
+_DAMAGED = re.compile(
+    r"magic bytes|TProtocol|Parquet file|parquet file|decompress|corrupt|too small to be a Parquet", re.I
+)
+
+
 @contextmanager
 def storage_errors(what: str = "") -> Iterator[None]:
     """Turn errors of the disk and of memory, whoever raises them, into WorkspaceError with a way out."""
@@ -109,6 +115,13 @@ def storage_errors(what: str = "") -> Iterator[None]:
         ) from error
     except duckdb.IOException as error:
         raise WorkspaceError(f"{where}{_first_line(error)}", _disk_way_out(str(error))) from error
+    except duckdb.Error as error:
+        if not _DAMAGED.search(str(error)):
+            raise
+        raise WorkspaceError(
+            f"{where}a file of the log is damaged: {_first_line(error)}",
+            "put the file back from a copy, or use `footfall restore` with a backup",
+        ) from error
     except OSError as error:
         if isinstance(error, WorkspaceError):
             raise

@@ -43,6 +43,7 @@ DELTA_TYPES = {
     "TIMESTAMP": "timestamp_ntz",
 }
 LOCK_NAME = "_writer.lock"
+_BEGUN = "_begun"
 _BATCH_ID = re.compile(r"[0-9a-zA-Z][0-9a-zA-Z_.-]{0,120}")
 _POLL_S = 0.05
 _NOTE = "note:"  # before a note's key, where it is an application id
@@ -263,6 +264,8 @@ class Lake:
             with _writing(self.directory):
                 os.ftruncate(handle, 0)
                 os.pwrite(handle, str(os.getpid()).encode(), 0)
+            if self._table() is not None:
+                (self.directory / _BEGUN).touch()  # from now on a missing index is a loss, not an empty log
             self.sweep()  # whoever holds the lock is the only writer: what is not in the log is nobody's
             yield
         finally:
@@ -271,11 +274,16 @@ class Lake:
     # ------------------------------------------------------------ inside
 
     def _table(self) -> DeltaTable | None:
-        if not (self.directory / "_delta_log").is_dir():
+        if not (self.directory / "_delta_log").is_dir() and not (self.directory / _BEGUN).exists():
             return None
         try:
             return DeltaTable(str(self.directory))
         except TableNotFoundError:
+            if (self.directory / _BEGUN).exists():
+                raise WorkspaceError(
+                    f"the event log at {self.directory} has lost its index (_delta_log); its files are untouched",
+                    "put the folder _delta_log back, or use `footfall restore` with a backup",
+                ) from None
             return None  # a folder without a single commit
         except (DeltaError, OSError) as error:
             raise WorkspaceError(
