@@ -24,7 +24,7 @@ from footfall.stores.engine import DuckEngine
 from footfall.stores.lake import Lake
 from footfall.value import facts as facts_module
 from footfall.value.fact_tables import FactTables
-from footfall.value.facts import facts, update
+from footfall.value.facts import facts, rules_of, update
 from footfall.value.recipes import recipe, reward_exponent
 from footfall.value.relations import Rules, count
 from footfall.value.statements import marks_of
@@ -260,6 +260,7 @@ def test_two_readers_at_once(tmp_path: Path) -> None:
 def test_facts_of_a_lake_with_a_providers_file(engine: DuckEngine, tmp_path: Path) -> None:
     lake, where = Lake(tmp_path / "lake"), tmp_path / "facts"
     assert facts(lake, engine, Config(), where) == FactTables.empty()
+    told = {"A": {"category": "toys", "name": ""}}
     for batch, days in (("one", (D1, D2)), ("two", (D3, date(2024, 1, 5)))):
         staged = lake.staging(batch)
         for day in days:
@@ -269,9 +270,17 @@ def test_facts_of_a_lake_with_a_providers_file(engine: DuckEngine, tmp_path: Pat
             chosen = "SELECT * EXCLUDE (day) FROM given WHERE day = $day"
             pa.parquet.write_table(engine.query(chosen, {"day": day}, given=given), target / "part.parquet")
         lake.commit(batch, staged)
-        found = facts(lake, engine, Config(), where, providers={"A": {"category": "toys", "name": ""}})
+        found = facts(lake, engine, Config(), where, providers=told)
     assert as_counts(found) == COUNTS
     assert found.providers["category"].to_pylist() == ["toys", None]
+    assert update(lake, engine, rules_of(Config(), told), where).how == "read"
+    staged = lake.staging("compacted")  # the same rows of a day in another file
+    (staged / f"day={D3}").mkdir()
+    (old,) = lake.files(D3, D3)
+    (staged / f"day={D3}" / "part.parquet").hardlink_to(old)
+    lake.replace([D3], staged)
+    again = update(lake, engine, rules_of(Config(), told), where)
+    assert (again.how, as_counts(again.facts)) == ("counted", COUNTS)
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the Google Merchandise Store data is not beside the project")
