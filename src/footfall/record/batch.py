@@ -31,6 +31,8 @@ DEDUPE_DAYS = 7
 _NO_DAY = "day=__HIVE_DEFAULT_PARTITION__"
 # Up to here ids are compared in memory (8 bytes each), beyond by the engine, which can spill.
 _SORT_ROWS = 20_000_000
+# Rows that are compared with the lake at once: some 300 bytes each while they are.
+_SPAN_ROWS = 1_500_000
 _OWN = ("message_id", "day", "source", "batch_id", "received_at")
 # Of a file that was imported before and mended in place, nearly all rows are known; of another of its name, few.
 _SAME_FILE = 0.9
@@ -236,25 +238,33 @@ class Batch:
 
     def _drop_known(self, staged: Path) -> tuple[int, int]:
         """Take what the lake holds already out of the staged files: rows dropped, and those that conflict."""
-        days = _days(staged)
-        if not days:
-            return 0, 0
-        margin = timedelta(days=DEDUPE_DAYS)
-        if not self._store.files(days[0] - margin, days[-1] + margin):
-            return 0, 0
-        self._view_staged(staged)
-        self._attach(days[0] - margin, days[-1] + margin)
-        self._run_sql(f"CREATE OR REPLACE TEMPORARY TABLE known AS {sql('known')}")
-        dropped, differing = self._cursor.execute(
-            "SELECT count(*), count(*) FILTER (conflicting) FROM known"
-        ).fetchall()[0]
+        dropped = differing = 0
+        for days in _spans(_day_rows(staged)):
+            margin = timedelta(days=DEDUPE_DAYS)
+            if self._store.files(days[0] - margin, days[-1] + margin):
+                found = self._drop_known_of(days, staged)
+                dropped, differing = dropped + found[0], differing + found[1]
+        return dropped, differing
+
+    def _drop_known_of(self, days: Sequence[date], staged: Path) -> tuple[int, int]:
+        folders = [staged / f"day={day}" for day in days]
+        self._view_staged(*folders)
+        self._attach(days[0] - timedelta(days=DEDUPE_DAYS), days[-1] + timedelta(days=DEDUPE_DAYS))
+        staged_rows = sum(_rows(folder) for folder in folders)
+        parts = 1 + staged_rows // _SPAN_ROWS  # above 1 only where a single day holds more
+        self._set("footfall_parts", parts)
+        for part in range(parts):
+            self._set("footfall_part", part)
+            into = "INSERT INTO known" if part else "CREATE OR REPLACE TEMPORARY TABLE known AS"
+            self._run_sql(f"{into} {sql('known')}")
+        counts = "SELECT count(*), count(*) FILTER (conflicting) FROM known"
+        dropped, differing = self._cursor.execute(counts).fetchall()[0]
         if dropped:
-            old = [
-                staged / f"day={row[0]}" for row in self._cursor.execute("SELECT DISTINCT day FROM known").fetchall()
-            ]
-            self._copy(sql("unknown"), staged / "unknown")
-            for folder in old:
-                shutil.rmtree(folder)
+            touched = [row[0] for row in self._cursor.execute("SELECT DISTINCT day FROM known").fetchall()]
+            if dropped < staged_rows:
+                self._copy(sql("unknown"), staged / "unknown")
+            for day in touched:
+                shutil.rmtree(staged / f"day={day}")
         return int(dropped), int(differing)
 
     def _attach(self, first: date | None = None, last: date | None = None) -> None:
@@ -365,8 +375,8 @@ class Batch:
     def _value(self, statement: str) -> Any:
         return self._cursor.execute(statement).fetchall()[0][0]
 
-    def _view_staged(self, staged: Path) -> None:
-        self._set("footfall_staged", [str(p) for p in staged.rglob("*.parquet")])
+    def _view_staged(self, *folders: Path) -> None:
+        self._set("footfall_staged", [str(p) for folder in folders for p in folder.rglob("*.parquet")])
         columns = ", ".join(
             quote(c.name) if c.name in self._filled else f"CAST(NULL AS {c.type}) AS {quote(c.name)}"
             for c in EVENT_COLUMNS
@@ -419,8 +429,29 @@ def _rows(staged: Path) -> int:
     return sum(pq.read_metadata(p).num_rows for p in staged.rglob("*.parquet"))
 
 
+def _day_rows(staged: Path) -> dict[date, int]:
+    """Rows of each staged day, ascending."""
+    found: Counter[date] = Counter()
+    for path in staged.rglob("*.parquet"):
+        found[date.fromisoformat(path.parent.name.removeprefix("day="))] += pq.read_metadata(path).num_rows
+    return dict(sorted(found.items()))
+
+
 def _days(staged: Path) -> list[date]:
-    return sorted({date.fromisoformat(p.parent.name.removeprefix("day=")) for p in staged.rglob("*.parquet")})
+    return list(_day_rows(staged))
+
+
+def _spans(rows: Mapping[date, int]) -> list[list[date]]:
+    """Days in spans of no more rows than can be compared with the lake at once (a day stays whole)."""
+    spans: list[list[date]] = []
+    held = 0
+    for day, count in rows.items():
+        if not spans or held + count > _SPAN_ROWS:
+            spans.append([])
+            held = 0
+        spans[-1].append(day)
+        held += count
+    return spans
 
 
 def _clear(folder: Path) -> None:

@@ -1,5 +1,5 @@
 -- Staged rows that the lake holds already (same id within 7 days), and whether one of those has the same content.
--- `staged` is a view of the staged files, `held` the lake's of the days around them.
+-- Of ids in one of so many parts, where there are more than fit. `staged` is a view of the staged files, `held` the lake's of the days around them.
 SELECT
     s.message_id,
     s.day,
@@ -13,4 +13,7 @@ SELECT
     ) AS conflicting
 FROM staged AS s
 JOIN held AS h ON h.message_id = s.message_id AND abs(h.day - s.day) <= 7
+WHERE getvariable('footfall_parts') = 1
+   OR (hash(s.message_id) % getvariable('footfall_parts') = getvariable('footfall_part')
+       AND hash(h.message_id) % getvariable('footfall_parts') = getvariable('footfall_part'))
 GROUP BY s.message_id, s.day
