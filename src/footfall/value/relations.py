@@ -1,10 +1,10 @@
 """Counting: from the view ``events`` to FactTables, by the statements of ``sql/`` in the order of ``_STEPS``.
 
-    identity | person_events   the events that count, each with its person
-    money, purchases, visits   what a purchase and what a visit is
-    visit_groups               visits counted; those near a purchase kept one by one
-    attributed, own_visits, made_visits, orders, refunds
-    aggregate_*                counts and sums
+identity | person_events   the events that count, each with its person
+money, purchases, visits   what a purchase and what a visit is
+visit_groups               visits counted; those near a purchase kept one by one
+attributed, own_visits, made_visits, orders, refunds
+aggregate_*                counts and sums
 """
 
 from __future__ import annotations
@@ -59,8 +59,7 @@ class Rules:
         marks["made_trace_columns"] = ", ".join(f"m.{c}" for c in self.segment)
         marks["made_columns"] = ", ".join(f"arg_min_null(p.{c}, p.purchase) AS {c}" for c in self.segment)
         which = (
-            "CASE WHEN a.purchase IS NOT NULL THEN a.{0} WHEN o.purchase IS NOT NULL THEN o.{0} "
-            "ELSE m.{0} END AS {0}"
+            "CASE WHEN a.purchase IS NOT NULL THEN a.{0} WHEN o.purchase IS NOT NULL THEN o.{0} ELSE m.{0} END AS {0}"
         )
         marks["order_columns"] = ",\n       ".join(which.format(c) for c in self.segment)
         return marks
