@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,12 @@ from footfall.testing import FixedClock
 NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
 
 
+@cache
+def _engine() -> DuckEngine:
+    """One for all tests: an import works in a session of its own, and making an engine takes as long as an import."""
+    return DuckEngine(256, 2, Path(tempfile.gettempdir()) / f"footfall-tests-{os.getpid()}")
+
+
 class Workspace:
     """Lake, engine and quarantine in a folder; small enough that a test makes its own."""
 
@@ -24,7 +33,7 @@ class Workspace:
         self.folder = folder
         self.config = Config(workspace=WorkspaceSettings(currency=currency, timezone=timezone))
         self.lake = Lake(folder / "lake")
-        self.engine = DuckEngine(256, 2, folder / "tmp")
+        self.engine = _engine()
         self.quarantine = folder / "quarantine"
 
     def write(self, name: str, content: str | bytes) -> str:

@@ -19,6 +19,8 @@ from footfall.record.quarantine import Settlement, recover
 BAD_EVERY = 5_000
 
 IMPORT = """
+import os
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,8 +31,20 @@ from footfall.stores.lake import Lake
 from footfall.testing import FixedClock
 folder = Path(sys.argv[1])
 engine = DuckEngine(256, 2, folder / "tmp")
+options = eval(sys.argv[2])
+moment, commit = options.pop("dies", ""), Lake.commit
+
+
+def die(*arguments):
+    if moment == "after":
+        commit(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if moment:
+    Lake.commit = die
 import_files(Lake(folder / "lake"), engine, Config(), FixedClock(datetime(2024, 6, 1, tzinfo=UTC)),
-             sys.argv[3:], quarantine_dir=folder / "quarantine", **eval(sys.argv[2]))
+             sys.argv[3:], quarantine_dir=folder / "quarantine", **options)
 """
 
 
@@ -109,8 +123,20 @@ def kill_replacing(folder: Path, count: int, kills: int, seed: int) -> None:
     assert {r["item_id"] for r in Workspace(folder / "ws").rows("item_id", "item_id")} == {"last"}
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_killed_around_the_commit_and_run_again(tmp_path: Path, moment: str) -> None:
+    log = tmp_path / "log.ndjson"
+    write_log(log, 10_000, bad=True)
+    process = start(tmp_path / "ws", log, dies=moment)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    Workspace(tmp_path / "ws").load(str(log))
+    assert_each_event_once(tmp_path / "ws", 10_000, bad=True)
+
+
+@pytest.mark.slow
 def test_killed_in_the_midst_and_run_again(tmp_path: Path) -> None:
-    kill_and_restart(tmp_path, count=10_000, kills=1, bad=True, seed=1)
+    kill_and_restart(tmp_path, count=20_000, kills=2, bad=True, seed=1)
 
 
 @pytest.mark.slow

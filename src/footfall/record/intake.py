@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from zoneinfo import ZoneInfo
@@ -228,6 +229,7 @@ def _set_variables(cursor: duckdb.DuckDBPyConnection, config: Config, now: datet
     )
 
 
+@lru_cache(maxsize=16)
 def _steady_offset(zone: str, earliest: str, latest: datetime) -> tuple[datetime, timedelta]:
     """Since when, up to ``latest``, a zone has had one offset from UTC, and which: local days by plain arithmetic.
 
