@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,7 +57,7 @@ _CAUSES = (
     ("unable to open", "it cannot be opened", "check that its folder exists and may be written to"),
     ("not a database", "it is no database", "put back a copy with `footfall restore`"),
     ("malformed", "it is damaged", "put back a copy with `footfall restore`"),
-    ("disk i/o error", "the disk reports an error", "check the disk; then put back a copy if needed"),
+    ("disk i/o error", "the disk reports an error", "check free space and the disk; then put back a copy if needed"),
     ("locked", f"another process held it for over {BUSY_WAIT_S:.0f} s", "wait for that process, or end it"),
 )
 
@@ -108,11 +109,24 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     # transactional and a writer takes its lock at once instead of failing half-way.
     connection.isolation_level = None
     cursor = connection.cursor()
-    if cursor.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
-        cursor.execute("PRAGMA journal_mode=WAL")
+    _use_wal(cursor)
     for setting in _SQLITE_SETTINGS:
         cursor.execute(setting)
     cursor.close()
+
+
+def _use_wal(cursor: Any) -> None:
+    """Turn WAL on. SQLite does not wait here: where two processes make the state at once, one is told busy."""
+    until = time.monotonic() + BUSY_WAIT_S
+    while True:
+        try:
+            if cursor.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
+                cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
