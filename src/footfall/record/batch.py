@@ -394,7 +394,13 @@ class _Session:
         self._cursor = cursor
 
     def query(self, sql: str, params: Mapping[str, object] | None = None, /, **tables: pa.Table) -> pa.Table:
-        raise NotImplementedError("attach runs statements only for their effect")
+        for name, table in tables.items():
+            self._cursor.register(name, table)
+        try:
+            return pa.table(self._cursor.execute(sql, dict(params) if params else None).to_arrow_table())
+        finally:
+            for name in tables:
+                self._cursor.unregister(name)
 
     def execute(self, sql: str, params: Mapping[str, object] | None = None, /) -> None:
         self._cursor.execute(sql, dict(params) if params else None)
