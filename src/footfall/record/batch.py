@@ -397,7 +397,7 @@ class _Session:
         for name, table in tables.items():
             self._cursor.register(name, table)
         try:
-            return pa.table(self._cursor.execute(sql, dict(params) if params else None).to_arrow_table())
+            return pa.table(self._cursor.sql(sql, params=dict(params) if params else None).to_arrow_table())
         finally:
             for name in tables:
                 self._cursor.unregister(name)
