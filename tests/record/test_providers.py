@@ -46,7 +46,7 @@ def read(tmp_path: Path, engine: DuckEngine, content: str | bytes, name: str = "
         ("p.csv", CSV.encode()),
         ("p.csv", b"\xef\xbb\xbf" + CSV.replace("\n", "\r\n").replace("Bob\r\n", "Bob\n").encode()),
         ("p.tsv", CSV.replace("Ann, ", "Ann# ").replace(",", "\t").replace("#", ",").encode()),
-        ("p.csv.gz", gzip.compress(CSV.encode())),
+        ("p.csv.gz", gzip.compress(CSV.encode(), mtime=0)),
         ("p.csv", CSV.encode("utf-16")),
         ("p.ndjson", NDJSON.encode()),
     ],
