@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.set-up
+PEERS := $(VENV)/.peers
 .DEFAULT_GOAL := help
 
 help:            ## list the targets
@@ -36,12 +37,17 @@ fix: $(SETUP)    ## put style right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(SETUP)  ## measure against peers in the same run, as ratios
+$(PEERS): $(SETUP) requirements-bench.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
+
+bench: $(PEERS)  ## measure against peers in the same run, as ratios
 	$(BIN)/python benchmarks/run.py
 
 lock: $(SETUP)   ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --no-header --no-annotate --generate-hashes --group dev pyproject.toml requirements-build.in -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --no-header --no-annotate --generate-hashes --group dev --group bench pyproject.toml requirements-build.in -c requirements.lock -o requirements-bench.lock
 
 clean:           ## remove what was made here
 	rm -rf $(VENV) footfall-demo footfall-open-bandit .pytest_cache .mypy_cache .ruff_cache .hypothesis
