@@ -4,10 +4,11 @@
     problem = instance("M")                                  # 2 million edges, float32 values, tight capacities
     problem = instance("L", limits="daily", real="float64")  # 20 million edges, floor 0.7 and capacity 1.3 of today
 
-Segments have uneven rows (mean 20 edges, a tenth of them near 60, a tenth near 3), about 12 visits, and values that are a provider's
-quality times a lognormal; an eighth of the rows has values in steps of a half, so that there are ties. Popularity is
-Zipf-like (rank to the power -0.8). The generator is a counter-based SplitMix64 (Steele, Lea & Flood 2014) with a stream
-a row: the same numbers on every machine, in any order of the rows, and no array beside those of the problem.
+Segments have uneven rows (mean 20 edges, a tenth of them near 60, a tenth near 3), about 12 visits, and values that
+are a provider's quality times a lognormal; an eighth of the rows has values in steps of a half, so that there are ties.
+Popularity is Zipf-like (rank to the power -0.8). The generator is a counter-based SplitMix64 (Steele, Lea & Flood
+2014) with a stream a row: the same numbers on every machine, in any order of the rows, and no array beside those of the
+problem.
 """
 
 from __future__ import annotations

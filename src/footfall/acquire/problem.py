@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from footfall.acquire._checks import Complaints, duplicate_edges
+from footfall.acquire._checks import Complaints, Faults, above, duplicate_edges, outside, repeated
 from footfall.model import Floats
 
 REFERENCE_TOLERANCE = 1e-6  # how far a row of the reference may be from 1
@@ -18,10 +18,12 @@ Status = Literal["optimal", "time_limit", "interrupted", "stalled"]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LinearLimit:
-    """A further limit: ``low <= sum over k of coefficient[k] x demand x share[edge[k]] <= high``.
+    """A further limit: ``low <= sum over k of coefficient[k] x demand[row of edge[k]] x share[edge[k]] <= high``.
 
-    edge: int64 (k,), positions in the problem's edge arrays, distinct. coefficient: float64 (k,), finite.
-    low, high: visits (times the coefficient's unit), ``low <= high``, either may be infinite. name: for reports.
+    A budget has costs of a visit as coefficients; a group's floor or cap has 1 on the group's edges.
+    edge: int64 (k,), positions in the problem's edge arrays, distinct; quickest to check where they rise.
+    coefficient: float64 (k,), finite, any sign. low, high: visits (times the coefficient's unit), ``low <= high``,
+    either may be infinite. name: for reports, distinct among a problem's limits.
     """
 
     edge: npt.NDArray[np.int64]
@@ -36,7 +38,8 @@ class Problem:
     """Visits of n segments to m providers over E eligible pairs (edges), in rows by segment.
 
     demand: float64 (n,), visits, >= 0.
-    row_start: int64 (n + 1,), edges of segment i are ``row_start[i]:row_start[i + 1]``.
+    row_start: int64 (n + 1,), edges of segment i are ``row_start[i]:row_start[i + 1]``; a row may be empty, and what it
+    has then stays unassigned.
     provider: int32 (E,), in [0, m), distinct within a row.
     value: float32 or float64 (E,), reward per visit, finite, any sign.
     capacity: float64 (m,), visits, >= 0, may be +inf.
@@ -90,6 +93,8 @@ class Allocation:
     floor does. load: float64 (m,), visits. unassigned: float64 (n,), visits. reward: sum of demand x share x value.
     objective, bound and gap are those of the problem solved (with the relative-entropy term where inertia > 0);
     lp_bound bounds the reward of any plan under the same limits. gap = (bound - objective) / |bound|.
+    limit_price: float64 (k,), reward per unit of each linear limit, positive where its high binds, negative where its
+    low does; empty without linear limits.
     """
 
     share: Floats
@@ -103,8 +108,10 @@ class Allocation:
     lp_bound: float
     iterations: int
     status: Status
+    limit_price: Floats = field(default_factory=lambda: np.zeros(0))
 
 
+_LARGEST = float(np.finfo(np.float64).max)  # what is above it is infinite
 _F64 = (np.dtype(np.float64),)
 _REAL = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -156,15 +163,14 @@ def _check_rows(problem: Problem, found: Complaints) -> bool:
     if start[-1] != edges:
         found.add(f"row_start ends with {start[-1]}; it must end with the number of edges, {edges}")
     found.each(
-        np.flatnonzero(np.diff(start) < 0),
+        above(start[:-1], start[1:]),
         lambda i: f"row {i}: row_start falls from {start[i]} to {start[i + 1]}; it must not fall",
     )
     if found:
         return False
     j = problem.provider
     found.each(
-        np.flatnonzero((j < 0) | (j >= m)),
-        lambda e: f"row {_row(problem, e)}, edge {e}: provider {j[e]} is outside 0..{m - 1}",
+        outside(j, 0, m - 1), lambda e: f"row {_row(problem, e)}, edge {e}: provider {j[e]} is outside 0..{m - 1}"
     )
     if found:
         return False
@@ -177,29 +183,20 @@ def _check_rows(problem: Problem, found: Complaints) -> bool:
 
 def _check_entries(problem: Problem, found: Complaints) -> None:
     d, c, f, v, p = problem.demand, problem.capacity, problem.floor, problem.value, problem.reference
-    found.each(
-        np.flatnonzero(~(np.isfinite(d) & (d >= 0))),
-        lambda i: f"row {i}: demand {d[i]} must be finite and not negative",
-    )
-    found.each(
-        np.flatnonzero(np.isnan(c) | (c < 0)),
-        lambda k: f"provider {k}: capacity {c[k]} must be 0 or more (inf for none)",
-    )
-    found.each(
-        np.flatnonzero(~(np.isfinite(f) & (f >= 0))),
-        lambda k: f"provider {k}: floor {f[k]} must be finite and not negative",
-    )
-    found.each(np.flatnonzero(f > c), lambda k: f"provider {k}: floor {f[k]} is above its capacity {c[k]}")
-    found.each(np.flatnonzero(~np.isfinite(v)), lambda e: f"{_edge(problem, e)}: value {v[e]} must be finite")
+    found.each(outside(d, 0, _LARGEST), lambda i: f"row {i}: demand {d[i]} must be finite and not negative")
+    found.each(outside(c, 0, np.inf), lambda k: f"provider {k}: capacity {c[k]} must be 0 or more (inf for none)")
+    found.each(outside(f, 0, _LARGEST), lambda k: f"provider {k}: floor {f[k]} must be finite and not negative")
+    found.each(above(f, c), lambda k: f"provider {k}: floor {f[k]} is above its capacity {c[k]}")
+    found.each(outside(v, -_LARGEST, _LARGEST), lambda e: f"{_edge(problem, e)}: value {v[e]} must be finite")
     if p is not None:
         found.each(
-            np.flatnonzero(~(np.isfinite(p) & (p >= 0))),
+            outside(p, 0, _LARGEST),
             lambda e: f"{_edge(problem, e)}: reference {p[e]} must be finite and not negative",
         )
     u = problem.upper
     if u is not None:
         found.each(
-            np.flatnonzero(~((u >= 0) & (u <= 1))),
+            outside(u, 0, 1),
             lambda e: f"{_edge(problem, e)}: upper {u[e]} must be a share from 0 to 1 (1 for no bound)",
         )
 
@@ -208,28 +205,40 @@ def _check_limits(problem: Problem, found: Complaints) -> None:
     if not isinstance(problem.limits, tuple):
         found.add(f"limits is {type(problem.limits).__name__}; it must be a tuple of LinearLimit")
         return
+    names: dict[str, int] = {}
     for number, limit in enumerate(problem.limits):
         if not isinstance(limit, LinearLimit):
             found.add(f"limits[{number}] is {type(limit).__name__}; it must be a LinearLimit")
             continue
+        if not isinstance(limit.name, str) or not limit.name:
+            found.add(f"limits[{number}]: name {limit.name!r} must be a text that is not empty")
+        elif limit.name in names:
+            found.add(f"limits[{number}]: limit {limit.name!r} stands there already, as limits[{names[limit.name]}]")
+        else:
+            names[limit.name] = number
         _check_limit(problem, f"limit {limit.name!r}", limit, found)
 
 
 def _check_limit(problem: Problem, where: str, limit: LinearLimit, found: Complaints) -> None:
-    edge, coefficient = limit.edge, limit.coefficient
+    edge, coefficient, last = limit.edge, limit.coefficient, problem.edges - 1
     if not isinstance(edge, np.ndarray) or edge.dtype != np.int64 or edge.ndim != 1:
         found.add(f"{where}: edge must be a numpy array of int64 with one dimension")
     elif not isinstance(coefficient, np.ndarray) or coefficient.dtype != np.float64:
         found.add(f"{where}: coefficient must be a numpy array of float64")
     elif coefficient.shape != edge.shape:
         found.add(f"{where}: edge has {len(edge)} entries, coefficient has shape {coefficient.shape}")
-    elif len(edge) and (edge.min() < 0 or edge.max() >= problem.edges):
-        found.add(f"{where}: an edge is outside 0..{problem.edges - 1}")
-    elif len(np.unique(edge)) != len(edge):
-        found.add(f"{where}: an edge stands there twice")
-    elif not np.isfinite(coefficient).all():
-        found.add(f"{where}: a coefficient is not finite")
-    if not limit.low <= limit.high or limit.low == np.inf or limit.high == -np.inf:
+    elif (beyond := outside(edge, 0, last)).count:
+        found.each(beyond, lambda t: f"{where}: an edge is outside 0..{last} (entry {t} is {edge[t]})")
+    elif (twice := repeated(edge, problem.edges)) >= 0:
+        found.add(f"{where}: an edge stands there twice ({_edge(problem, int(edge[twice]))}, again as entry {twice})")
+    else:
+        found.each(
+            outside(coefficient, -_LARGEST, _LARGEST),
+            lambda t: f"{where}: a coefficient is not finite ({_edge(problem, int(edge[t]))}: {coefficient[t]})",
+        )
+    if not all(isinstance(bound, (int, float, np.floating, np.integer)) for bound in (limit.low, limit.high)):
+        found.add(f"{where}: low {limit.low!r} and high {limit.high!r} must be numbers")
+    elif not limit.low <= limit.high or limit.low == np.inf or limit.high == -np.inf:
         found.add(f"{where}: low {limit.low} and high {limit.high} leave no room")
 
 
@@ -243,7 +252,8 @@ def check_reference(problem: Problem) -> None:
     sums = row_sums(problem.row_start, problem.reference)
     filled = np.diff(problem.row_start) > 0
     wrong = filled & (np.abs(sums - 1) > REFERENCE_TOLERANCE) & ~((problem.demand == 0) & (sums == 0))
-    found.each(np.flatnonzero(wrong), lambda i: f"row {i}: reference sums to {sums[i]:.9g}; it must sum to 1")
+    where = np.flatnonzero(wrong)
+    found.each(Faults(where, len(where)), lambda i: f"row {i}: reference sums to {sums[i]:.9g}; it must sum to 1")
     found.raise_any()
 
 
