@@ -45,6 +45,45 @@ records = sa.Table(
     sa.Column("body", sa.Text(), nullable=False),
 )
 
+# The ledger of live decisions (stores/ledger.py); amounts are whole millionths of a visit.
+allowances = sa.Table(
+    "allowances",
+    metadata,
+    sa.Column("day", sa.Date(), primary_key=True),
+    sa.Column("provider_id", sa.Text(), primary_key=True),
+    sa.Column("capacity", sa.BigInteger(), nullable=False),
+    *(
+        sa.Column(name, sa.BigInteger(), nullable=False, server_default=sa.text("0"))
+        for name in ("leased", "released", "committed", "outstanding", "organic")
+    ),
+)
+lease_holders = sa.Table(
+    "lease_holders",
+    metadata,
+    sa.Column("worker_id", sa.Text(), primary_key=True),
+    sa.Column("host_id", sa.Text(), nullable=False),
+    sa.Column("expires_at", sa.DateTime(), nullable=False),
+)
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("worker_id", sa.Text(), primary_key=True),
+    sa.Column("day", sa.Date(), primary_key=True),
+    sa.Column("provider_id", sa.Text(), primary_key=True),
+    sa.Column("granted", sa.BigInteger(), nullable=False),
+)
+pacings = sa.Table(
+    "pacings",
+    metadata,
+    sa.Column("version", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("day", sa.Date(), nullable=False),
+    sa.Column("plan_version", sa.BigInteger(), nullable=False),
+    sa.Column("made_at", sa.DateTime(), nullable=False),
+    sa.Column("body", sa.LargeBinary(), nullable=False),
+    sa.Index("pacings_by_day", "day", "plan_version", "version"),
+    sqlite_autoincrement=True,
+)
+
 # Where databases differ, as data: how a transaction begins, and what makes writers (and migrations) take turns.
 _BEGIN_WRITE = {"sqlite": "BEGIN IMMEDIATE"}
 _BEGIN_READ = {"sqlite": "BEGIN DEFERRED"}
