@@ -143,6 +143,82 @@ class CheckSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ] = 0.2
 
 
+class ServeSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The live service: where it listens, what it refuses, and what its keeper does."""
+
+    host: Annotated[
+        str, Meta(description="Address to listen on; another than loopback needs a key: `footfall keys create`.")
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(description="Port to listen on; 0 = any free one.", ge=0, le=65535)] = 8420
+    workers: Annotated[int, Meta(description="Processes that answer; one a core that may be used.", ge=1, le=64)] = 1
+    cors_origins: Annotated[
+        tuple[str, ...],
+        Meta(description="Origins of web pages that may call the service, for example https://shop.example; * = all."),
+    ] = ()
+    max_body_kb: Annotated[int, Meta(description="Largest body as sent, KiB.", ge=1, le=1_048_576)] = 2048
+    max_unpacked_kb: Annotated[int, Meta(description="Largest body after gzip, KiB.", ge=1, le=1_048_576)] = 16384
+    max_batch: Annotated[int, Meta(description="Most events in one request.", ge=1, le=1_000_000)] = 10_000
+    max_depth: Annotated[int, Meta(description="Deepest nesting of JSON in a request.", ge=2, le=500)] = 32
+    max_connections: Annotated[int, Meta(description="Most open connections of one worker.", ge=1, le=1_000_000)] = 2000
+    rate_per_key: Annotated[
+        float, Meta(description="Requests a second that one key may send; 0 = no bound.", ge=0, le=1e9)
+    ] = 5000.0
+    header_timeout_s: Annotated[float, Meta(description="Seconds in which headers have to arrive.", gt=0, le=600)] = (
+        10.0
+    )
+    body_timeout_s: Annotated[float, Meta(description="Seconds in which a body has to arrive.", gt=0, le=600)] = 20.0
+    answer_timeout_s: Annotated[
+        float, Meta(description="Seconds after which a read request is given up.", gt=0, le=3600)
+    ] = 120.0
+    drain_s: Annotated[float, Meta(description="Seconds between drains of the inbox.", ge=0.05, le=3600)] = 1.0
+    facts_s: Annotated[
+        float, Meta(description="Seconds between refreshes of the facts; 0 = only before they are read.", ge=0)
+    ] = 300.0
+    plan_at: Annotated[
+        str,
+        Meta(
+            description="Local time at which the next plan is made each night, HH:MM; empty = never.",
+            pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$",
+        ),
+    ] = "00:15"
+    plan_rules: Annotated[
+        str, Meta(description="Rules file of the nightly plan, from the workspace; empty = none.")
+    ] = ""
+    plan_capacity: Annotated[
+        str, Meta(description="Capacity file of the nightly plan, from the workspace; empty = none.")
+    ] = ""
+    publish_gap: Annotated[
+        float, Meta(description="Largest certified gap with which a nightly plan is published.", gt=0, le=1)
+    ] = 0.001
+    publish_change: Annotated[
+        float,
+        Meta(
+            description="Largest change of visits of a provider with 1 % of them or more, for a nightly plan to be "
+            "published; 0.5 = 50 %.",
+            gt=0,
+            le=1000,
+        ),
+    ] = 0.5
+    lead_lease_s: Annotated[
+        float, Meta(description="Seconds after which a silent leader is replaced by another host.", ge=2, le=600)
+    ] = 10.0
+
+
+class StateSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where plans, keys and leases are kept, and the log of several hosts."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description="postgresql+psycopg://USER@HOST/NAME for several hosts; empty = SQLite in the workspace. "
+            "FOOTFALL_STATE_URL stands above it: put a password there."
+        ),
+    ] = ""
+    lake: Annotated[
+        str, Meta(description="Folder of a log that several hosts share; empty = lake/ in the workspace.")
+    ] = ""
+
+
 class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All settings of a workspace."""
 
@@ -151,6 +227,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     value: ValueSettings = ValueSettings()
     plan: PlanSettings = PlanSettings()
     check: CheckSettings = CheckSettings()
+    serve: ServeSettings = ServeSettings()
+    state: StateSettings = StateSettings()
 
 
 def load(directory: Path) -> Config:
@@ -276,3 +354,8 @@ def toml_value(value: object) -> str:
 def workspace_from_environment() -> Path:
     """The workspace when no --workspace is given: FOOTFALL_WORKSPACE, else the current folder."""
     return Path(os.environ.get("FOOTFALL_WORKSPACE", "."))
+
+
+def state_url_from_environment() -> str:
+    """The state's address, with its password, when it is not to stand in footfall.toml: FOOTFALL_STATE_URL."""
+    return os.environ.get("FOOTFALL_STATE_URL", "")

@@ -285,3 +285,32 @@ class Plan:
     tomorrow: Spread
     notes: tuple[str, ...] = ()  # softened limits, data warnings
     inputs: Mapping[str, object] = field(default_factory=dict)  # settings and rules it was made with
+
+
+# ---------------------------------------------------------------- the service
+
+SCOPES: tuple[str, ...] = ("collect", "decide", "read", "admin")  # admin may do what all others may
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceKey:
+    """A key of the service as it is listed; its secret is known to its holder only."""
+
+    prefix: str
+    scopes: tuple[str, ...]
+    name: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+    def may(self, scope: str) -> bool:
+        """Whether the key opens what asks for ``scope``."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """Who leads: its name, the number of the reign, and whether it is the one who asked."""
+
+    holder: str
+    term: int
+    mine: bool

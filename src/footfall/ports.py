@@ -3,6 +3,8 @@
     Store    where events live            stores/lake.py (Delta on Parquet)
     Engine   what runs the .sql files     stores/engine.py (DuckDB)
     State    plans and small records      stores/state.py (SQLAlchemy)
+    Keys     who may use the service      stores/keys.py (SQLAlchemy)
+    Leadership  which host leads          stores/leader.py (SQLAlchemy)
     Clock    what time it is              app/build.py (the system's), testing.FixedClock
 
 Channel, the seam of messages, comes with the first channel.
@@ -18,7 +20,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from footfall.model import Plan, PlanStatus
+from footfall.model import Lead, Plan, PlanStatus, ServiceKey
 
 
 class Clock(Protocol):
@@ -130,4 +132,40 @@ class State(Protocol):
 
     def get(self, key: str) -> Mapping[str, Any] | None:
         """The record under a key."""
+        ...
+
+
+class Keys(Protocol):
+    """Keys of the service, kept as hashes."""
+
+    def create(self, scopes: Sequence[str], name: str, at: datetime) -> tuple[ServiceKey, str]:
+        """Make a key; the record and the secret text, which is not kept and cannot be shown again."""
+        ...
+
+    def find(self, text: str) -> ServiceKey | None:
+        """The key of that secret text, unless it was revoked or never was."""
+        ...
+
+    def all(self) -> tuple[ServiceKey, ...]:
+        """Every key that was made, revoked ones too, oldest first."""
+        ...
+
+    def any(self) -> bool:
+        """Whether a key was ever made here."""
+        ...
+
+    def revoke(self, prefix: str, at: datetime) -> ServiceKey:
+        """End a key; a second time changes nothing. InputError if there is no such key."""
+        ...
+
+
+class Leadership(Protocol):
+    """Who of several hosts plans and compacts."""
+
+    def hold(self, holder: str, lease_s: float) -> Lead:
+        """Renew the lead of ``holder`` for ``lease_s`` seconds, take it where it is free, else see who has it."""
+        ...
+
+    def release(self, holder: str) -> None:
+        """Give the lead up at once, where ``holder`` has it."""
         ...

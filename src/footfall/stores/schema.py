@@ -84,6 +84,25 @@ pacings = sa.Table(
     sqlite_autoincrement=True,
 )
 
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("prefix", sa.Text(), primary_key=True),
+    sa.Column("digest", sa.LargeBinary(), nullable=False),
+    sa.Column("scopes", sa.Text(), nullable=False),
+    sa.Column("name", sa.Text(), nullable=False),
+    sa.Column("created_at", sa.DateTime(), nullable=False),
+    sa.Column("revoked_at", sa.DateTime(), nullable=True),
+)
+leaders = sa.Table(
+    "leaders",
+    metadata,
+    sa.Column("name", sa.Text(), primary_key=True),
+    sa.Column("holder", sa.Text(), nullable=False),
+    sa.Column("term", sa.BigInteger(), nullable=False),
+    sa.Column("until", sa.DateTime(), nullable=False),
+)
+
 # Where databases differ, as data: how a transaction begins, and what makes writers (and migrations) take turns.
 _BEGIN_WRITE = {"sqlite": "BEGIN IMMEDIATE"}
 _BEGIN_READ = {"sqlite": "BEGIN DEFERRED"}

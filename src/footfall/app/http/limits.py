@@ -1,0 +1,163 @@
+"""Bounds of what a client may ask of a worker: bytes, depth, time and rate."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable
+
+from footfall.app.http.problems import Problem, Receive, Scope
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+def header(scope: Scope, name: bytes) -> bytes:
+    """The first header of that name (lower case), or nothing."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return b""
+
+
+async def read_body(scope: Scope, receive: Receive, most: int, within_s: float, most_unpacked: int = 0) -> bytes:
+    """The body of a request, unpacked where it came gzipped.
+
+    most: bytes as sent, at most; most_unpacked: bytes after gzip, at most (0 = ``most``); within_s: seconds in which
+    all of it has to arrive. Raises Problem 408, 413 or 415; 400 where gzip is broken.
+    """
+    declared = header(scope, b"content-length")
+    if declared and int(declared) > most:
+        raise too_large(most)
+    message = await _first(receive, within_s)
+    body = message.get("body", b"")
+    if message.get("more_body", False):
+        body = await _rest(receive, body, most, within_s)
+    if len(body) > most:
+        raise too_large(most)
+    encoding = header(scope, b"content-encoding")
+    return unpack(body, encoding, most_unpacked or most) if encoding else bytes(body)
+
+
+async def _first(receive: Receive, within_s: float) -> dict[str, object]:
+    # A body mostly arrives with its headers; only one that does not is worth a timer.
+    coroutine = receive()
+    try:
+        async with asyncio.timeout(within_s):
+            return dict(await coroutine)
+    except TimeoutError:
+        raise too_slow(within_s) from None
+
+
+async def _rest(receive: Receive, begun: bytes, most: int, within_s: float) -> bytes:
+    parts, size = [begun], len(begun)
+    try:
+        async with asyncio.timeout(within_s):
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Problem(400, "broken-off", "the client went away before its body was whole")
+                part = message.get("body", b"")
+                size += len(part)
+                if size > most:
+                    raise too_large(most)
+                parts.append(part)
+                more = message.get("more_body", False)
+    except TimeoutError:
+        raise too_slow(within_s) from None
+    return b"".join(parts)
+
+
+def too_large(most: int) -> Problem:
+    """413."""
+    return Problem(413, "body-too-large", f"the body is over {most:,} bytes", "send less at once")
+
+
+def too_slow(within_s: float) -> Problem:
+    """408."""
+    return Problem(408, "too-slow", f"the body did not arrive within {within_s:g} s", "send it again")
+
+
+def unpack(body: bytes, encoding: bytes, most: int) -> bytes:
+    """Undo the content encoding, never holding more than ``most`` bytes of the result; Problem 400, 413 or 415."""
+    name = encoding.strip().lower()
+    if name in (b"", b"identity"):
+        return body
+    if name not in (b"gzip", b"x-gzip"):
+        raise Problem(415, "unknown-encoding", "Content-Encoding may be gzip or identity", "send the body plain")
+    unpacked = bytearray()
+    rest = body
+    try:
+        while rest:
+            stream = zlib.decompressobj(wbits=31)
+            unpacked += stream.decompress(rest, most + 1 - len(unpacked))
+            if len(unpacked) > most:
+                raise Problem(413, "body-too-large", f"the body is over {most:,} bytes unpacked", "send less at once")
+            if not stream.eof:
+                raise Problem(400, "broken-gzip", "the gzip body breaks off", "send it again")
+            rest = stream.unused_data
+    except zlib.error as error:
+        raise Problem(400, "broken-gzip", f"the body is no gzip: {error}", "check Content-Encoding") from None
+    return bytes(unpacked)
+
+
+def check_depth(body: bytes, most: int) -> None:
+    """Refuse JSON whose brackets are nested deeper than ``most``, before any decoder follows it down; Problem 400.
+
+    Cheap for the usual body: one that has no more than ``most`` opening brackets in all cannot be too deep. Else
+    strings are taken out, then all but brackets, and each pass removes the innermost pairs: what is left after
+    ``most`` passes is too deep, unless the brackets do not match, which is for the decoder to tell.
+    """
+    if body.count(b"[") + body.count(b"{") <= most:
+        return
+    brackets = _STRING.sub(b"", body).translate(None, _NO_BRACKETS)
+    for _ in range(most):
+        inner = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if len(inner) == len(brackets):
+            break
+        brackets = inner
+    if b"[]" in brackets or b"{}" in brackets or brackets.count(b"[") + brackets.count(b"{") > most:
+        raise Problem(400, "too-deep", f"the JSON is nested deeper than {most}", "send it flatter")
+
+
+class Rates:
+    """A token bucket for each key: ``rate`` requests a second, and a burst of as many as come in ``burst_s``.
+
+    Holds at most ``most`` buckets; the one unused for longest is forgotten (a forgotten bucket is a full one, so this
+    lets through more, never less).
+    """
+
+    def __init__(
+        self, rate: float, burst_s: float = 2.0, most: int = 10_000, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """rate: requests a second of one key; 0 = no bound."""
+        self._rate = rate
+        self._size = max(1.0, rate * burst_s)
+        self._most = most
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, key: str) -> None:
+        """Take one request of ``key``; Problem 429 with Retry-After where its bucket is empty."""
+        if not self._rate:
+            return
+        now = self._clock()
+        left, then = self._buckets.get(key, (self._size, now))
+        left = min(self._size, left + (now - then) * self._rate)
+        if left < 1.0:
+            wait_s = max(1, round((1.0 - left) / self._rate))
+            raise Problem(
+                429,
+                "too-many-requests",
+                f"this key may send {self._rate:g} requests a second",
+                "wait, then send it again; or raise [serve] rate_per_key",
+                headers=((b"retry-after", b"%d" % wait_s),),
+            )
+        self._buckets[key] = (left - 1.0, now)
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > self._most:
+            self._buckets.popitem(last=False)
