@@ -219,6 +219,66 @@ class StateSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ] = ""
 
 
+class LiveSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How live decisions are drawn, held to capacity and paced."""
+
+    explore: Annotated[
+        float, Meta(description="Part of every draw that is spread evenly over the eligible providers.", ge=0, le=1)
+    ] = 0.05
+    max_slots: Annotated[int, Meta(description="Choices that one decision may ask for at most.", ge=1, le=50)] = 50
+    slot_weights: Annotated[
+        tuple[Annotated[float, Meta(ge=0, le=1e6)], ...],
+        Meta(
+            description="Relative chance that the visit goes to the 1st, 2nd, ... choice; the last holds for all "
+            "further ones. A choice reserves its part of one visit.",
+            min_length=1,
+            max_length=50,
+        ),
+    ] = (1.0, 0.5, 0.35, 0.25, 0.2)
+    reservation_s: Annotated[
+        float, Meta(description="A visit keeps its decision's reservation within this time, seconds.", ge=1, le=86400)
+    ] = 1800.0
+    sticky_s: Annotated[
+        float,
+        Meta(description="A returning visitor gets the same choices within this time, seconds; 0 = never.", ge=0),
+    ] = 0.0
+    shadow: Annotated[
+        bool, Meta(description="Answer with the caller's own order and only log what would have been drawn.")
+    ] = False
+    on_log_failure: Annotated[
+        Literal["refuse", "mark"],
+        Meta(description="A decision that cannot be logged: refuse (503), or answer it marked as not logged."),
+    ] = "refuse"
+    unknown_visits: Annotated[
+        int,
+        Meta(
+            description="Visits a day for a candidate that the plan does not know; the newcomers' floor where -1.",
+            ge=-1,
+        ),
+    ] = -1
+    lease_s: Annotated[
+        float, Meta(description="A worker that is not heard of for so long loses its leases, seconds.", ge=5, le=3600)
+    ] = 30.0
+    lease_block: Annotated[
+        int, Meta(description="Visits of a provider that a worker leases at once, at least.", ge=1, le=1_000_000)
+    ] = 20
+    lease_interval_s: Annotated[
+        float, Meta(description="How often a worker looks after its leases, seconds.", gt=0, le=60)
+    ] = 0.25
+    pacing_interval_s: Annotated[
+        float, Meta(description="How often prices are moved during the day, seconds.", ge=1, le=86400)
+    ] = 60.0
+    pacing_step: Annotated[
+        float,
+        Meta(
+            description="Largest change of a price in one pacing, in parts of tau (1 = a share times e).", gt=0, le=10
+        ),
+    ] = 0.25
+    pacing_limit: Annotated[
+        float, Meta(description="Largest offset of a price from the plan's, in parts of tau.", gt=0, le=100)
+    ] = 6.0
+
+
 class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All settings of a workspace."""
 
@@ -227,6 +287,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     value: ValueSettings = ValueSettings()
     plan: PlanSettings = PlanSettings()
     check: CheckSettings = CheckSettings()
+    live: LiveSettings = LiveSettings()
     serve: ServeSettings = ServeSettings()
     state: StateSettings = StateSettings()
 

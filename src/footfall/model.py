@@ -240,6 +240,10 @@ class ProviderLine:
     value: float
     price: float
     limits: tuple[str, ...]  # names of its binding limits
+    capacity: float = float("inf")  # visits a day at most, whatever the largest change; pins count as given
+    floor: float = 0.0  # visits a day at least, whatever the largest change
+    change_high: float = float("inf")  # the sides of the largest change at the forecast demand, visits a day
+    change_low: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,3 +318,113 @@ class Lead:
     holder: str
     term: int
     mine: bool
+
+
+# ---------------------------------------------------------------- acquire, live
+
+VISIT = 1_000_000
+"""Capacity is leased and reserved in whole millionths of a visit, so that parts add up exactly."""
+
+DECISION_COLUMNS: tuple[Column, ...] = (
+    Column("message_id", "VARCHAR", "the decision's id; writing it twice is harmless"),
+    Column("ts", "TIMESTAMP", "when it was drawn, UTC, microseconds"),
+    Column("day", "DATE", "local day of ts in the workspace's zone; the lake is partitioned by it"),
+    Column("visitor_id", "VARCHAR", "for whom, where the caller told"),
+    Column("segment", "VARCHAR", "the visitor's segment, as plans name it"),
+    Column("candidates", "VARCHAR", "JSON array: providers that the caller offered; null: all of the plan's segment"),
+    Column("unavailable", "VARCHAR", "JSON array: candidates without a lease of a whole visit at the draw"),
+    Column("eligible", "BIGINT", "number of providers that the draw was among"),
+    Column("slots", "BIGINT", "number of choices asked for"),
+    Column("choices", "VARCHAR", "JSON array: what Footfall drew, in order"),
+    Column("propensities", "VARCHAR", "JSON array: probability of each choice given those before it"),
+    Column("reserved", "VARCHAR", "JSON array: capacity that each choice reserved, millionths of a visit"),
+    Column("explore", "DOUBLE", "e: the part of the draw that is spread evenly over the eligible"),
+    Column("mode", "VARCHAR", "live, or shadow: the caller's own order was answered, the choices only logged"),
+    Column("answered", "VARCHAR", "JSON array: what was answered where it is not the choices"),
+    Column("repeat_of", "VARCHAR", "decision whose choices a returning visitor got again; its own reserve nothing"),
+    Column("reason", "VARCHAR", "why there are fewer choices than slots"),
+    Column("plan_version", "BIGINT", "the plan that it was drawn from"),
+    Column("pacing_version", "BIGINT", "the pacing of that plan; 0 = none"),
+    Column("worker_id", "VARCHAR", "the process whose lease was reserved"),
+    Column("context", "VARCHAR", "what the caller told besides, as a JSON object"),
+    Column("source", "VARCHAR", "inbox that brought it"),
+    Column("batch_id", "VARCHAR", "the drain that brought it"),
+    Column("received_at", "TIMESTAMP", "when it was taken in, UTC"),
+)
+"""Columns of the decision log. In the inbox a decision is a JSON object with these keys up to ``context``, the arrays
+as arrays and ``context`` as an object; in the lake both stand as JSON text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One live choice for one visitor: what it was drawn from, and what was drawn. Fields as in DECISION_COLUMNS."""
+
+    message_id: str
+    ts: datetime
+    day: date
+    visitor_id: str | None
+    segment: str
+    candidates: tuple[str, ...] | None
+    unavailable: tuple[str, ...]
+    eligible: int
+    slots: int
+    choices: tuple[str, ...]
+    propensities: tuple[float, ...]
+    reserved: tuple[int, ...]
+    explore: float
+    mode: Literal["live", "shadow"]
+    answered: tuple[str, ...] | None
+    repeat_of: str | None
+    reason: str | None
+    plan_version: int
+    pacing_version: int
+    worker_id: str
+    context: Mapping[str, object] | None = None
+
+    @property
+    def answer(self) -> tuple[str, ...]:
+        """The order that the caller gets."""
+        return self.choices if self.answered is None else self.answered
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """Prices of a plan moved during its day: ``offsets``, reward per visit by provider, are added to the plan's."""
+
+    version: int
+    day: date
+    plan_version: int
+    made_at: datetime
+    offsets: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What became of a day's decisions and visits at one provider, millionths of a visit, from the drained log.
+
+    committed: reservations that a visit kept. outstanding: reservations still waiting for it. released: reservations
+    that expired. organic: visits, or parts of visits, that no reservation held.
+    """
+
+    committed: int = 0
+    outstanding: int = 0
+    released: int = 0
+    organic: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """One provider's day in the ledger, millionths of a visit: ``leased - released + organic <= capacity`` at a grant.
+
+    leased: all that workers were granted and did not give back, decisions' reservations included. delivered: as last
+    settled.
+    """
+
+    capacity: int
+    leased: int
+    delivered: Delivered
+
+    @property
+    def free(self) -> int:
+        """What may still be leased, >= 0."""
+        return max(self.capacity - self.leased + self.delivered.released - self.delivered.organic, 0)

@@ -3,6 +3,7 @@
     Store    where events live            stores/lake.py (Delta on Parquet)
     Engine   what runs the .sql files     stores/engine.py (DuckDB)
     State    plans and small records      stores/state.py (SQLAlchemy)
+    Ledger   capacity of live decisions   stores/ledger.py (SQLAlchemy)
     Keys     who may use the service      stores/keys.py (SQLAlchemy)
     Leadership  which host leads          stores/leader.py (SQLAlchemy)
     Clock    what time it is              app/build.py (the system's), testing.FixedClock
@@ -20,7 +21,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from footfall.model import Lead, Plan, PlanStatus, ServiceKey
+from footfall.model import Allowance, Delivered, Lead, Pacing, Plan, PlanStatus, ServiceKey
 
 
 class Clock(Protocol):
@@ -168,4 +169,56 @@ class Leadership(Protocol):
 
     def release(self, holder: str) -> None:
         """Give the lead up at once, where ``holder`` has it."""
+        ...
+
+
+class Ledger(Protocol):
+    """Capacity of the day's live decisions, shared by all workers of all hosts; amounts in millionths of a visit.
+
+    A worker enters, renews, takes leases ahead of need and gives back what it did not use. The keeper settles what
+    became of decisions, and takes back the leases of workers that are gone. Every method is one transaction.
+    """
+
+    def open_day(self, day: date, capacity: Mapping[str, float]) -> None:
+        """Set the capacity of providers on a day, visits (inf: no limit); providers not named keep theirs."""
+        ...
+
+    def enter(self, worker_id: str, host_id: str, until: datetime) -> None:
+        """Let a worker hold leases until then; its decisions are in the inbox ``host_id``."""
+        ...
+
+    def renew(self, worker_id: str, until: datetime) -> bool:
+        """Hold on until then; False where its leases have been taken back: it may not use them any more."""
+        ...
+
+    def lease(self, worker_id: str, day: date, wanted: Mapping[str, int], now: datetime) -> Mapping[str, int]:
+        """Grant each provider's amount or what whole visits remain for this worker; never above the capacity."""
+        ...
+
+    def give_back(self, worker_id: str, day: date, amounts: Mapping[str, int]) -> None:
+        """Return what was leased and not reserved; at most what the worker was granted."""
+        ...
+
+    def settle(self, day: date, delivered: Mapping[str, Delivered]) -> None:
+        """Record the day's totals so far of the drained log; the same totals twice change nothing."""
+        ...
+
+    def gone(self, host_id: str, now: datetime) -> tuple[str, ...]:
+        """Workers of a host whose time ran out before ``now``."""
+        ...
+
+    def reclaim(self, worker_id: str, reserved: Mapping[tuple[date, str], int], now: datetime) -> int:
+        """Take back a gone worker's leases less what its logged decisions reserved by (day, provider); the sum."""
+        ...
+
+    def allowances(self, day: date) -> Mapping[str, Allowance]:
+        """The day's allowances by provider."""
+        ...
+
+    def add_pacing(self, pacing: Pacing) -> Pacing:
+        """Store a pacing under the next version and return it with that version."""
+        ...
+
+    def pacing(self, plan_version: int, day: date | None = None, version: int | None = None) -> Pacing | None:
+        """The pacing of that version of that plan, else its newest (of that day)."""
         ...
