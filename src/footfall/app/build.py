@@ -17,7 +17,7 @@ from footfall import config as settings
 from footfall.config import Config
 from footfall.errors import ConfigError, WorkspaceError
 from footfall.model import ImportSummary
-from footfall.ports import Clock, State, Store
+from footfall.ports import Clock, Keys, Leadership, State, Store
 
 if TYPE_CHECKING:
     from footfall.stores.engine import DuckEngine
@@ -53,13 +53,13 @@ class Workspace:
         """The event lake."""
         from footfall.stores.lake import Lake
 
-        store = Lake(self.directory / "lake" / "events")
+        store = Lake(self.lake / "events")
         self._hold_fixed(store)
         return store
 
     def _hold_fixed(self, store: Store) -> None:
         """Refuse another currency or zone than the log was taken in with: amounts and days in it are stored by them."""
-        path = self.directory / "lake" / "workspace.json"
+        path = self.lake / "workspace.json"
         now = {"currency": self.config.workspace.currency, "timezone": self.config.workspace.timezone}
         if path.exists():
             try:
@@ -83,9 +83,36 @@ class Workspace:
         """Plans and providers."""
         from footfall.stores.state import SqlState
 
+        return SqlState(self.state_url)
+
+    @property
+    def state_url(self) -> str:
+        """Where the state is, with its password: never to be shown or logged."""
+        url = settings.state_url_from_environment() or self.config.state.url
+        if url:
+            return url
         folder = self.directory / "state"
         folder.mkdir(parents=True, exist_ok=True)
-        return SqlState(f"sqlite:///{folder / 'footfall.db'}")
+        return f"sqlite:///{folder / 'footfall.db'}"
+
+    @property
+    def lake(self) -> Path:
+        """The folder of the log; several hosts may share one."""
+        return self.directory / (self.config.state.lake or "lake")
+
+    @cached_property
+    def keys(self) -> Keys:
+        """Keys of the service."""
+        from footfall.stores.keys import SqlKeys
+
+        return SqlKeys(self.state_url)
+
+    @cached_property
+    def leadership(self) -> Leadership:
+        """Which of several hosts plans and compacts."""
+        from footfall.stores.leader import SqlLeadership
+
+        return SqlLeadership(self.state_url)
 
     @contextmanager
     def engine(self) -> Iterator[DuckEngine]:

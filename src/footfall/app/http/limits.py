@@ -30,38 +30,23 @@ async def read_body(scope: Scope, receive: Receive, most: int, within_s: float, 
     all of it has to arrive. Raises Problem 408, 413 or 415; 400 where gzip is broken.
     """
     declared = header(scope, b"content-length")
-    if declared and int(declared) > most:
+    if declared.isdigit() and int(declared) > most:
         raise too_large(most)
-    message = await _first(receive, within_s)
-    body = message.get("body", b"")
-    if message.get("more_body", False):
-        body = await _rest(receive, body, most, within_s)
-    if len(body) > most:
-        raise too_large(most)
+    body = await _whole(receive, most, within_s)
     encoding = header(scope, b"content-encoding")
     return unpack(body, encoding, most_unpacked or most) if encoding else bytes(body)
 
 
-async def _first(receive: Receive, within_s: float) -> dict[str, object]:
-    # A body mostly arrives with its headers; only one that does not is worth a timer.
-    coroutine = receive()
+async def _whole(receive: Receive, most: int, within_s: float) -> bytes:
+    parts: list[bytes] = []
+    size, more = 0, True
     try:
         async with asyncio.timeout(within_s):
-            return dict(await coroutine)
-    except TimeoutError:
-        raise too_slow(within_s) from None
-
-
-async def _rest(receive: Receive, begun: bytes, most: int, within_s: float) -> bytes:
-    parts, size = [begun], len(begun)
-    try:
-        async with asyncio.timeout(within_s):
-            more = True
             while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise Problem(400, "broken-off", "the client went away before its body was whole")
-                part = message.get("body", b"")
+                part: bytes = message.get("body", b"")
                 size += len(part)
                 if size > most:
                     raise too_large(most)
@@ -69,7 +54,7 @@ async def _rest(receive: Receive, begun: bytes, most: int, within_s: float) -> b
                 more = message.get("more_body", False)
     except TimeoutError:
         raise too_slow(within_s) from None
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def too_large(most: int) -> Problem:

@@ -1,0 +1,167 @@
+"""Who may ask: keys by Bearer or as the user name of Basic (as Segment's clients send it), checked for a scope.
+
+A key that was found is remembered for a few seconds, so that a revoked one ends soon and the state is rarely asked. The
+memory holds SHA-256 digests, never a key, and a bounded number of them. Where the state is away, keys that were good
+before stay good for ``GRACE_S``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import ipaddress
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from footfall.app.http.limits import Rates, header
+from footfall.app.http.problems import Problem, Scope, unavailable
+from footfall.errors import FootfallError
+from footfall.model import ServiceKey
+from footfall.ports import Keys
+
+FRESH_S = 5.0
+GRACE_S = 300.0
+MOST = 4096
+
+_CHALLENGE = ((b"www-authenticate", b'Bearer realm="footfall"'), (b"www-authenticate", b'Basic realm="footfall"'))
+
+
+class Access:
+    """Checks requests for a scope; one a worker."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        *,
+        loopback: bool,
+        rates: Rates,
+        origins: tuple[str, ...] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """loopback: whether the service listens on loopback only, and so may go without keys as long as none exists."""
+        self._keys = keys
+        self._loopback = loopback
+        self._rates = rates
+        self._origins = origins
+        self._clock = clock
+        self._found: OrderedDict[bytes, tuple[ServiceKey | None, float]] = OrderedDict()
+        self._open: tuple[bool, float] | None = None
+
+    async def check(self, scope: Scope, needed: str) -> str:
+        """The prefix of the key that opens ``needed`` ('' where no keys are in use); Problem 401, 403, 429 or 503."""
+        sent = header(scope, b"authorization")
+        if not sent:
+            if self._loopback and await self._keyless():
+                refuse_strangers(scope, self._origins)
+                return ""
+            raise Problem(
+                401,
+                "key-needed",
+                "this service asks for a key",
+                "send it as `Authorization: Bearer KEY` or as the user name of Basic; `footfall keys create` makes one",
+                headers=_CHALLENGE,
+            )
+        text = key_text(sent)
+        key = await self._find(text) if text else None
+        if key is None:
+            if self._loopback and await self._keyless():  # clients that must send some key may do so
+                refuse_strangers(scope, self._origins)
+                return ""
+            raise Problem(
+                401, "unknown-key", "this key is unknown or was revoked", "`footfall keys list` shows the keys",
+                headers=_CHALLENGE,
+            )  # fmt: skip
+        if not key.may(needed):
+            raise Problem(
+                403,
+                "scope-missing",
+                f"key ff_{key.prefix} has no scope {needed!r}",
+                f"make one with `footfall keys create --scope {needed}`",
+            )
+        self._rates.take(key.prefix)
+        return key.prefix
+
+    async def _find(self, text: str) -> ServiceKey | None:
+        digest = hashlib.sha256(text.encode()).digest()
+        known = self._found.get(digest)
+        now = self._clock()
+        if known is not None and now - known[1] < FRESH_S:
+            return known[0]
+        try:
+            key = await asyncio.to_thread(self._keys.find, text)
+        except FootfallError as error:
+            if known is not None and known[0] is not None and now - known[1] < GRACE_S:
+                return known[0]
+            raise unavailable("keys cannot be checked now: the state does not answer", kind="state") from error
+        self._found[digest] = (key, now)
+        self._found.move_to_end(digest)
+        if len(self._found) > MOST:
+            self._found.popitem(last=False)
+        return key
+
+    async def _keyless(self) -> bool:
+        """Whether no key was ever made: revoking the last one does not open the service again."""
+        now = self._clock()
+        if self._open is not None and now - self._open[1] < FRESH_S:
+            return self._open[0]
+        try:
+            self._open = (not await asyncio.to_thread(self._keys.any), now)
+        except FootfallError as error:
+            if self._open is None or now - self._open[1] >= GRACE_S:
+                raise unavailable("keys cannot be checked now: the state does not answer", kind="state") from error
+        return self._open[0]
+
+
+def key_text(authorization: bytes) -> str:
+    """The key in an Authorization header, '' where there is none."""
+    scheme, _, rest = authorization.partition(b" ")
+    kind = scheme.lower()
+    if kind == b"bearer":
+        return rest.strip().decode("ascii", "replace")
+    if kind != b"basic":
+        return ""
+    try:
+        decoded = base64.b64decode(rest.strip(), validate=True)
+    except binascii.Error:
+        return ""
+    return decoded.partition(b":")[0].decode("utf-8", "replace")
+
+
+def refuse_strangers(scope: Scope, origins: tuple[str, ...]) -> None:
+    """Without keys, a web page of anyone's in a browser on this machine could reach the service: Problem 403 for those.
+
+    A page of another origin tells it (Origin); one whose name was pointed at loopback tells that name (Host).
+    """
+    origin = header(scope, b"origin").decode("latin-1")
+    if origin and origin not in origins and "*" not in origins and not is_loopback(_host(origin)):
+        raise Problem(
+            403, "strange-origin", f"pages of {origin[:200]!r} may not call this service",
+            "add the origin to [serve] cors_origins in footfall.toml",
+        )  # fmt: skip
+    host = header(scope, b"host").decode("latin-1")
+    if host and not is_loopback(_host(f"//{host}")):
+        raise Problem(
+            403, "strange-host", "without keys this service answers to loopback names only",
+            "make a key: `footfall keys create --scope admin`",
+        )  # fmt: skip
+
+
+def _host(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:  # brackets that are no IPv6 address
+        return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether that name or address is this machine and nobody else."""
+    if host.lower() == "localhost" or host.lower().endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
