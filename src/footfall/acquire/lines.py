@@ -56,12 +56,14 @@ def provider_lines(
     pinned = pairs.edges.by_provider(pairs.pinned.astype(np.float64)) > 0
     closed = pairs.edges.by_provider((~pairs.open).astype(np.float64))
     excluded = (closed > 0) & (closed == pairs.edges.by_provider(np.ones(len(pairs.value))))
-    price = detail.price
+    price, bounds = detail.price, detail.bounds
+    high, low = bounds.hard_high, np.minimum(bounds.hard_low, bounds.hard_high)
+    change_high, change_low = bounds.change_high, (1 - bounds.fall) * bounds.base
     lines = []
     for j, name in enumerate(inputs.providers):
         names = list(held.get(name, ()))
-        if detail.bounds.hard_high[j] <= 0:
-            names.append(detail.bounds.high_name(j))
+        if high[j] <= 0:
+            names.append(bounds.high_name(j))
         elif excluded[j]:
             names.append(EXCLUDE)
         if pinned[j]:
@@ -76,6 +78,10 @@ def provider_lines(
                 value=float(value[j]),
                 price=float(price[j]),
                 limits=tuple(names),
+                capacity=float(high[j]),
+                floor=float(low[j]),
+                change_high=float(change_high[j]),
+                change_low=float(change_low[j]),
             )
         )
     return tuple(lines)
