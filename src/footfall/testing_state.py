@@ -79,6 +79,7 @@ class StateContract:
         assert state.plan(version=1) is None
         assert state.plan(status="published") is None
         assert state.plans() == ()
+        assert dict(state.versions()) == {}
         assert dict(state.providers()) == {}
         assert state.get("anything") is None
 
@@ -98,6 +99,9 @@ class StateContract:
         newest = state.plan()
         assert newest is not None and newest.plan_id == "p3"
         assert [p.version for p in state.plans()] == versions[::-1]
+        state.publish(versions[1])
+        told = [(versions[3], "draft"), (versions[2], "draft"), (versions[1], "published"), (versions[0], "draft")]
+        assert list(state.versions().items()) == told
 
     def test_one_plan_is_published(self, state: State) -> None:
         """Publishing retires the one before; publishing an earlier version rolls back."""

@@ -79,6 +79,12 @@ class SqlState:
             rows = connection.execute(query).all()
         return tuple(decode_plan(row.body, row.version, row.status) for row in rows)
 
+    def versions(self) -> Mapping[int, PlanStatus]:
+        """version -> status of all plans, newest first; reads no plan, so it may be asked often."""
+        query = sa.select(plans.c.version, plans.c.status).order_by(plans.c.version.desc())
+        with self._reading() as connection:
+            return {int(row.version): row.status for row in connection.execute(query)}
+
     def publish(self, version: int) -> Plan:
         """Make ``version`` the published plan and retire the one before, atomically.
 
