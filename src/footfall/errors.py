@@ -3,10 +3,12 @@
     FootfallError                 a message for a person: what, where, what to do
     ├── ConfigError               footfall.toml, an option, a key
     ├── WorkspaceError            no workspace here, locked, read-only, disk full, from a newer version
+    │   └── StorageError          a disk that does not take what should be on it before the answer: try again later
     ├── InputError                a file, a frame or an array that cannot be used as it is
     │   ├── FormatError           the file itself: empty, truncated, wrong encoding, no such column
     │   └── ProblemError          an allocation problem whose arrays are not valid
     ├── NotEnoughDataError        the question is fair, the log cannot answer it
+    ├── UnsolvedError             limits of which neither a plan nor a conflict could be shown
     └── InfeasibleError           limits that cannot all hold; carries the proof
 
 A user never sees a traceback for what a user did: the command line prints the message and exits with
@@ -42,6 +44,10 @@ class WorkspaceError(FootfallError):
     """The workspace cannot be used: absent, locked, read-only, full, or of a newer version."""
 
 
+class StorageError(WorkspaceError):
+    """What has to be on disk before it is acknowledged could not be written; nothing of it was, so try it again."""
+
+
 class InputError(FootfallError):
     """Something handed in cannot be used as it is."""
 
@@ -56,6 +62,10 @@ class ProblemError(InputError):
 
 class NotEnoughDataError(FootfallError):
     """The log holds too little to answer."""
+
+
+class UnsolvedError(FootfallError):
+    """No plan that holds every limit was found, and no proof that there is none: out of time, or just at the edge."""
 
 
 class InfeasibleError(FootfallError):

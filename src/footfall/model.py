@@ -320,6 +320,16 @@ class Lead:
     mine: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Sticky:
+    """What a visitor is to get again under a key until it expires; ``body`` is of whoever wrote it."""
+
+    visitor_id: str
+    key: str
+    body: bytes
+    expires: datetime
+
+
 # ---------------------------------------------------------------- acquire, live
 
 VISIT = 1_000_000

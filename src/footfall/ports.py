@@ -2,6 +2,7 @@
 
     Store    where events live            stores/lake.py (Delta on Parquet)
     Engine   what runs the .sql files     stores/engine.py (DuckDB)
+    Inbox    what was acknowledged        stores/inbox.py (SQLite)
     State    plans and small records      stores/state.py (SQLAlchemy)
     Ledger   capacity of live decisions   stores/ledger.py (SQLAlchemy)
     Keys     who may use the service      stores/keys.py (SQLAlchemy)
@@ -17,11 +18,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
-from footfall.model import Allowance, Delivered, Lead, Pacing, Plan, PlanStatus, ServiceKey
+from footfall.model import Allowance, Delivered, Lead, Pacing, Plan, PlanStatus, ServiceKey, Sticky
 
 
 class Clock(Protocol):
@@ -75,11 +76,22 @@ class Store(Protocol):
         """A fresh folder inside the lake in which to write ``day=YYYY-MM-DD/*.parquet`` before ``commit``."""
         ...
 
-    def commit(self, batch_id: str, staged: Path, notes: Mapping[str, str] | None = None) -> int:
+    def commit(
+        self,
+        batch_id: str,
+        staged: Path,
+        notes: Mapping[str, str] | None = None,
+        applied: tuple[str, int] | None = None,
+    ) -> int:
         """Append the staged files as one transaction, once for a batch id; the rows added (0 where it was there).
 
-        ``notes`` are small texts that come into force with the transaction, each under its key.
+        ``notes`` are small texts that come into force with the transaction, each under its key. ``applied`` (an
+        application, a number) takes the place of the batch id: it is committed once for a number above the last.
         """
+        ...
+
+    def applied(self, application: str) -> int | None:
+        """The last number that an application's transaction brought."""
         ...
 
     def replace(
@@ -100,6 +112,51 @@ class Store(Protocol):
         ...
 
 
+InboxKind = Literal["event", "reject", "decision"]
+"""What a body of the inbox holds, one or more JSON objects, each a line: canonical events that passed the checks;
+events that did not, with what is wrong; decisions."""
+
+
+class Inbox(Protocol):
+    """What was acknowledged and is not in the lake yet: bodies in the order of their sequence numbers."""
+
+    @property
+    def id(self) -> str:
+        """A UUID that stays with the inbox: the application id under which the lake knows its sequence numbers."""
+        ...
+
+    def append(self, rows: Sequence[tuple[InboxKind, bytes]], sticky: Sequence[Sticky] = ()) -> int:
+        """Put rows at the end, all or none, durable on return; the sequence of the last one (0 for none).
+
+        ``sticky`` are written in the same transaction. StorageError where they cannot be written.
+        """
+        ...
+
+    def read(self, after: int, most_bytes: int) -> Sequence[tuple[int, InboxKind, bytes]]:
+        """Rows after a sequence, in order: the first, and those after it with which it is ``most_bytes`` at most."""
+        ...
+
+    def delete(self, through: int) -> None:
+        """Remove the rows up to this sequence, which is never given again."""
+        ...
+
+    def counts(self) -> Mapping[str, int]:
+        """Rows that wait, by kind; ``bytes`` of the whole inbox on disk; ``last`` sequence given."""
+        ...
+
+    def stuck(self, visitor_id: str, key: str, now: datetime) -> bytes | None:
+        """The body that was kept last for this visitor and key, while it holds."""
+        ...
+
+    def renew(self) -> str:
+        """Take another id: the lake knows higher sequences of this one than were given (a copy was put back)."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
+
+
 class State(Protocol):
     """Plans, providers and small settings."""
 
@@ -113,6 +170,10 @@ class State(Protocol):
 
     def plans(self) -> tuple[Plan, ...]:
         """All plans, newest first."""
+        ...
+
+    def versions(self) -> Mapping[int, PlanStatus]:
+        """version -> status of all plans, newest first; reads no plan, so it may be asked often."""
         ...
 
     def publish(self, version: int) -> Plan:

@@ -227,7 +227,7 @@ def test_a_crash_leaves_the_facts_before_and_damage_is_counted_anew(
     state = (where / "facts.json").read_bytes()
     store.put("b2", log(*STORY)[7:])
     with monkeypatch.context() as broken:
-        broken.setattr(facts_module, "_sync", lambda path: (_ for _ in ()).throw(OSError(28, "No space left")))
+        broken.setattr(facts_module, "sync", lambda path: (_ for _ in ()).throw(OSError(28, "No space left")))
         with pytest.raises(WorkspaceError, match="No space left"):
             update(store, engine, STORE, where, largest_update=1.0)
     assert (where / "facts.json").read_bytes() == state

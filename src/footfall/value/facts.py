@@ -16,7 +16,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from footfall.config import Config
-from footfall.errors import WorkspaceError
+from footfall.disk import sync, writing
 from footfall.ports import Engine, Store
 from footfall.value import touched
 from footfall.value.fact_tables import FactTables
@@ -215,13 +215,13 @@ def _keep(directory: Path, facts: FactTables, state: _State) -> None:
         folder.mkdir(parents=True)
         for name, table in facts.tables().items():
             pq.write_table(table, folder / f"{name}.parquet", compression="lz4")
-            _sync(folder / f"{name}.parquet")
-        _sync(folder)
+            sync(folder / f"{name}.parquet")
+        sync(folder)
         draft = folder / "facts.json"
         draft.write_bytes(msgspec.json.encode(state))
-        _sync(draft)
+        sync(draft)
         draft.replace(directory / "facts.json")
-        _sync(directory)
+        sync(directory)
         for other in directory.glob("facts-*"):  # the lock is held, so what is neither new nor in use is left over
             if other.name not in (state.folder, old.folder if old else ""):
                 shutil.rmtree(other, ignore_errors=True)
@@ -240,20 +240,6 @@ def _alone(directory: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _writing(directory: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise WorkspaceError(
-            f"facts in {directory} cannot be written: {error.strerror or error}",
-            "check free space and permissions, then run it again; the log is not touched",
-        ) from error
+def _writing(directory: Path) -> AbstractContextManager[None]:
+    way_out = "check free space and permissions, then run it again; the log is not touched"
+    return writing(f"facts in {directory}", way_out)

@@ -1,0 +1,240 @@
+"""SqliteInbox: what was acknowledged, in one SQLite file of the host, until the drain has moved it to the lake.
+
+    about(id)                              the inbox's UUID, which is the application id of its transactions in the lake
+    inbox(seq, kind, body)                 seq is AUTOINCREMENT: a number is never given twice, whatever was deleted
+    sticky(visitor_id, key, ...)           choices that visitors are to get again, written with their decisions
+
+WAL with synchronous=FULL: a commit is on disk when it returns. An append is one statement, so that the interpreter's
+lock is let go of once for all of it, the wait for the disk included. Several processes may append; SQLite's own lock
+orders them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import cast
+
+from footfall.errors import StorageError
+from footfall.model import Sticky
+from footfall.ports import InboxKind
+
+BUSY_WAIT_S = 10.0
+# Bodies of some ten kB: larger pages mean fewer to link and to check. A checkpoint every 16 MB keeps the log short.
+_PAGE_BYTES = 16384
+_CHECKPOINT_PAGES = 1000
+_MOST_ROWS = 400  # of one statement (two parameters each)
+_DELETE_BYTES = 8 << 20  # at once: appends wait for that long
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS about (id TEXT NOT NULL)",
+    "INSERT INTO about SELECT $id WHERE NOT EXISTS (SELECT 1 FROM about)",
+    "CREATE TABLE IF NOT EXISTS inbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, body BLOB NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS sticky (visitor_id TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, "
+    "expires INTEGER NOT NULL, PRIMARY KEY (visitor_id, key)) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS sticky_expires ON sticky (expires)",
+)
+_STICK = (
+    "INSERT INTO sticky VALUES (?, ?, ?, ?) ON CONFLICT (visitor_id, key) "
+    "DO UPDATE SET body = excluded.body, expires = excluded.expires"
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class SqliteInbox:
+    """``ports.Inbox`` in a SQLite file; calls from several threads take turns."""
+
+    def __init__(self, path: Path) -> None:
+        """path: the file, made with its folder where it is absent. StorageError where it cannot be."""
+        self.path = path
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        # Asked from an event loop, which must not wait for another thread's commit.
+        self._ask_lock = threading.Lock()
+        self._asking: sqlite3.Connection | None = None
+        with self._using() as connection:
+            self._id = str(connection.execute("SELECT id FROM about").fetchone()[0])
+
+    @property
+    def id(self) -> str:
+        """A UUID that stays with the inbox: the application id under which the lake knows its sequence numbers."""
+        return self._id
+
+    def append(self, rows: Sequence[tuple[InboxKind, bytes]], sticky: Sequence[Sticky] = ()) -> int:
+        """Put rows at the end, all or none, durable on return; the sequence of the last one (0 for none).
+
+        ``sticky`` are written in the same transaction. StorageError where they cannot be written.
+        """
+        if not rows and not sticky:
+            return 0
+        with self._using() as connection:
+            if len(rows) <= _MOST_ROWS and not sticky:
+                return _insert(connection, rows)
+            connection.execute("BEGIN IMMEDIATE")
+            last = 0
+            for first in range(0, len(rows), _MOST_ROWS):
+                last = _insert(connection, rows[first : first + _MOST_ROWS])
+            connection.executemany(_STICK, [(s.visitor_id, s.key, s.body, _micros(s.expires)) for s in sticky])
+            connection.execute("COMMIT")
+            return last
+
+    def read(self, after: int, most_bytes: int) -> list[tuple[int, InboxKind, bytes]]:
+        """Rows after a sequence, in order: the first, and those after it with which it is ``most_bytes`` at most."""
+        found: list[tuple[int, InboxKind, bytes]] = []
+        held = 0
+        with self._using() as connection:
+            cursor = connection.execute("SELECT seq, kind, body FROM inbox WHERE seq > ? ORDER BY seq", (after,))
+            try:
+                for seq, kind, body in cursor:
+                    held += len(body)
+                    if found and held > most_bytes:
+                        break
+                    found.append((seq, cast(InboxKind, kind), body))
+            finally:
+                cursor.close()
+        return found
+
+    def delete(self, through: int) -> None:
+        """Remove the rows up to this sequence, which is never given again.
+
+        In pieces, since appends wait for each; a crash between them leaves rows that the lake holds already.
+        """
+        piece = (
+            "SELECT max(seq) FROM (SELECT seq, sum(size) OVER (ORDER BY seq) AS held FROM "
+            "(SELECT seq, length(body) AS size FROM inbox WHERE seq <= ? ORDER BY seq LIMIT 1000)) "
+            "WHERE held <= ? OR seq = (SELECT min(seq) FROM inbox)"
+        )
+        with self._using() as connection:
+            while (upto := connection.execute(piece, (through, _DELETE_BYTES)).fetchone()[0]) is not None:
+                connection.execute("DELETE FROM inbox WHERE seq <= ?", (upto,))
+
+    def counts(self) -> Mapping[str, int]:
+        """Rows that wait, by kind; ``bytes`` of the whole inbox on disk; ``last`` sequence given."""
+        with self._using() as connection:
+            found = dict(connection.execute("SELECT kind, count(*) FROM inbox GROUP BY kind").fetchall())
+            last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'inbox'").fetchone()
+        parts = [self.path, self.path.with_name(self.path.name + "-wal")]
+        size = sum(p.stat().st_size for p in parts if p.exists())
+        return {"event": 0, "reject": 0, "decision": 0, **found, "bytes": size, "last": last[0] if last else 0}
+
+    def stuck(self, visitor_id: str, key: str, now: datetime) -> bytes | None:
+        """The body that was kept last for this visitor and key, while it holds."""
+        asked = "SELECT body FROM sticky WHERE visitor_id = ? AND key = ? AND expires > ?"
+        with self._ask_lock:
+            try:
+                if self._asking is None:
+                    self._asking = _opened(self.path)
+                row = self._asking.execute(asked, (visitor_id, key, _micros(now))).fetchone()
+            except (sqlite3.Error, OSError) as error:
+                self._close_asking()
+                raise _storage_error(self.path, error) from error
+        return None if row is None else bytes(row[0])
+
+    def unstick(self, now: datetime) -> int:
+        """Forget what no longer holds, ten thousand at most; how many."""
+        gone = (
+            "DELETE FROM sticky WHERE (visitor_id, key) IN "
+            "(SELECT visitor_id, key FROM sticky WHERE expires <= ? LIMIT 10000)"
+        )
+        with self._using() as connection:
+            return connection.execute(gone, (_micros(now),)).rowcount
+
+    def renew(self) -> str:
+        """Take another id: the lake knows higher sequences of this one than were given (a copy was put back)."""
+        with self._using() as connection:
+            connection.execute("UPDATE about SET id = ?", (str(uuid.uuid4()),))
+            self._id = str(connection.execute("SELECT id FROM about").fetchone()[0])
+        return self._id
+
+    def close(self) -> None:
+        """Close the file."""
+        self._close_writing()
+        with self._ask_lock:
+            self._close_asking()
+
+    def _close_writing(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _close_asking(self) -> None:
+        if self._asking is not None:
+            self._asking.close()
+            self._asking = None
+
+    @contextmanager
+    def _using(self) -> Iterator[sqlite3.Connection]:
+        """The connection; after an error it is opened anew, so that one that failed half-way is not used again."""
+        with self._lock:
+            try:
+                if self._connection is None:
+                    self._connection = _opened(self.path)
+                yield self._connection
+            except (sqlite3.Error, OSError) as error:
+                self._close_writing()
+                raise _storage_error(self.path, error) from error
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[InboxKind, bytes]]) -> int:
+    marks = ", ".join(["(?, ?)"] * len(rows))
+    values: list[object] = []
+    for kind, body in rows:
+        values += (kind, body)
+    cursor = connection.execute(f"INSERT INTO inbox (kind, body) VALUES {marks}", values)  # noqa: S608  marks only
+    return int(cursor.lastrowid or 0)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=BUSY_WAIT_S, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+        _use_wal(connection)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        made = "SELECT count(*) FROM sqlite_master WHERE name IN ('about', 'inbox', 'sticky', 'sticky_expires')"
+        if connection.execute(made).fetchone()[0] < 4:
+            connection.execute("BEGIN IMMEDIATE")
+            for statement in _SCHEMA:
+                connection.execute(statement, {"id": str(uuid.uuid4())} if "$id" in statement else {})
+            connection.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """WAL mode; SQLite does not wait by itself for others that open a new file at the same time."""
+    until = time.monotonic() + BUSY_WAIT_S
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode = wal")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+
+
+def _storage_error(path: Path, error: Exception) -> StorageError:
+    said = str(error)
+    low = said.lower()
+    if "full" in low or "space left" in low:
+        way_out = "make room on its disk; it goes on by itself then"
+    elif "locked" in low or "busy" in low:
+        way_out = "another process has held it for long; it goes on by itself when that lets go"
+    elif "malformed" in low or "not a database" in low:
+        way_out = "stop the service, move the file away and restore it from a backup"
+    else:
+        way_out = "check the disk, its permissions and its limits; it goes on by itself once it can be written"
+    return StorageError(f"the inbox {path} cannot be used: {said}", way_out)
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
