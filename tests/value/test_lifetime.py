@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -175,3 +177,26 @@ def drawn(n: int, truth: BgNbd, seed: int) -> tuple[np.ndarray, np.ndarray, np.n
         last[i] = now[i]
         alive[i[rng.random(len(i)) < drop[i]]] = False
     return x, last, age
+
+
+def test_grocery_households_ahead_of_their_past_rate(real: Callable[[str], Path]) -> None:
+    """Complete Journey, weeks 1 to 30 against 31 to 40: no worse per household than the past rate carried forward."""
+    log = pq.read_table(
+        real("complete-journey") / "transactions.parquet", columns=["household_id", "week", "transaction_timestamp"]
+    )
+    day = log["transaction_timestamp"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    visits = np.unique(np.column_stack((log["household_id"].to_numpy(), day, log["week"].to_numpy())), axis=0)
+    past, ahead = visits[visits[:, 2] <= 30], visits[visits[:, 2] > 30]
+    start, now, end = day.min(), past[:, 1].max(), ahead[:, 1].max()
+    household, at = np.unique(past[:, 0], return_inverse=True)
+    count = np.bincount(at).astype(float)
+    first, last = np.full(len(household), end), np.full(len(household), start)
+    np.minimum.at(first, at, past[:, 1])
+    np.maximum.at(last, at, past[:, 1])
+    known = ahead[np.isin(ahead[:, 0], household)]
+    actual = np.bincount(np.searchsorted(household, known[:, 0]), minlength=len(household))
+    customers = (count - 1, (last - first).astype(float), (now - first).astype(float))
+    forecast = fit_bg_nbd(*customers).expected(*customers, float(end - now))
+    carried = count / (now - start + 1) * (end - now)
+    assert np.abs(forecast - actual).mean() <= np.abs(carried - actual).mean()
+    assert forecast.sum() == pytest.approx(actual.sum(), rel=0.05)

@@ -66,6 +66,8 @@ COMMANDS: tuple[Command, ...] = (
         "Acquire",
         "Write the report: one page that works offline.",
     ),
+    Command("customers", "footfall.app.cli.retain:customers", "Retain", "Who still is a customer, and what is due."),
+    Command("timing", "footfall.app.cli.retain:timing", "Retain", "When to follow up, when to remind."),
 )
 
 LOOP = "record events -> value with honest intervals -> acquire -> retain -> learn"

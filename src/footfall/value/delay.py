@@ -86,7 +86,7 @@ def fit_delay(category: Ints, delay: Ints, age: Ints, count: Floats, n_categorie
     """
     events, at_risk = reverse_hazard_counts(category, delay, age, count, n_categories, reach_days)
     smooth = _smooth_hazards(events, at_risk)
-    strength = _strength(events, at_risk, smooth)
+    strength = pooling_strength(events, at_risk, smooth)
     hazard = np.minimum((events + strength * smooth) / (at_risk + strength), 1.0 - 1e-6)
     variance = hazard / ((1.0 - hazard) * (at_risk + _OUTSIDE_ORDERS))
     hazard[:, 0] = 0.0
@@ -125,7 +125,7 @@ def _smooth_hazards(events: Floats, at_risk: Floats) -> Floats:
     return hazards
 
 
-def _strength(events: Floats, at_risk: Floats, smooth: Floats) -> float:
+def pooling_strength(events: Floats, at_risk: Floats, smooth: Floats) -> float:
     """Weight of the smooth hazards, in orders: beta-binomial likelihood averaged over a grid."""
     likelihood = _beta_binomial(events, at_risk, smooth, _STRENGTHS)
     weight = np.exp(likelihood - likelihood.max())

@@ -1,0 +1,150 @@
+"""``footfall customers | timing``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from footfall.app import output, retention
+from footfall.app.build import open_workspace
+from footfall.app.cli.options import FormatOption, WorkspaceOption, day
+from footfall.app.progress import bar
+from footfall.errors import ConfigError
+
+DRAWN = 20
+NUMBERS = {
+    "spend": ",.2f",
+    "alive": ".0%",
+    **{f"expected_{days}": ",.2f" for days in (30, 90, 365)},
+    **{f"money_{days}": ",.2f" for days in (30, 90, 365)},
+    "due_chance": ".0%",
+}
+SHOWN = (
+    "customer_id",
+    "last_day",
+    "frequency",
+    "spend",
+    "alive",
+    "expected_90",
+    "money_90",
+    "due",
+    "due_low",
+    "due_high",
+    "due_chance",
+    "tier",
+    "fan",
+    "reachable",
+)
+TIMING_NUMBERS = {
+    "orders": ",.0f",
+    "repurchases": ",.0f",
+    "conversion": ".2%",
+    "left_at_follow_up": ".2%",
+    "bought_again": ".0%",
+}
+TIMING_SHOWN = (
+    "category",
+    "orders",
+    "conversion",
+    "bought within",
+    "follow_up",
+    "last_call",
+    "too_late",
+    "left_at_follow_up",
+    "repurchases",
+    "bought_again",
+    "remind",
+    "lapsing",
+)
+
+
+def customers(
+    *,
+    as_of: Annotated[str | None, Parameter(name="--as-of", help="Count only what was known on this day.")] = None,
+    limit: Annotated[int, Parameter(help="Rows to print; 0 = all. Tables show 20 unless told.")] = -1,
+    workspace: WorkspaceOption = None,
+    format: FormatOption = "table",
+) -> None:
+    """Who bought, whether they are still there, what they will still buy, and when the next purchase is due.
+
+    alive is the probability that a customer still is one; expected_90 and money_90 are purchase days and money forecast
+    for the next 90 days (BG/NBD and Gamma-Gamma). due is the day by which half of those like this customer who come
+    back have done so; due_low to due_high holds 80 % of them, due_chance is the chance of coming back at all.
+
+    For example:
+
+        footfall customers
+        footfall customers --limit 0 --format csv > customers.csv
+        footfall customers --as-of 2026-10-31 --format json
+    """
+    from footfall.retain import customers as buyers
+
+    if limit < -1:
+        raise ConfigError(f"--limit {limit}", "give 0 for all rows, or a number of rows")
+    here = open_workspace(workspace)
+    with bar("customers"):
+        known = retention.customers(here, day(as_of, "--as-of"))
+        table = buyers.table(known)
+    most = limit if limit >= 0 else DRAWN if format == "table" else 0
+    rows = table.slice(0, most or None).to_pylist()
+    columns = SHOWN if format == "table" else buyers.COLUMNS
+    output.write(rows, format, columns, lambda: output.draw(rows, columns, numbers=NUMBERS))
+    screen = output.console(stderr=True)
+    if format == "table":
+        screen.print(_told(buyers.summary(known), len(rows)), soft_wrap=True)
+    for note in known.notes:
+        screen.print(f"note: {note}", soft_wrap=True)
+
+
+def _told(summary: dict[str, object], shown: int) -> str:
+    told = f"{shown:,} of {summary['customers']:,} customers as of {summary['as_of']}"
+    if "alive" in summary:
+        told += f"; about {summary['alive']:,.0f} still are; {summary['expected_90']:,.0f} purchase days"
+        told += f" worth {summary['money_90']:,.2f}" if "money_90" in summary else ""
+        told += " are forecast for the next 90 days"
+    return told + "."
+
+
+def timing(
+    *,
+    as_of: Annotated[str | None, Parameter(name="--as-of", help="Count only what was known on this day.")] = None,
+    workspace: WorkspaceOption = None,
+    format: FormatOption = "table",
+) -> None:
+    """When a follow-up is worth sending, when it is too late, and when a reminder to buy again is due.
+
+    follow_up, last_call and too_late are days after the visit: by then a quarter and three quarters of the later
+    buyers, and nine tenths of all buyers, have come. remind and lapsing are days after a purchase: by then half and
+    nine tenths of those who buy again have.
+
+    For example:
+
+        footfall timing
+        footfall timing --format json
+    """
+    from footfall.retain import timing as moments
+
+    here = open_workspace(workspace)
+    with bar("timing"):
+        found = retention.timing(here, day(as_of, "--as-of"))
+    rows = [moments.row(one) for one in found]
+    if format == "json":
+        for row, one in zip(rows, found, strict=True):
+            row |= {"curve": one.curve.tolist(), "gap_curve": one.gap_curve.tolist()}
+    drawn = [{**row, "bought within": curve(one.curve)} for row, one in zip(rows, found, strict=True)]
+    columns = tuple(rows[0]) if rows else TIMING_SHOWN
+    output.write(rows, format, columns, lambda: output.draw(drawn, TIMING_SHOWN, numbers=TIMING_NUMBERS))
+    screen = output.console(stderr=True)
+    for one in found:
+        if one.thin:
+            screen.print(f"note: {one.category}: {one.thin}", soft_wrap=True)
+
+
+def curve(shares: object, width: int = 16) -> str:
+    """A curve of shares as one line of bars, the whole reach in ``width`` signs."""
+    import numpy as np
+
+    values = np.asarray(shares, float)
+    at = np.linspace(0, len(values) - 1, min(width, len(values))).round().astype(int)
+    return "".join(" ▁▂▃▄▅▆▇█"[round(8 * min(max(float(v), 0.0), 1.0))] for v in values[at])

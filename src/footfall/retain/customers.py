@@ -1,0 +1,286 @@
+"""Customers: who bought, whether they are still there, what they will still buy, when the next purchase is due.
+
+    relations of the log -> buyers, gaps, ties, contacts -> lifetime and repurchase models -> one row for each customer
+
+A customer is a person with at least one purchase day that was not wholly given back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from footfall.errors import InputError
+from footfall.model import Floats, Ints
+from footfall.ports import Engine, Store
+from footfall.retain.rfm import Tiers, tiers
+from footfall.retain.statements import text
+from footfall.value import identity
+from footfall.value.lifetime import BgNbd, GammaGamma, fit_bg_nbd, fit_gamma_gamma
+from footfall.value.relations import Rules, relate
+from footfall.value.repurchase import Due, Repurchase, fit_repurchase
+from footfall.value.statements import statement
+
+HORIZONS = (30, 90, 365)
+COLUMNS = (
+    "customer_id",
+    "first_day",
+    "last_day",
+    "recency_days",
+    "frequency",
+    "orders",
+    "spend",
+    "alive",
+    *(f"expected_{days}" for days in HORIZONS),
+    *(f"money_{days}" for days in HORIZONS),
+    "due_category",
+    "due",
+    "due_low",
+    "due_high",
+    "due_chance",
+    "tier",
+    "recency_score",
+    "frequency_score",
+    "money_score",
+    "fan",
+    "reachable",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythms:
+    """Each (person, category) that bought, and when the next purchase there is due; all (G,)."""
+
+    person: pa.Array
+    categories: tuple[str, ...]
+    fit: Repurchase
+    due: Due
+
+
+@dataclass(frozen=True, slots=True)
+class Customers:
+    """One row for each customer, ordered by ``person``; arrays are float64 (n,) and aligned with ``buyers``.
+
+    buyers: the table of ``buyers.sql``. expected: purchases days in the next 30, 90, 365 days. money: the same in major
+    units. Models are None where the log is too thin for them; ``notes`` say so.
+    """
+
+    as_of: date
+    exponent: int
+    lettered: bool
+    buyers: pa.Table
+    alive: Floats | None
+    expected: Mapping[int, Floats]
+    money: Mapping[int, Floats]
+    tiers: Tiers
+    rhythms: Rhythms
+    ties: pa.Table
+    contacts: pa.Table
+    purchases: BgNbd | None
+    spending: GammaGamma | None
+    notes: tuple[str, ...]
+
+
+def relations(store: Store, engine: Engine, rules: Rules) -> bool:
+    """Attach the log and make the views and tables that all of retain's SQL reads (person_events, visits, orders ...).
+
+    Returns whether persons carry letters in front that tell users from devices (``person_id`` takes them off).
+    """
+    store.attach(engine)
+    known = identity.learn(engine, rules.exclude_visitors, use=identity.needed(engine))
+    identity.show(engine, known, rules.marks())
+    relate(engine, rules)
+    told = engine.query(statement("providers", {"source": "events"}))
+    engine.query("CREATE OR REPLACE TEMPORARY TABLE told_providers AS SELECT * FROM told", None, told=told)
+    return known.needed
+
+
+def customers(engine: Engine, as_of: date, exponent: int, lettered: bool) -> Customers:
+    """Customers as of a day, from the relations that ``relations`` made.
+
+    exponent: decimals of the currency. lettered: as ``relations`` returned.
+    """
+    day = {"as_of": as_of}
+    engine.execute(text("purchase_days"), day)
+    buyers = engine.query(text("buyers"), day)
+    engine.execute(text("purchase_gaps"), day)
+    notes: list[str] = []
+    frequency, recency, age = (_floats(buyers[name]) for name in ("frequency", "recency_days", "age_days"))
+    purchases = _purchases(frequency, recency, age, notes)
+    alive = purchases.alive(frequency, recency, age) if purchases else None
+    expected = {h: purchases.expected(frequency, recency, age, float(h)) for h in HORIZONS} if purchases else {}
+    spending, each = _spending(buyers, frequency, exponent, notes)
+    return Customers(
+        as_of=as_of,
+        exponent=exponent,
+        lettered=lettered,
+        buyers=buyers,
+        alive=alive,
+        expected=expected,
+        money={h: bought * each for h, bought in expected.items()} if each is not None else {},
+        tiers=tiers(age - recency, frequency + 1, _floats(buyers["spend_minor"])),
+        rhythms=_rhythms(engine),
+        ties=engine.query(text("ties"), day),
+        contacts=engine.query(text("contacts"), day),
+        purchases=purchases,
+        spending=spending,
+        notes=tuple(notes),
+    )
+
+
+def _purchases(frequency: Floats, recency: Floats, age: Floats, notes: list[str]) -> BgNbd | None:
+    try:
+        fit = fit_bg_nbd(frequency, recency, age)
+    except InputError as error:
+        notes.append(f"no forecast of purchases: {error.message}")
+        return None
+    if not fit.converged:
+        notes.append(
+            "the purchases of this log do not tell drop-out from slow buying apart; forecasts are rough, "
+            "and nobody's probability of being alive should be acted on"
+        )
+    return fit
+
+
+def _spending(
+    buyers: pa.Table, frequency: Floats, exponent: int, notes: list[str]
+) -> tuple[GammaGamma | None, Floats | None]:
+    """Gamma-Gamma on repeat purchase days, and each customer's expected money of a purchase day, (n,)."""
+    repeat = _floats(buyers["repeat_spend_minor"]) / 10.0**exponent
+    counted = (frequency > 0) & (repeat > 0)
+    mean = np.divide(repeat, frequency, out=np.zeros_like(repeat), where=counted)
+    all_days = _floats(buyers["spend_minor"]) / 10.0**exponent
+    try:
+        fit = fit_gamma_gamma(frequency[counted], mean[counted])
+    except InputError as error:
+        notes.append(f"no forecast of money: {error.message}")
+        return None, None
+    if np.isfinite(fit.mean):
+        return fit, fit.expected(np.where(counted, frequency, 0.0), mean)
+    notes.append("amounts vary too much for a mean of their own: money is forecast at the mean purchase day of all")
+    return fit, np.full(len(mean), float(all_days.sum() / max((frequency + 1).sum(), 1.0)))
+
+
+def _rhythms(engine: Engine) -> Rhythms:
+    """Gap curves of all categories, and when each person's next purchase in each category is due."""
+    gaps = engine.query(text("gaps"))
+    rows = engine.query(text("rhythms"))
+    names = tuple(sorted(set(rows["category"].to_pylist())))
+    category = _codes(rows["category"], {name: i for i, name in enumerate(names)})
+    fit = fit_repurchase(category, _ints(gaps["rhythm"]), _ints(gaps["gap_days"]), _ints(gaps["closed"]))
+    return Rhythms(rows["person"].combine_chunks(), names, fit, fit.due())
+
+
+def _codes(column: pa.ChunkedArray, position: Mapping[str, int]) -> Ints:
+    encoded = column.combine_chunks().dictionary_encode()
+    to = np.array([position[name] for name in encoded.dictionary.to_pylist()] or [0], dtype=np.int64)
+    return to[np.asarray(encoded.indices.to_numpy(zero_copy_only=False), np.int64)] if len(column) else to[:0]
+
+
+def _floats(column: pa.ChunkedArray) -> Floats:
+    return np.ascontiguousarray(column.cast(pa.float64()).to_numpy(), np.float64)
+
+
+def _ints(column: pa.ChunkedArray) -> Ints:
+    return np.ascontiguousarray(column.cast(pa.int64()).to_numpy(), np.int64)
+
+
+# ---------------------------------------------------------------- for people
+
+
+def summary(known: Customers) -> dict[str, Any]:
+    """What the models say of the whole: parameters, customers, forecasts."""
+    n = known.buyers.num_rows
+    found: dict[str, Any] = {"as_of": known.as_of, "customers": n}
+    if known.purchases is not None:
+        fit = known.purchases
+        found |= {"r": fit.r, "alpha": fit.alpha, "a": fit.a, "b": fit.b, "log_likelihood": fit.log_likelihood}
+    if known.alive is not None:
+        found["alive"] = float(known.alive.sum())
+    found |= {f"expected_{h}": float(values.sum()) for h, values in known.expected.items()}
+    found |= {f"money_{h}": float(values.sum()) for h, values in known.money.items()}
+    return found
+
+
+def table(known: Customers) -> pa.Table:
+    """One row for each customer, ``COLUMNS``, those who will bring most first; money in major units."""
+    buyers, n = known.buyers, known.buyers.num_rows
+    unit = 10.0**known.exponent
+    absent = pa.nulls(n, pa.float64())
+    columns: dict[str, Any] = {
+        "customer_id": _names(buyers["person"], known.lettered),
+        "first_day": buyers["first_day"],
+        "last_day": buyers["last_day"],
+        "recency_days": pc.subtract(buyers["age_days"], buyers["recency_days"]),
+        "frequency": buyers["frequency"],
+        "orders": buyers["orders"],
+        "spend": pc.divide(buyers["spend_minor"].cast(pa.float64()), unit),
+        "alive": absent if known.alive is None else known.alive,
+        **{f"expected_{h}": known.expected.get(h, absent) for h in HORIZONS},
+        **{f"money_{h}": known.money.get(h, absent) for h in HORIZONS},
+        **_first_due(known),
+        "tier": pa.array(known.tiers.name.tolist(), pa.string()),
+        "recency_score": known.tiers.recency,
+        "frequency_score": known.tiers.frequency,
+        "money_score": known.tiers.money,
+        **_bound(known),
+    }
+    rows = pa.table({name: columns[name] for name in COLUMNS})
+    by = "money_365" if known.money else "spend"
+    return rows.sort_by([(by, "descending"), ("customer_id", "ascending")])
+
+
+def _first_due(known: Customers) -> dict[str, Any]:
+    """Each customer's next purchase: the category due first among those that more likely than not come back there,
+    else the likeliest."""
+    rhythms, n = known.rhythms, known.buyers.num_rows
+    at = np.asarray(pc.index_in(rhythms.person, value_set=known.buyers["person"].combine_chunks()).to_numpy(), np.int64)
+    due = rhythms.due
+    likely = due.chance >= 0.5
+    order = np.lexsort((np.where(likely, np.nan_to_num(due.median, nan=np.inf), -due.chance), ~likely, at))
+    first = np.zeros(n, np.int64)  # every buyer has a rhythm
+    people, where = np.unique(at[order], return_index=True)
+    first[people] = order[where]
+    known_row = np.isfinite(due.median[first])
+    day = np.datetime64(known.as_of)
+    found: dict[str, Any] = {
+        "due_category": pa.array([rhythms.categories[c] for c in rhythms.fit.category[first]], pa.string()),
+        "due_chance": due.chance[first],
+    }
+    for name, days in (("due", due.median), ("due_low", due.low), ("due_high", due.high)):
+        ahead = np.where(known_row, np.nan_to_num(days[first]), 0.0).round().astype("timedelta64[D]")
+        found[name] = pa.array(day + ahead, pa.date32(), mask=~known_row)
+    return found
+
+
+def _bound(known: Customers) -> dict[str, Any]:
+    """Who is a fan, and by what each customer can be reached."""
+    person = known.buyers["person"]
+    follows, contacts = known.ties, known.contacts
+    fans = follows.filter(pc.greater(pc.add(follows["follows"], follows["subscriptions"]), 0))["person"]
+    has = {
+        name: pc.is_in(person, value_set=contacts.filter(pc.is_valid(contacts[name]))["person"].combine_chunks())
+        for name in ("email", "phone")
+    }
+    names = np.array(["", "email", "phone", "email, phone"], dtype=object)
+    code = np.asarray(has["email"].to_numpy(), np.int64) + 2 * np.asarray(has["phone"].to_numpy(), np.int64)
+    return {
+        "fan": pc.is_in(person, value_set=fans.combine_chunks()),
+        "reachable": pa.array(names[code].tolist(), pa.string()),
+    }
+
+
+def _names(person: pa.ChunkedArray, lettered: bool) -> pa.ChunkedArray:
+    """The identifiers of the log behind persons' keys."""
+    return pc.utf8_slice_codeunits(person, 2) if lettered else person
+
+
+def person_id(person: str, lettered: bool) -> str:
+    """The identifier of the log behind a person's key: letters in front tell users, devices and visits apart."""
+    return person[2:] if lettered else person
