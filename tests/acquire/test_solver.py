@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint, minimize
 
-from footfall.acquire import LinearLimit, Problem, solve
+from footfall.acquire import Problem, solve
 from footfall.errors import InfeasibleError, ProblemError
 
 INERTIAS = (0.01, 3.0, 0.001, 0.1)
@@ -321,16 +321,6 @@ def test_time_limit_and_interrupt_return_the_best_plan(inertia):
     assert stopped.iterations == 3
     assert stopped.bound >= stopped.objective
     check_limits(problem, stopped)
-
-
-def test_linear_limits_are_refused_for_now():
-    limit = LinearLimit(np.array([0]), np.array([1.0]), -np.inf, 1.0, "cash on delivery")
-    base = random_problem(0, (2, 3), "loose")
-    problem = Problem(
-        base.demand, base.row_start, base.provider, base.value, base.capacity, base.floor, limits=(limit,)
-    )
-    with pytest.raises(ProblemError, match="linear limits beyond capacities are not supported yet"):
-        solve(problem)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ variables of their own: told from y and z by subtraction they would be lost to r
 
 Newton's step eliminates all but the m prices: with T_ij = y_ij / (r_ij + tau_i + k_ij y_ij / h_ij), L_i = sum_j T_ij +
 s_i / lambda_i and b_j = 1 / (u / (c - z) + w / (z - f)), the matrix is diag(sum_i T_ij + b_j) - sum_i T_i T_i' / L_i,
-dense (m, m) and positive definite.
+dense (m, m) and positive definite. Each linear limit (``_coupling``) is one more of these rows, with load
+sum_e a_e y_e: its part of the matrix is sum_e T_e (a_e - abar_i) a'_e, where abar_i is the mean of a over the row's T,
+the slack among them with a = 0.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
+from footfall.acquire._coupling import ByEdge, Coupling
 from footfall.acquire._linear import solve_positive
 from footfall.acquire._work import Work
 from footfall.acquire.problem import row_sums
@@ -126,13 +129,76 @@ def _dot(x, y):
     return total
 
 
+@nb.njit(cache=True, nogil=True)
+def _assemble_limits(row_start, provider, slack, lam, ratio, row_weight, first, limit, weight, providers, matrix):
+    """The limits' rows of the matrix (lower part), below those of the providers; centred, so that nothing cancels."""
+    k = len(matrix) - providers
+    mean, at, touched = np.zeros(k), np.zeros(k), np.empty(k, dtype=np.int64)
+    for i in range(len(row_weight)):
+        a, b = row_start[i], row_start[i + 1]
+        count, left = 0, slack[i] / lam[i]
+        for e in range(a, b):
+            for t in range(first[e], first[e + 1]):
+                if mean[limit[t]] == 0.0 and at[limit[t]] == 0.0:
+                    touched[count] = limit[t]
+                    at[limit[t]] = 1.0
+                    count += 1
+                mean[limit[t]] += ratio[e] * weight[t] / row_weight[i]
+        for e in range(a, b):
+            for s in range(count):
+                at[touched[s]] = -mean[touched[s]]
+            for t in range(first[e], first[e + 1]):
+                at[limit[t]] += weight[t]
+            for s in range(count):
+                r = touched[s]
+                matrix[providers + r, provider[e]] += ratio[e] * at[r]
+                for q in range(count):
+                    if touched[q] <= r:
+                        matrix[providers + r, providers + touched[q]] += ratio[e] * at[r] * at[touched[q]]
+        for s in range(count):
+            for q in range(count):
+                if touched[q] <= touched[s]:
+                    matrix[providers + touched[s], providers + touched[q]] += left * mean[touched[s]] * mean[touched[q]]
+        for s in range(count):
+            mean[touched[s]] = 0.0
+            at[touched[s]] = 0.0
+
+
+@nb.njit(cache=True, nogil=True)
+def _limit_terms(row_start, aim, stiff, ratio, dual_gap, part, row_weight, first, limit, weight, terms):
+    """The limits' right sides after elimination into ``terms`` (k,)."""
+    terms[:] = 0.0
+    for i in range(len(part)):
+        for e in range(row_start[i], row_start[i + 1]):
+            mine = aim[e] / stiff[e] - ratio[e] * dual_gap[e] - ratio[e] * part[i] / row_weight[i]
+            for t in range(first[e], first[e + 1]):
+                terms[limit[t]] += mine * weight[t]
+
+
+@nb.njit(cache=True, nogil=True)
+def _pull(first, limit, weight, price, out):
+    """Sum over limits of price x coefficient, by edge, into ``out`` (E,)."""
+    for e in range(len(out)):
+        out[e] = 0.0
+        for t in range(first[e], first[e + 1]):
+            out[e] += price[limit[t]] * weight[t]
+
+
+@nb.njit(cache=True, nogil=True)
+def _limit_loads(first, limit, weight, flow, load):
+    """Add the edges' visits times coefficients to ``load`` (k,)."""
+    for e in range(len(flow)):
+        for t in range(first[e], first[e + 1]):
+            load[limit[t]] += flow[e] * weight[t]
+
+
 class _Point:
-    """An iterate over the rows with demand and edges; arrays by edge (E,), row (n,) and provider (m,).
+    """An iterate over the rows with demand and edges; arrays by edge (E,), row (n,) and provider, then limit (m + k,).
 
     Visits are in parts of the mean demand, values and prices in parts of the largest value (or tau).
     """
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, coupling: Coupling | None) -> None:
         width = np.diff(work.row_start)
         rows = (work.demand > 0) & (width > 0)
         self.edges = np.repeat(rows, width)  # which of the work's edges take part
@@ -158,7 +224,12 @@ class _Point:
             self.flow, self.slack = 0.9 * self.wide * (0.9 * reference + 0.1 * even), 0.1 * self.demand
             self.reduced = np.maximum(self.reduced + self.tau * np.log(self.flow / self.usual), 0.5)
         self._share_caps(work)
-        self._bounds(work)
+        self.limits: ByEdge | None = None
+        if coupling is not None and coupling.k:
+            number = np.where(self.edges, np.cumsum(self.edges) - 1, -1)
+            coupling = coupling.part(number, self.row_start, self.demand)
+            self.limits = coupling.by_edge(len(self.flow))
+        self._bounds(work, coupling)
 
     def _share_caps(self, work: Work) -> None:
         upper = np.ones(len(self.flow)) if work.upper is None else work.upper[self.edges]
@@ -171,22 +242,46 @@ class _Point:
         self.spare, self.press = most - self.flow[self.capped], np.full(len(most), 0.5)
         self.reduced[self.capped] += 0.5
 
-    def _bounds(self, work: Work) -> None:
-        m = work.m
+    def _bounds(self, work: Work, coupling: Coupling | None) -> None:
+        m = self.providers = work.m
         reach = np.bincount(self.provider, self.wide, minlength=m)
         self.high = np.where(reach > 0, np.minimum(work.capacity / self.visit, 2 * reach), 1.0)
         self.low = np.minimum(work.floor / self.visit, self.high)
         self.fixed = (self.high - self.low <= _TIGHT * self.high) & (reach > 0)
         self.below: npt.NDArray[np.bool_] = ~self.fixed & (self.low > 0)
         self.above: npt.NDArray[np.bool_] = ~self.fixed
+        start: Floats = np.bincount(self.provider, self.flow, minlength=m).astype(np.float64)
+        if self.limits is not None and coupling is not None:
+            start = np.concatenate([start, np.zeros(coupling.k)])
+            self._limit_bounds(coupling, start[m:])
         room = self.high - self.low
-        start = np.bincount(self.provider, self.flow, minlength=m)
         start = np.clip(start, self.low + 0.1 * room, self.high - 0.1 * room)
         self.load = np.where(self.fixed, self.low, start)
         self.room_up = np.where(self.above, self.high - self.load, 1.0)  # c - z where that is a variable, else 1
         self.room_down = np.where(self.below, self.load - self.low, 1.0)  # z - f likewise
-        self.price = np.zeros(m)
+        self.price = np.zeros(len(start))
         self.up, self.down = np.where(self.above, 0.5, 0.0), np.where(self.below, 0.5, 0.0)
+
+    def _limit_bounds(self, coupling: Coupling, start: Floats) -> None:
+        """Bounds of the limits behind those of the providers; where none can bind, they are still finite."""
+        assert self.limits is not None
+        _limit_loads(self.limits.start, self.limits.limit, self.limits.weight, self.flow, start)
+        span = np.maximum(coupling.most - coupling.least, 1e-6)
+        high = np.minimum(coupling.high / self.visit, coupling.most + span)
+        low = np.maximum(coupling.low / self.visit, coupling.least - span)
+        high, low = np.maximum(high, low), np.minimum(high, low)  # beyond reach: a conflict, which others tell
+        fixed = high - low <= _TIGHT * np.maximum(np.abs(high), span)
+        self.high, self.low = np.concatenate([self.high, high]), np.concatenate([self.low, low])
+        self.fixed = np.concatenate([self.fixed, fixed])
+        self.below = np.concatenate([self.below, ~fixed & (np.isfinite(coupling.low) | np.isinf(coupling.high))])
+        self.above = np.concatenate([self.above, ~fixed & (np.isfinite(coupling.high) | np.isinf(coupling.low))])
+
+    def put_off(self, price: Floats) -> Floats:
+        """The limits' prices times coefficients by edge; ``price`` (m + k,). Only where there are limits."""
+        assert self.limits is not None
+        out = np.empty(len(self.flow))
+        _pull(self.limits.start, self.limits.limit, self.limits.weight, price[self.providers :], out)
+        return out
 
     def products(self) -> float:
         """Sum of all complementary products: the gap of a point without residuals."""
@@ -248,10 +343,19 @@ class _Newton:
         self.ratio, self.weight, self.matrix = np.empty(edges), np.empty(n), np.empty((m, m))
         self.primal_gap, self.dual_gap, load = np.empty(n), np.empty(edges), np.empty(m)
         _assemble(z.row_start, z.provider, z.flow, self.stiff, z.slack, z.lam, self.ratio, self.weight, self.matrix)
+        value = z.value
+        if z.limits is not None:
+            by_edge = (z.limits.start, z.limits.limit, z.limits.weight)
+            _assemble_limits(
+                z.row_start, z.provider, z.slack, z.lam, self.ratio, self.weight, *by_edge, z.providers, self.matrix
+            )
+            value = value - z.put_off(z.price)
         _residuals(
-            z.row_start, z.provider, z.value, z.tau, z.usual, z.demand, z.flow, z.slack, z.lam, z.price, z.reduced,
+            z.row_start, z.provider, value, z.tau, z.usual, z.demand, z.flow, z.slack, z.lam, z.price, z.reduced,
             (self.primal_gap, self.dual_gap, load),
         )  # fmt: skip
+        if z.limits is not None:
+            _limit_loads(*by_edge, z.flow, load[z.providers :])
         self.dual_gap[z.capped] += z.press
         stiff = z.up / z.room_up + z.down / z.room_down
         self.give = np.where(z.fixed, 0.0, 1.0 / np.maximum(stiff, 1e-300))
@@ -270,11 +374,21 @@ class _Newton:
             z.row_start, z.provider, edge, self.stiff, self.ratio, self.dual_gap, row, z.lam, self.primal_gap,
             self.weight, part, terms,
         )  # fmt: skip
+        if z.limits is not None:
+            by_edge = (z.limits.start, z.limits.limit, z.limits.weight)
+            _limit_terms(
+                z.row_start, edge, self.stiff, self.ratio, self.dual_gap, part, self.weight, *by_edge,
+                terms[z.providers :],
+            )  # fmt: skip
         shift = -self.price_gap - up / z.room_up + down / z.room_down
         price, self.lower = solve_positive(self.matrix, terms - self.load_gap - self.give * shift, self.lower)
         lam, flow, reduced = np.empty(n), np.empty(len(z.flow)), np.empty(len(z.flow))
+        dual_gap = self.dual_gap
+        if z.limits is not None:
+            pull = z.put_off(price)
+            dual_gap, part = dual_gap + pull, part - row_sums(z.row_start, self.ratio * pull)
         _edge_steps(
-            z.row_start, z.provider, z.flow, z.tau, edge, self.stiff, self.ratio, self.dual_gap, part, self.weight,
+            z.row_start, z.provider, z.flow, z.tau, edge, self.stiff, self.ratio, dual_gap, part, self.weight,
             price, (lam, flow, reduced),
         )  # fmt: skip
         load = self.give * (price + shift)
@@ -336,22 +450,31 @@ def _advance(z: _Point) -> None:
         z.put(parts)
 
 
-def interior(work: Work, accuracy: float, look: Callable[[Floats, Floats | None], bool]) -> None:
+def interior(
+    work: Work,
+    accuracy: float,
+    look: Callable[[Floats, Floats | None], bool],
+    coupling: Coupling | None = None,
+    least: float = 0.0,
+) -> None:
     """Run until ``look(price, share or None)`` says enough, or no step leads further.
 
-    ``look`` is called at every step with prices (m,), and with shares (E,) as well once the products are within
-    ``accuracy`` of the reward; it may raise to stop. Memory: one (m, m) matrix.
+    ``look`` is called at every step with prices (m,), those of the ``coupling``'s limits behind them (m + k,), and with
+    shares (E,) as well once the products are within ``accuracy`` of the reward, or of ``least`` where that is more; it
+    may raise to stop. Memory: one (m + k, m + k) matrix.
     """
-    z = _Point(work)
+    z = _Point(work, coupling)
     if not len(z.flow):
-        look(np.zeros(work.m), np.zeros(len(work.value)))
+        look(np.zeros(len(z.load)), np.zeros(len(work.value)))
         return
+    enough = least / (z.visit * z.worth)
     for number in range(1, MOST_STEPS + 1):
         before = z.flow
-        _advance(z)
+        with np.errstate(over="ignore", invalid="ignore"):  # prices of a conflict grow without end; the step is refused
+            _advance(z)
         stuck = z.flow is before or number == MOST_STEPS
         share: Floats | None = None
-        if stuck or z.products() <= accuracy * abs(_dot(z.flow, z.value)):
+        if stuck or z.products() <= accuracy * max(abs(_dot(z.flow, z.value)), enough):
             share = np.zeros(len(work.value))
             share[z.edges] = z.flow / z.wide
         if look(z.price * z.worth, share) or stuck:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from footfall.acquire import _capped, kernels
+from footfall.acquire._coupled_solver import solve_coupled
 from footfall.acquire._descent import descend_entropic, descend_plain
 from footfall.acquire._interior import interior
 from footfall.acquire._passes import DualPoint, Passes
@@ -58,6 +59,8 @@ def solve(
     _check_options(problem, inertia, gap, threads, prices, time_limit_s)
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
     names = names or LimitNames()
+    if problem.limits:
+        return solve_coupled(problem, inertia, gap, threads, prices, deadline, progress, names)
     work = entropic_work(problem, inertia) if inertia > 0 else plain_work(problem)
     with Passes(work, threads) as passes:
         search = Search(passes, names, gap, deadline, progress)
@@ -238,10 +241,5 @@ def _check_options(
         array = isinstance(prices, np.ndarray) and prices.dtype == np.float64
         if not array or prices.shape != (problem.providers,) or not np.isfinite(prices).all():
             raise ProblemError(f"prices must be a finite float64 array of {problem.providers} entries")
-    if problem.limits:
-        raise ProblemError(
-            f"linear limits beyond capacities are not supported yet ({len(problem.limits)} given)",
-            "express them as capacities and floors",
-        )
     if inertia > 0:
         check_reference(problem)

@@ -1,0 +1,243 @@
+"""``solve`` for problems with linear limits: which method when, and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from footfall.acquire import _capped, kernels
+from footfall.acquire._coupled import CoupledSearch, OverTimeError, Progress
+from footfall.acquire._coupled_descent import descend_entropic, descend_plain
+from footfall.acquire._coupling import Coupling, couple
+from footfall.acquire._interior import interior
+from footfall.acquire._passes import DualPoint
+from footfall.acquire._phase_one import phase_one
+from footfall.acquire._work import Work, entropic_work, plain_work
+from footfall.acquire.conflict import LimitNames, refuse_limits
+from footfall.acquire.problem import Allocation, Problem, Status
+from footfall.errors import UnsolvedError
+from footfall.model import Floats
+
+_FINE = 1e-10  # gap that the interior point goes on to on small problems
+_SMALL = 20_000  # edges
+_MOST_DENSE = 5_000  # prices up to which their matrix is held
+_QUICK = 4e9  # operations of one interior-point step that are worth its certainty from the start
+_BEARABLE = 2e11  # operations of a step beyond which it is never taken
+_MOST_PASSES = 3_000  # of descent; half where the interior point can follow
+_NEAR = 1e-6  # prices within this part of the largest value (or tau) may be 0 but for rounding
+_FREE = 1e-9  # what exact zeros may cost, in parts of the bound
+
+
+def solve_coupled(
+    problem: Problem,
+    inertia: float,
+    gap: float,
+    threads: int | None,
+    prices: Floats | None,
+    deadline: float | None,
+    progress: Progress | None,
+    names: LimitNames,
+) -> Allocation:
+    """As ``solver.solve``, for checked options and a problem with linear limits.
+
+    Raises InfeasibleError with a proof where limits cannot all hold; UnsolvedError where neither a plan nor a proof was
+    found.
+    """
+    work = entropic_work(problem, inertia) if inertia > 0 else plain_work(problem)
+    coupling = couple(problem, work)
+    search = CoupledSearch(work, coupling, names, gap, threads, deadline, progress)
+    start = np.zeros(work.m + coupling.k)
+    if prices is not None:
+        start[: work.m] = prices
+    status = _run(search, search.allowed(start), gap)
+    if not search.found:
+        status = _phase_one(problem, search, threads, status)
+    lp_bound = search.bound if inertia == 0 else _plain_bound(problem, search, gap, threads, deadline)
+    return _allocation(problem, search, lp_bound, status)
+
+
+def _run(search: CoupledSearch, start: Floats, gap: float) -> Status:
+    try:
+        for price in (start, np.zeros(len(start))):
+            _offer_point(search, _at(search, price), plan=True)
+        if not (search.found and search.gap() <= gap and start.any()):
+            _methods(search, start, gap)
+        if search.found:
+            _snap(search)
+    except OverTimeError:
+        return "optimal" if search.gap() <= gap else "time_limit"
+    except KeyboardInterrupt:
+        return "interrupted"
+    return "optimal" if search.gap() <= gap else "stalled"
+
+
+def _at(search: CoupledSearch, price: Floats) -> DualPoint:
+    work = search.work
+    if work.reference is not None:
+        return search.entropy(price)
+    total = float(work.demand.sum())
+    return search.ridge(price, max(1e-3 * work.scale / total, 1e-300) if total > 0 else 1.0)
+
+
+def _offer_point(search: CoupledSearch, point: DualPoint, plan: bool) -> None:
+    search.offer_price(point.price, point.value if search.work.reference is not None else point.plain)
+    if plan:
+        search.offer_share(point.share, point.price)
+
+
+def _step_cost(work: Work, coupling: Coupling) -> float:
+    """Operations of one interior-point step: the matrix row by row, its factor, the vectors."""
+    overlap = 1.0 + len(coupling.edge) / max(len(work.value), 1)
+    rows = float((np.diff(work.row_start) ** 2).sum()) * 4
+    return rows + (work.m + coupling.k) ** 3 / 3 + (100.0 + 20.0 * overlap**2) * len(work.value)
+
+
+def _methods(search: CoupledSearch, start: Floats, gap: float, brief: bool = False) -> None:
+    """Interior point where it is quick, else descent first; as in ``solver``. ``brief``: only a bound is wanted."""
+    work = search.work
+    target = min(gap, _FINE) if len(work.value) <= _SMALL else 0.5 * gap
+    if search.gap() <= target:
+        return
+    cost, size = _step_cost(work, search.coupling), work.m + search.coupling.k
+    dense = size <= _MOST_DENSE and cost <= _BEARABLE
+    if cost > _QUICK or not dense:
+        most = _MOST_PASSES // 2 if dense or brief else _MOST_PASSES
+        look = _look_descent(search, gap)
+        if work.reference is None:
+            descend_plain(search, start, gap, look, _typical(search), most)
+        else:
+            descend_entropic(search, start, gap, look, most)
+        if search.gap() <= gap or brief or not dense:
+            return
+    interior(work, target, _look_interior(search, target, brief), search.coupling)
+
+
+def _typical(search: CoupledSearch) -> float:
+    """A row's mean best value, from above 0; the scale of the ridge."""
+    work = search.work
+    total = float(work.demand.sum())
+    search.look_at(np.zeros(work.m + search.coupling.k))
+    free = search.passes.bound(np.zeros(work.m))
+    return (free if free > 0 else work.scale) / max(total, 1e-300) or 1.0
+
+
+def _look_descent(search: CoupledSearch, target: float) -> Callable[[DualPoint, bool], bool]:
+    def look(point: DualPoint, plan: bool) -> bool:
+        _offer_point(search, point, plan)
+        search.step()
+        return search.gap() <= target or _hopeless(search)
+
+    return look
+
+
+def _look_interior(search: CoupledSearch, target: float, brief: bool) -> Callable[[Floats, Floats | None], bool]:
+    def look(price: Floats, share: Floats | None) -> bool:
+        price = search.allowed(price)
+        if search.work.reference is None:
+            search.offer_price(price, search.plain_bound(price))
+        else:
+            _offer_point(search, search.entropy(price), plan=share is not None)
+        if share is not None:
+            search.offer_share(share, price)
+        search.step()
+        return search.gap() <= target or search.settled() or _hopeless(search) or (brief and share is not None)
+
+    return look
+
+
+def _hopeless(search: CoupledSearch) -> bool:
+    """Whether the bound is below what any plan would be worth, which proves that there is none."""
+    work = search.work
+    least = -2.0 * work.scale
+    if work.reference is not None:  # x log(x/p) - x + p <= 1 + log(1/p) on shares
+        reference = np.maximum(work.reference, 1e-300)
+        row = np.maximum.reduceat(1.0 - np.log(reference), work.row_start[:-1][np.diff(work.row_start) > 0])
+        wide = np.diff(work.row_start) > 0
+        least -= float((work.demand * work.tau)[wide] @ row)
+    return search.bound < least
+
+
+def _snap(search: CoupledSearch) -> None:
+    """Prices that are 0 but for rounding become 0, where that costs the bound nothing to speak of."""
+    work, m = search.work, search.work.m
+    typical = work.tau if work.reference is not None else np.abs(work.value)
+    near = _NEAR * float(typical.max(initial=0.0))
+    price = np.where(np.abs(search.price) <= near, 0.0, search.price)
+    if work.reference is None:
+        search.prefer(price, search.plain_bound(price), _FREE)
+        return
+    point = search.entropy(price)
+    if search.prefer(price, point.value, _FREE) and m:
+        search.offer_share(point.share, point.price, _FREE)
+
+
+def _phase_one(problem: Problem, search: CoupledSearch, threads: int | None, status: Status) -> Status:
+    """No plan so far: prove that there is none, or take the one that giving nothing leads to."""
+    work, coupling = search.work, search.coupling
+    dense = work.m + coupling.k < _MOST_DENSE and _step_cost(work, coupling) <= _BEARABLE
+    found = phase_one(work, coupling, dense, threads, lambda: None)
+    refuse_limits(problem, work, coupling.unit, found, search.names)
+    if not search.offer_share(found.share, np.zeros(work.m + coupling.k)):
+        raise UnsolvedError(
+            "no plan that holds every limit was found, nor a proof that there is none",
+            "allow more time, or loosen limits that are just met: "
+            + ", ".join(limit.name for limit in problem.limits[:3]),
+        )
+    return "optimal" if search.gap() <= search.wanted else status
+
+
+def _plain_bound(
+    problem: Problem, search: CoupledSearch, gap: float, threads: int | None, deadline: float | None
+) -> float:
+    """An upper bound of the plain programme, near its optimum where there is time."""
+    work = plain_work(problem)
+    plain = CoupledSearch(work, couple(problem, work), search.names, gap, threads, deadline)
+    for price in (search.price, np.zeros(len(search.price))):
+        plain.offer_price(price, plain.plain_bound(price))
+    try:
+        _methods(plain, np.zeros(len(search.price)), gap, brief=True)
+    except (OverTimeError, KeyboardInterrupt):
+        return plain.bound  # still a bound, only less tight
+    return plain.bound
+
+
+def _allocation(problem: Problem, search: CoupledSearch, lp_bound: float, status: Status) -> Allocation:
+    work, m = search.work, search.work.m
+    share = search.share
+    if (work.demand <= 0).any():
+        share = _idle_rows(search, share)
+    share = work.spread(share)
+    value, n = problem.value, problem.segments
+    load, used = np.zeros(m), np.zeros(n)
+    kernels.load_rows(problem.row_start, problem.provider, problem.demand, share, 0, n, load, used)
+    reward = float(kernels.worth_rows(problem.row_start, value, problem.demand, share, 0, n))
+    return Allocation(
+        share=share,
+        price=search.price[:m],
+        load=load,
+        unassigned=problem.demand * np.maximum(1.0 - used, 0.0),
+        reward=reward,
+        objective=search.objective,
+        bound=max(search.bound, search.objective),
+        gap=search.gap(),
+        lp_bound=max(lp_bound, reward),
+        iterations=search.iterations,
+        status=status,
+        limit_price=search.price[m:] / search.coupling.unit,
+    )
+
+
+def _idle_rows(search: CoupledSearch, share: Floats) -> Floats:
+    """Shares of rows without demand: what the prices say, since no limit notices."""
+    work = search.work
+    if work.reference is not None:
+        at_price = search.entropy(search.price).share
+    else:
+        at_price, price = np.zeros(len(share)), search.look_at(search.price)
+        rows = (work.row_start, work.provider, search.shifted)
+        if work.upper is None:
+            kernels.best_edge_rows(*rows, price, 0, work.n, at_price)
+        else:
+            _capped.best_rows(*rows, work.upper, price, 0, work.n, at_price)
+    return np.where(np.repeat(work.demand <= 0, np.diff(work.row_start)), at_price, share)

@@ -1,0 +1,168 @@
+"""Whether linear limits can hold at all: the least by which floors and limits must give, and the prices that prove it.
+
+The elastic programme lets floors and linear limits give at a price of 1 for a visit (a limit's at its largest
+coefficient): maximise - sum of what is given. Giving is visits from beyond: a row for each floor whose only edge leads
+to that provider, and a row for each side of a limit. Its dual is the problem's own with all values 0,
+
+    F(l, lambda) = sum_i d_i max(0, max_e (-l_j - sum_k lambda_k a_ke)) + h(l, lambda)  >=  - least total give
+
+for prices of at least -1 (floors) and of at most 1 (limits), so that prices with F < 0 are Farkas's proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from footfall.acquire import kernels
+from footfall.acquire._coupled import CoupledSearch
+from footfall.acquire._coupled_descent import descend_plain
+from footfall.acquire._coupling import Coupling, Ints
+from footfall.acquire._interior import interior
+from footfall.acquire._passes import DualPoint
+from footfall.acquire._work import Work
+from footfall.acquire.conflict import LimitNames
+from footfall.model import Floats
+
+_FINE = 1e-11  # of the total demand: what is given up at most beyond the least
+_MOST_PASSES = 1500
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PhaseOne:
+    """share: (E,), shares at the least give. price: (m + k,), scaled so that floors' are >= -1 and limits' within 1.
+
+    floor_give: (m,), visits. limit_give: (k,), signed: how far low falls (negative) or high rises, in the coupling's
+    units. excess: - F(price), in visits, as counted in floats.
+    """
+
+    share: Floats
+    price: Floats
+    floor_give: Floats
+    limit_give: Floats
+    excess: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Elastic:
+    """The elastic programme and where its parts stand: rows behind those of the work."""
+
+    work: Work
+    coupling: Coupling
+    floors: Ints  # providers, by row
+    sides: Ints  # limits, by row
+    signs: Floats  # +1 where that row makes up for a low, -1 for a high
+
+
+def _elastic(work: Work, coupling: Coupling) -> _Elastic:
+    n, m, edges = work.n, work.m, len(work.value)
+    floors = np.flatnonzero(work.floor > 0)
+    short, over = np.maximum(coupling.low - coupling.least, 0.0), np.maximum(coupling.most - coupling.high, 0.0)
+    lows, highs = np.flatnonzero(np.isfinite(coupling.low)), np.flatnonzero(np.isfinite(coupling.high))
+    sides, signs = np.concatenate([lows, highs]), np.concatenate([np.ones(len(lows)), -np.ones(len(highs))])
+    demand = np.concatenate([work.demand, work.floor[floors], short[lows], over[highs]])
+    extra = len(floors) + len(sides)
+    row_start = np.concatenate([work.row_start, work.row_start[-1] + 1 + np.arange(extra)]).astype(np.int64)
+    provider = np.concatenate([work.provider, floors, np.full(len(sides), m)]).astype(np.int32)
+    entries = []
+    for k in range(coupling.k):
+        here = slice(coupling.start[k], coupling.start[k + 1])
+        mine = np.flatnonzero(sides == k)
+        entries.append(
+            (
+                np.concatenate([coupling.edge[here], edges + len(floors) + mine]).astype(np.int64),
+                np.concatenate([coupling.weight[here], signs[mine]]),
+            )
+        )
+    start = np.concatenate([[0], np.cumsum([len(e) for e, _ in entries])]).astype(np.int64)
+    wide = replace(
+        coupling,
+        start=start,
+        edge=np.concatenate([e for e, _ in entries]),
+        weight=np.concatenate([w for _, w in entries]),
+        least=coupling.least - over,
+        most=coupling.most + short,
+    )
+    value = np.concatenate([np.zeros(edges), -np.ones(extra)])
+    programme = replace(
+        work,
+        demand=demand,
+        row_start=row_start,
+        provider=provider,
+        value=value,
+        capacity=np.concatenate([work.capacity, [np.inf]]),
+        floor=np.concatenate([work.floor, [0.0]]),
+        reference=None,
+        upper=None if work.upper is None else np.concatenate([work.upper, np.ones(extra)]),
+        tau=np.zeros(0),
+        mass=np.zeros(0),
+        column=kernels.transpose(row_start, provider, m + 1),
+        kept=None,
+        total_edges=edges + extra,
+        scale=float(demand[n:].sum()),
+        left_out=0.0,
+    )
+    return _Elastic(programme, wide, floors, sides, signs)
+
+
+def _scaled(work: Work, price: Floats) -> Floats:
+    """Prices (m + 1 + k,) of the elastic programme as those of the problem, in the range where they prove something."""
+    m = work.m
+    providers, limits = price[:m], price[m + 1 :]
+    largest = max(1.0, float((-providers[work.floor > 0]).max(initial=0.0)), float(np.abs(limits).max(initial=0.0)))
+    return np.concatenate([np.where(work.floor > 0, providers, np.maximum(providers, 0.0)), limits]) / largest
+
+
+def phase_one(work: Work, coupling: Coupling, dense: bool, threads: int | None, tick: Callable[[], None]) -> PhaseOne:
+    """Solve the elastic programme: by the interior point where ``dense``, else by descent.
+
+    ``tick`` is called at every step and may raise to stop.
+    """
+    elastic = _elastic(work, coupling)
+    wide = elastic.work
+    bare = replace(work, value=np.zeros(len(work.value)), reference=None)
+    own = CoupledSearch(bare, coupling, LimitNames(), 1e-9, threads)
+    total = float(work.demand.sum()) + float(wide.demand[work.n :].max(initial=0.0))
+    best = _Best(elastic, own, work.m + coupling.k)
+
+    def offer(price: Floats, share: Floats | None) -> bool:
+        tick()
+        best.offer(price, share)
+        return best.give - best.excess <= _FINE * total
+
+    def look(at: DualPoint, plan: bool) -> bool:
+        return offer(at.price, at.share if plan else None)
+
+    if dense:
+        interior(wide, 0.1 * _FINE, offer, elastic.coupling, least=total)
+    else:
+        search = CoupledSearch(wide, elastic.coupling, LimitNames(), 1e-9, threads)
+        descend_plain(search, np.zeros(wide.m + coupling.k), 1e-6, look, 1.0, _MOST_PASSES)
+    given = best.given
+    floor_give, limit_give = np.zeros(work.m), np.zeros(coupling.k)
+    floor_give[elastic.floors] = given[: len(elastic.floors)]
+    np.add.at(limit_give, elastic.sides, -elastic.signs * given[len(elastic.floors) :])
+    return PhaseOne(best.share[: len(work.value)], best.price, floor_give, limit_give, best.excess)
+
+
+class _Best:
+    """The strongest proof and the latest shares, of the elastic programme, so far."""
+
+    def __init__(self, elastic: _Elastic, own: CoupledSearch, prices: int) -> None:
+        self.elastic, self.own = elastic, own
+        self.share, self.price = np.zeros(len(elastic.work.value)), np.zeros(prices)
+        self.excess, self.give = 0.0, np.inf
+        self.given = np.zeros(elastic.work.n - own.work.n)
+
+    def offer(self, price: Floats, share: Floats | None) -> None:
+        """Note what prices of the elastic programme prove, and what its shares give."""
+        n, wide = self.own.work.n, self.elastic.work
+        ray = self.own.allowed(_scaled(self.own.work, price))
+        excess = -self.own.plain_bound(ray)
+        if excess > self.excess:
+            self.price, self.excess = ray, excess
+        if share is not None:
+            self.share, self.given = share, wide.demand[n:] * share[wide.row_start[n:-1]]
+            self.give = float(self.given.sum())
