@@ -96,6 +96,18 @@ class Workspace:
         return f"sqlite:///{folder / 'footfall.db'}"
 
     @property
+    def shared(self) -> bool:
+        """Whether other hosts may share the state or the lake."""
+        return bool(settings.state_url_from_environment() or self.config.state.url or self.config.state.lake)
+
+    @property
+    def shown_state(self) -> str:
+        """Where the state is, as it may be shown: without a password."""
+        from footfall.stores.schema import place
+
+        return place(self.state_url)
+
+    @property
     def lake(self) -> Path:
         """The folder of the log; several hosts may share one."""
         return self.directory / (self.config.state.lake or "lake")
