@@ -191,12 +191,13 @@ def with_limits(problem: Problem, count: int = 3, seed: int = 3) -> Problem:
     """The same with linear limits that bind: a budget over all edges, then groups' caps and floors by turns.
 
     A visit costs between a half and 1.5 (by provider); the budget is 0.8 of what today's shares would cost. A group is
-    a fifth of the providers; it is held to 0.7 of today's visits, or raised to 1.2 of them.
+    a fifth of the providers; it is held to 0.7, or kept at 0.9, of what it gets today or could get.
     """
     rng = np.random.default_rng(seed)
     row = np.repeat(problem.demand, np.diff(problem.row_start))
     visits = row * np.asarray(problem.reference, dtype=np.float64)
     every = np.arange(problem.edges)
+    today = np.bincount(problem.provider, visits, minlength=problem.providers)
     made = []
     for number in range(count):
         if number == 0:
@@ -205,8 +206,8 @@ def with_limits(problem: Problem, count: int = 3, seed: int = 3) -> Problem:
             continue
         group = rng.random(problem.providers) < 0.2
         edge = np.flatnonzero(group[problem.provider])
-        today = float(visits[edge].sum())
-        low, high = (-np.inf, 0.7 * today) if number % 2 else (1.2 * today, np.inf)
+        usual = float(np.minimum(today, problem.capacity)[group].sum())
+        low, high = (-np.inf, 0.7 * usual) if number % 2 else (0.9 * usual, np.inf)
         made.append(LinearLimit(edge, np.ones(len(edge)), low, high, f"group {number}"))
     return replace(problem, limits=tuple(made))
 
