@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,3 +66,24 @@ def real() -> Callable[[str], Path]:
         return DATA / name
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a PostgreSQL server: FOOTFALL_TEST_POSTGRES, else one that the tests start and stop themselves."""
+    given = os.environ.get("FOOTFALL_TEST_POSTGRES")
+    if given:
+        yield given
+        return
+    from postgres_server import running
+
+    with running() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> str:
+    """An empty database of this test's own."""
+    from postgres_server import new_database
+
+    return new_database(postgres_server, f"t{uuid.uuid4().hex}")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from footfall.stores import schema
 from footfall.stores.state import SqlState
 from footfall.testing_state import StateContract
 
@@ -29,16 +27,9 @@ class TestSqlStateInMemory(StateContract):
         state.close()
 
 
-POSTGRES = os.environ.get("FOOTFALL_TEST_POSTGRES", "")
-
-
-@pytest.mark.skipif(not POSTGRES, reason="FOOTFALL_TEST_POSTGRES names no empty database (postgresql+psycopg://...)")
 class TestSqlStateOnPostgres(StateContract):
     @pytest.fixture
-    def state(self) -> Iterator[SqlState]:
-        state = SqlState(POSTGRES)
-        with schema.writing(state._engine) as connection:
-            for table in schema.metadata.sorted_tables:
-                connection.execute(table.delete())
+    def state(self, postgres_url: str) -> Iterator[SqlState]:
+        state = SqlState(postgres_url)
         yield state
         state.close()

@@ -79,7 +79,7 @@ class Application:
             except FootfallError as error:
                 self._log.warning("refused", route=route, error=error.message)
                 await _tell(of_error(error), out, started)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a defect of ours: logged, and told as such
                 self._log.exception("a defect", route=route, error=type(error).__name__)
                 await _tell(Problem(500, "internal", "this is a defect of Footfall; its log says more"), out, started)
         finally:

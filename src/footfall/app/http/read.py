@@ -231,7 +231,9 @@ def _refused(_request: Request[Any, Any, Any], error: Exception) -> Response[byt
     elif isinstance(error, FootfallError):
         problem = of_error(error)
     elif isinstance(error, HTTPException) and error.status_code < 500:
-        told = [f"{part.get('key', '')}: {part.get('message', '')}" for part in error.extra or () if isinstance(part, dict)]
+        told = [
+            f"{part.get('key', '')}: {part.get('message', '')}" for part in error.extra or () if isinstance(part, dict)
+        ]
         problem = (
             not_found("there is nothing at this address", "/schema lists the addresses")
             if error.status_code == 404
