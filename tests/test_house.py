@@ -31,7 +31,7 @@ def test_public_face() -> None:
         "make_workspace",
         "open_workspace",
         "solve",
-    } - {"Client"}
+    }
     assert set(footfall.__all__) == expected
     for name in footfall.__all__:
         assert getattr(footfall, name) is not None

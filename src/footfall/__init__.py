@@ -5,6 +5,7 @@ import footfall
 shop = footfall.make_workspace("shop")            # or open_workspace("shop")
 shop.record(frame)                                # any Arrow-capable data frame
 footfall.solve(footfall.Problem(...))             # the allocation solver on its own
+footfall.Client("http://127.0.0.1:8420").decide(...)   # the live service
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from footfall.acquire import Allocation, Problem, solve
     from footfall.app.build import Workspace, make_workspace, open_workspace
+    from footfall.client import Client
     from footfall.errors import FootfallError, InfeasibleError
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Allocation",
+    "Client",
     "FootfallError",
     "InfeasibleError",
     "Problem",
@@ -32,6 +35,7 @@ __all__ = [
 
 _HOMES = {
     "Allocation": "footfall.acquire",
+    "Client": "footfall.client",
     "Problem": "footfall.acquire",
     "solve": "footfall.acquire",
     "Workspace": "footfall.app.build",

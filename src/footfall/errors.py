@@ -7,6 +7,7 @@
     ├── InputError                a file, a frame or an array that cannot be used as it is
     │   ├── FormatError           the file itself: empty, truncated, wrong encoding, no such column
     │   └── ProblemError          an allocation problem whose arrays are not valid
+    ├── ServiceError              the live service refused, or did not answer (footfall.Client)
     ├── NotEnoughDataError        the question is fair, the log cannot answer it
     ├── UnsolvedError             limits of which neither a plan nor a conflict could be shown
     └── InfeasibleError           limits that cannot all hold; carries the proof
@@ -58,6 +59,14 @@ class FormatError(InputError):
 
 class ProblemError(InputError):
     """The arrays of an allocation problem are not valid; the message names row, provider and bound."""
+
+
+class ServiceError(FootfallError):
+    """The live service refused what was sent, or did not answer. ``status``: its HTTP status, 0 where it was away."""
+
+    def __init__(self, message: str, way_out: str = "", *, status: int = 0) -> None:
+        self.status = status
+        super().__init__(message, way_out)
 
 
 class NotEnoughDataError(FootfallError):

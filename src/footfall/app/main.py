@@ -66,6 +66,8 @@ COMMANDS: tuple[Command, ...] = (
         "Acquire",
         "Write the report: one page that works offline.",
     ),
+    Command("serve", "footfall.app.cli.serve:serve", "Live", "Collect events and decide, over HTTP."),
+    Command("keys", "footfall.app.cli.keys:keys_app", "Live", "Make, list and revoke the service's keys."),
     Command("customers", "footfall.app.cli.retain:customers", "Retain", "Who still is a customer, and what is due."),
     Command("timing", "footfall.app.cli.retain:timing", "Retain", "When to follow up, when to remind."),
 )

@@ -78,6 +78,15 @@ def serve(here: Workspace, settings: ServeSettings, log: Any, level: str = "info
         return _Supervisor(here, settings, listening, log, level).run(out)
 
 
+def with_options(settings: ServeSettings, **options: object) -> ServeSettings:
+    """Settings with what the command line names; ConfigError where that is out of its range."""
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        return msgspec.convert({**msgspec.to_builtins(settings), **given}, ServeSettings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"serve: {error}", "`footfall config` lists every setting with its range") from None
+
+
 def check_exposure(here: Workspace, host: str) -> None:
     """Refuse to listen where others can reach without any key."""
     if is_loopback(host):
