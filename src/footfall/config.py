@@ -143,6 +143,33 @@ class CheckSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ] = 0.2
 
 
+class SourceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the events of one source, a key of the service by its name, mean here."""
+
+    events: Annotated[
+        dict[str, str], Meta(description="Names of the source's events and ours: 'Store Entered' = 'visit'.")
+    ] = {}
+    fields: Annotated[
+        dict[str, str],
+        Meta(description="Field of the log and where the source has it: provider_id = 'properties.vendor.id'."),
+    ] = {}
+    fixed: Annotated[
+        dict[str, str], Meta(description="Field of the log and one value for all events: provider_id = 'main-store'.")
+    ] = {}
+
+
+class CollectSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What events of the tracking API mean here, beyond the names that are understood anyway."""
+
+    sources: Annotated[
+        dict[str, SourceSettings],
+        Meta(
+            description="Tables [collect.sources.NAME] with events, fields and fixed; NAME is a key's name, or "
+            "default for all keys without a table."
+        ),
+    ] = {}
+
+
 class ServeSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The live service: where it listens, what it refuses, and what its keeper does."""
 
@@ -279,6 +306,14 @@ class LiveSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     ] = 6.0
 
 
+class RetainSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How visitors and customers are followed up."""
+
+    audience_limit_s: Annotated[
+        float, Meta(description="Longest time for one audience's SQL, seconds.", gt=0, le=3600)
+    ] = 30.0
+
+
 class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All settings of a workspace."""
 
@@ -287,6 +322,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     value: ValueSettings = ValueSettings()
     plan: PlanSettings = PlanSettings()
     check: CheckSettings = CheckSettings()
+    retain: RetainSettings = RetainSettings()
+    collect: CollectSettings = CollectSettings()
     live: LiveSettings = LiveSettings()
     serve: ServeSettings = ServeSettings()
     state: StateSettings = StateSettings()

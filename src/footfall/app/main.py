@@ -70,6 +70,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("keys", "footfall.app.cli.keys:keys_app", "Live", "Make, list and revoke the service's keys."),
     Command("customers", "footfall.app.cli.retain:customers", "Retain", "Who still is a customer, and what is due."),
     Command("timing", "footfall.app.cli.retain:timing", "Retain", "When to follow up, when to remind."),
+    Command("audiences", "footfall.app.cli.retain:audiences", "Retain", "Whom to follow up: size, value at stake."),
 )
 
 LOOP = "record events -> value with honest intervals -> acquire -> retain -> learn"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from footfall.app import cycle
 from footfall.app.build import Workspace
@@ -11,8 +15,11 @@ from footfall.record import money
 from footfall.value.recipes import recipe, reward_exponent
 
 if TYPE_CHECKING:
+    from footfall.retain.audience import Audience
     from footfall.retain.customers import Customers
     from footfall.retain.timing import Moments
+    from footfall.stores.engine import DuckEngine
+    from footfall.value.valuation import Valuation
 
 
 def customers(here: Workspace, as_of: date | None = None) -> Customers:
@@ -29,13 +36,54 @@ def customers(here: Workspace, as_of: date | None = None) -> Customers:
 def timing(here: Workspace, as_of: date | None = None) -> tuple[Moments, ...]:
     """When to follow up and when to remind, by category."""
     from footfall.retain import timing as moments
-    from footfall.value.sums import sum_by
 
     known = cycle.valued(here, as_of)
+    return _moments(known, customers(here, known.as_of), moments.moments)[0]
+
+
+def _moments(known: Valuation, buyers: Customers, moments: Any) -> tuple[tuple[Moments, ...], dict[str, float]]:
+    """Moments of each category, and the mean money of an order in it, major units."""
+    from footfall.value.sums import sum_by
+
     index, counts = known.index, known.counts
-    category = index.provider_category[index.pair_provider]
-    size = len(index.categories)
+    category, size = index.provider_category[index.pair_provider], len(index.categories)
     orders = sum_by(category[counts.order_pair], counts.orders, size)
     visits = sum_by(category[counts.visit_pair], counts.visits, size)
-    rhythms = customers(here, known.as_of).rhythms
-    return moments.moments(index.categories, known.values.delay, orders, visits, rhythms.categories, rhythms.fit)
+    amounts = sum_by(category[counts.order_pair], counts.amount, size)
+    rhythms = buyers.rhythms
+    found = moments(index.categories, known.values.delay, orders, visits, rhythms.categories, rhythms.fit)
+    each = (float(a / n) if n else 0.0 for a, n in zip(amounts, orders, strict=True))
+    return found, dict(zip(index.categories, each, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What audiences are asked of: the engine, customers, and moments of each category."""
+
+    engine: DuckEngine
+    customers: Customers
+    moments: tuple[Moments, ...]
+
+
+@contextmanager
+def shown(here: Workspace, as_of: date | None = None) -> Iterator[Shown]:
+    """A sealed engine in which all relations of retain stand (``retain.audience``), closed at the end."""
+    from footfall.retain import audience, customers, timing
+    from footfall.value.facts import rules_of
+
+    known = cycle.valued(here, as_of)
+    exponent = reward_exponent(recipe(here.config.workspace.recipe), money.exponent(here.config.workspace.currency))
+    with here.engine() as engine:
+        lettered = customers.relations(here.store, engine, rules_of(here.config, here.state.providers()))
+        buyers = customers.customers(engine, known.as_of, exponent, lettered)
+        found, values = _moments(known, buyers, timing.moments)
+        audience.show(engine, buyers, found, values)
+        engine.seal([str(Path(path).parents[2]) for path in here.store.files()[:1]])
+        yield Shown(engine, buyers, found)
+
+
+def audiences(here: Workspace) -> tuple[Audience, ...]:
+    """Those that come with Footfall, and the workspace's own (folder ``audiences``)."""
+    from footfall.retain import audience
+
+    return (*audience.built_in(), *audience.own(here.directory / "audiences"))

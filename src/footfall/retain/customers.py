@@ -90,7 +90,7 @@ class Customers:
 def relations(store: Store, engine: Engine, rules: Rules) -> bool:
     """Attach the log and make the views and tables that all of retain's SQL reads (person_events, visits, orders ...).
 
-    Returns whether persons carry letters in front that tell users from devices (``person_id`` takes them off).
+    Returns whether persons carry letters in front that tell users from devices (``person_ids`` takes them off).
     """
     store.attach(engine)
     known = identity.learn(engine, rules.exclude_visitors, use=identity.needed(engine))
@@ -208,13 +208,16 @@ def summary(known: Customers) -> dict[str, Any]:
     return found
 
 
-def table(known: Customers) -> pa.Table:
-    """One row for each customer, ``COLUMNS``, those who will bring most first; money in major units."""
+def table(known: Customers, keys: bool = False) -> pa.Table:
+    """One row for each customer, ``COLUMNS``, those who will bring most first; money in major units.
+
+    ``keys``: with a column ``person`` in front, the key in the relations.
+    """
     buyers, n = known.buyers, known.buyers.num_rows
     unit = 10.0**known.exponent
     absent = pa.nulls(n, pa.float64())
     columns: dict[str, Any] = {
-        "customer_id": _names(buyers["person"], known.lettered),
+        "customer_id": person_ids(buyers["person"], known.lettered),
         "first_day": buyers["first_day"],
         "last_day": buyers["last_day"],
         "recency_days": pc.subtract(buyers["age_days"], buyers["recency_days"]),
@@ -232,6 +235,8 @@ def table(known: Customers) -> pa.Table:
         **_bound(known),
     }
     rows = pa.table({name: columns[name] for name in COLUMNS})
+    if keys:
+        rows = rows.add_column(0, "person", buyers["person"])
     by = "money_365" if known.money else "spend"
     return rows.sort_by([(by, "descending"), ("customer_id", "ascending")])
 
@@ -276,11 +281,6 @@ def _bound(known: Customers) -> dict[str, Any]:
     }
 
 
-def _names(person: pa.ChunkedArray, lettered: bool) -> pa.ChunkedArray:
+def person_ids(person: pa.ChunkedArray, lettered: bool) -> pa.ChunkedArray:
     """The identifiers of the log behind persons' keys."""
     return pc.utf8_slice_codeunits(person, 2) if lettered else person
-
-
-def person_id(person: str, lettered: bool) -> str:
-    """The identifier of the log behind a person's key: letters in front tell users, devices and visits apart."""
-    return person[2:] if lettered else person

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from footfall.errors import WorkspaceError
+from footfall.errors import InputError, WorkspaceError
 
 
 class DuckEngine:
@@ -85,6 +85,38 @@ class DuckEngine:
         """Run one statement for its effect (temporary tables and views)."""
         with self.session() as connection:
             connection.execute(sql, dict(params) if params else None)
+
+    def seal(self, folders: Sequence[str]) -> None:
+        """From now on nothing outside ``folders`` is read or written and no setting changes; there is no way back."""
+        with self.session() as connection:
+            connection.execute("SET allowed_directories = $folders", {"folders": list(folders)})
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+
+    def ask(self, sql: str, limit_s: float) -> pa.Table:
+        """Rows of one SELECT that somebody else wrote; only on a sealed engine.
+
+        InputError where it is anything but one SELECT, where DuckDB refuses it, and where it takes longer than
+        ``limit_s`` seconds.
+        """
+        with self.session() as connection:
+            if connection.sql("SELECT current_setting('enable_external_access')").fetchall() != [(False,)]:
+                raise WorkspaceError("somebody's SQL was to run on an engine that is not sealed", "seal it first")
+            timer = threading.Timer(limit_s, connection.interrupt)
+            try:
+                statements = connection.extract_statements(sql)
+                if [one.type for one in statements] != [duckdb.StatementType.SELECT]:
+                    raise InputError(f"{len(statements)} statements, or no SELECT", "write exactly one SELECT")
+                timer.start()
+                return _arrow(connection.sql(sql))
+            except duckdb.InterruptException:
+                raise InputError(f"it takes longer than {limit_s:g} s", "make it simpler, or raise the limit") from None
+            except duckdb.OutOfMemoryException:
+                raise
+            except duckdb.Error as error:
+                raise InputError(_first_line(error), "mend the SQL") from None
+            finally:
+                timer.cancel()
 
     def close(self) -> None:
         """Give back memory and temporary files."""

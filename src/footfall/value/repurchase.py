@@ -73,6 +73,13 @@ class Repurchase:
         later: Floats = self.since.astype(np.float64) + days
         return 1.0 - self._left(self._hazard_at(later) - self._hazard_at(self.since))
 
+    def waited(self) -> Floats:
+        """Chance, as of the last purchase, that a person like this waits as long as they have by now, (G,)."""
+        now = self._hazard_at(self.since)
+        before = self.shape + np.maximum(self.lived - now, 0.0)
+        still: Floats = (before / (before + now)) ** (self.shape + self.gaps)
+        return still
+
     def due(self) -> Due:
         """When the next purchase of each person is due."""
         now = self._hazard_at(self.since)

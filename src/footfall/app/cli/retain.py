@@ -1,4 +1,4 @@
-"""``footfall customers | timing``."""
+"""``footfall customers | timing | audiences``."""
 
 from __future__ import annotations
 
@@ -139,6 +139,58 @@ def timing(
     for one in found:
         if one.thin:
             screen.print(f"note: {one.category}: {one.thin}", soft_wrap=True)
+
+
+def audiences(
+    name: Annotated[str | None, Parameter(help="One audience: list its members.")] = None,
+    /,
+    *,
+    sql: Annotated[bool, Parameter(name="--sql", negative=(), help="Print the audience's SQL and stop.")] = False,
+    as_of: Annotated[str | None, Parameter(name="--as-of", help="Count only what was known on this day.")] = None,
+    limit: Annotated[int, Parameter(help="Members to print; 0 = all. Tables show 20 unless told.")] = -1,
+    workspace: WorkspaceOption = None,
+    format: FormatOption = "table",
+) -> None:
+    """Whom follow-ups, reminders and offers could go to: size and value at stake, before anything is sent.
+
+    stake is the money that may be won or lost: for who has not bought, the chance that they still do x the category's
+    mean order; for customers, what is forecast of them. Your own audiences are files WORKSPACE/audiences/NAME.sql with
+    one SELECT of person, since, provider_id, category, stake; `--sql` shows one to start from.
+
+    For example:
+
+        footfall audiences
+        footfall audiences cart_abandoned --limit 0 --format csv > carts.csv
+        footfall audiences lapsing --sql
+    """
+    from footfall.retain import audience as groups
+    from footfall.retain.customers import person_ids
+
+    if limit < -1:
+        raise ConfigError(f"--limit {limit}", "give 0 for all members, or a number of them")
+    here = open_workspace(workspace)
+    known = {one.name: one for one in retention.audiences(here)}
+    if name is not None and name not in known:
+        raise ConfigError(f"no audience {name!r}", f"known: {', '.join(known)}")
+    if sql:
+        if name is None:
+            raise ConfigError("--sql shows one audience", f"name one of: {', '.join(known)}")
+        print(known[name].sql, end="")  # noqa: T201
+        return
+    with bar("audiences"), retention.shown(here, day(as_of, "--as-of")) as shown:
+        wanted = [known[name]] if name else list(known.values())
+        found = [(one, groups.members(shown.engine, one, here.config.retain.audience_limit_s)) for one in wanted]
+    if name is None:
+        rows = [groups.size(one, members, shown.customers) for one, members in found]
+        output.write(rows, format, groups.SIZES, lambda: output.draw(rows, groups.SIZES, numbers={"stake": ",.2f"}))
+        return
+    members = found[0][1].sort_by([("stake", "descending"), ("person", "ascending")])
+    most = limit if limit >= 0 else DRAWN if format == "table" else 0
+    part = members.slice(0, most or None)
+    part = part.set_column(0, "customer_id", person_ids(part["person"], shown.customers.lettered))
+    rows = part.to_pylist()
+    output.write(rows, format, part.column_names)
+    output.console(stderr=True).print(f"{len(rows):,} of {members.num_rows:,} members of {name}.", soft_wrap=True)
 
 
 def curve(shares: object, width: int = 16) -> str:

@@ -1,0 +1,13 @@
+-- One row for each person and provider followed now, and for each person subscribed now (no provider where none was told).
+CREATE OR REPLACE TEMPORARY TABLE fans AS
+SELECT person, nullif(provider_id, '') AS provider_id, max(ts) AS since,
+       bool_or(name = 'subscribe') AS subscribed
+FROM (
+    SELECT person, coalesce(provider_id, '') AS provider_id, name IN ('follow', 'unfollow') AS is_follow,
+           arg_max(name, (ts, name)) AS name, max(ts) AS ts
+    FROM person_events
+    WHERE name IN ('follow', 'unfollow', 'subscribe', 'unsubscribe') AND day <= CAST($as_of AS DATE)
+    GROUP BY 1, 2, 3
+)
+WHERE name IN ('follow', 'subscribe')
+GROUP BY person, provider_id
