@@ -1,8 +1,8 @@
 """From nearly feasible shares to a plan within all limits, lean enough for tens of millions of edges.
 
 Shares are mended in place, in sweeps over blocks of rows that may run in threads (``each``). Besides them only vectors
-of n and m entries are held, and columns only of providers that are below their floors, some at a time. The exact way out
-for floors that stay unmet is ``settle``.
+of n and m entries are held, and columns only of providers that are below their floors, some at a time. The exact way
+out for floors that stay unmet is ``settle``.
 """
 
 from __future__ import annotations

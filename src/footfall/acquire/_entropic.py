@@ -1,0 +1,414 @@
+"""Many edges at inertia > 0: accelerated multiplicative steps on the dual, quick passes, exact certificates.
+
+Most passes run in float32 (``_entropy_kernels``) and only steer; bounds and plans come from passes in float64. Held
+beside the problem: one float64 share an edge and some numbers a row. How and why stands in docs/solver.md, "Entropy at
+scale".
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from footfall.acquire import _entropy_kernels as passes
+from footfall.acquire import kernels
+from footfall.acquire._mend import Mended, mend, settle
+from footfall.acquire._search import OutOfTimeError, Progress
+from footfall.acquire._work import entropic_work
+from footfall.acquire.conflict import LimitNames
+from footfall.acquire.problem import Allocation, Problem, Status
+from footfall.model import Floats
+
+_WORTH_A_THREAD = 50_000  # edges
+_MOST_PASSES = 6_000
+_FRESH = 4  # passes for which the dual's curvature is taken as known
+_LONGEST = 4.0  # of a step, in parts of 1 / curvature: a factor e^4 of load
+_SURE = 0.8  # a plan is tried once loads miss their aims by this part of the gap wanted
+_TRIES = 25  # passes after which a plan is tried in any case; then twice as many, and so on
+_QUICK_NOISE, _EXACT_NOISE = 1e-8, 1e-14  # of the dual: rises that are rounding
+_STIFFEST = 2.0**24  # multiplier of the curvature at which steps lead nowhere
+
+
+class Market:
+    """A problem at some inertia as the passes see it, with threads over blocks of rows; a context manager.
+
+    tau: float64 (n,). closed: bool (m,), no capacity. value is a copy only where silent rows count as 0.
+    """
+
+    def __init__(self, problem: Problem, inertia: float, threads: int | None = None) -> None:
+        assert problem.reference is not None
+        self.problem, self.n, self.m = problem, problem.segments, problem.providers
+        available = threads if threads is not None else min(os.cpu_count() or 1, problem.edges // _WORTH_A_THREAD)
+        self._count = max(1, min(available, self.n))
+        ends = np.searchsorted(problem.row_start, np.linspace(0, problem.edges, self._count + 1)[1:-1])
+        self._cuts = [0, *(int(c) for c in ends), self.n]
+        self._pool = ThreadPoolExecutor(self._count) if self._count > 1 else None
+        self.row_start = np.ascontiguousarray(problem.row_start).view(np.uint64)
+        self.provider = np.ascontiguousarray(problem.provider).view(np.uint32)
+        kind = np.result_type(problem.value, problem.reference)
+        self.value = np.ascontiguousarray(problem.value, dtype=kind)
+        self.reference = np.ascontiguousarray(problem.reference, dtype=kind)
+        self.demand = np.ascontiguousarray(problem.demand)
+        self.closed = problem.capacity <= 0
+        self._shift = np.zeros(self.n, dtype=np.float32)
+        self.tau = self._scales(inertia)
+        self.traffic = float(self.demand.sum())
+        self.worth = float(self.demand @ self.tau) / self.traffic if self.traffic > 0 else 1.0
+
+    def __enter__(self) -> Market:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def calm(self) -> None:
+        """Wait for what an interrupt left running in threads."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = ThreadPoolExecutor(self._count)
+
+    def _scales(self, inertia: float) -> Floats:
+        """tau by row; rows without a value signal get the others' mean and their values count as 0."""
+        signal, mass = np.empty(self.n), np.empty(self.n)
+        self.each(lambda _, a, b: passes.row_signals(self.row_start, self.value, self.reference, a, b, signal, mass))
+        silent = ~(signal > 0)
+        if silent.any():
+            weight = float(self.demand[~silent].sum())
+            usual = float(self.demand[~silent] @ signal[~silent]) / weight if weight > 0 else 1.0
+            signal[silent] = usual
+            self.value = self.value.copy()
+            passes.silence(self.row_start, silent, self.value)
+        signal *= inertia
+        return signal
+
+    def each(self, run: Callable[[int, int, int], Any]) -> list[Any]:
+        """``run(k, first, last)`` on each block of rows."""
+        spans = [(k, a, b) for k, (a, b) in enumerate(zip(self._cuts[:-1], self._cuts[1:], strict=True))]
+        if self._pool is None:
+            return [run(*span) for span in spans]
+        return list(self._pool.map(lambda span: run(*span), spans))
+
+    def limits_worth(self, price: Floats) -> float:
+        """h(l) = sum_j c_j max(l_j, 0) - f_j max(-l_j, 0)."""
+        up = price > 0
+        return float(self.problem.capacity[up] @ price[up]) + float(self.problem.floor @ np.minimum(price, 0.0))
+
+    def allowed(self, price: Floats) -> Floats:
+        """Prices with a finite bound; 0 where there is no capacity, which needs none."""
+        return np.where(np.isinf(self.problem.capacity), np.minimum(price, 0.0), np.where(self.closed, 0.0, price))
+
+    def _rows(self) -> tuple[Any, ...]:
+        return (self.row_start, self.provider, self.value, self.reference, self.tau, self.demand)
+
+    def quick(self, price: Floats, steep: bool) -> tuple[float, Floats, Floats]:
+        """The dual less a constant, loads, and with ``steep`` its curvature (else empty), nearly."""
+        at = np.where(self.closed, np.inf, price).astype(np.float32)
+        sums = np.zeros((2, self._count, self.m))
+        none = np.zeros(0)
+        quick: Any = passes.entropy_loads
+
+        def run(k: int, a: int, b: int) -> float:
+            curve = sums[1, k] if steep else none
+            return float(quick(*self._rows(), at, self._shift, a, b, sums[0, k], curve))
+
+        dual = sum(self.each(run)) + self.limits_worth(price)
+        load, curve = sums.sum(axis=1)
+        return dual, load, curve if steep else none
+
+    def exact(self, price: Floats, share: Floats) -> tuple[float, Floats, Floats]:
+        """The dual, an upper bound; loads and curvature; shares into ``share``."""
+        at = np.where(self.closed, np.inf, price)
+        sums = np.zeros((2, self._count, self.m))
+        exact: Any = passes.entropy_shares
+
+        def run(k: int, a: int, b: int) -> float:
+            return float(exact(*self._rows(), at, a, b, share, sums[0, k], sums[1, k]))
+
+        dual = sum(self.each(run)) + self.limits_worth(price)
+        load, curve = sums.sum(axis=1)
+        return dual, load, curve
+
+    def objective(self, share: Floats) -> float:
+        """What the programme maximises, of shares."""
+        rows = (self.row_start, self.value, self.reference, self.tau, self.demand)
+        parts = self.each(lambda _, a, b: passes.entropy_worth(*rows, share, a, b))
+        return float(sum(part[0] for part in parts)) - float(sum(part[1] for part in parts))
+
+    def plain_bound(self, price: Floats) -> float:
+        """H(l) of the plain programme."""
+        p, at = self.problem, np.where(self.closed, np.inf, price)
+        parts = self.each(
+            lambda _, a, b: kernels.bound_rows(self.row_start, self.provider, p.value, p.demand, at, a, b)
+        )
+        return float(sum(parts)) + self.limits_worth(price)
+
+    def reward(self, share: Floats) -> float:
+        """sum d x v, with the values of silent rows too."""
+        p = self.problem
+        return float(sum(self.each(lambda _, a, b: kernels.worth_rows(p.row_start, p.value, p.demand, share, a, b))))
+
+
+class Prices:
+    """Prices under way: multiplicative steps with Nesterov's momentum, checked for descent.
+
+    A step moves price j to where the load, taken as s_j exp(-rate_j (l - l_j)), meets the capacity or the floor.
+    """
+
+    def __init__(self, market: Market, start: Floats) -> None:
+        self.market = market
+        self.last = self.point = self.best = start
+        self.best_load, self.value, self.before = np.zeros(market.m), np.inf, np.inf
+        self.t, self.stiff, self.plain = 1.0, 1.0, False
+        self.rate = np.full(market.m, 1.0 / market.worth if market.worth > 0 else 1.0)
+
+    def learn(self, load: Floats, curve: Floats) -> None:
+        """Relative curvature from a pass that counted it."""
+        known = load > 0
+        self.rate[known] = curve[known] / load[known]
+
+    def forget(self) -> None:
+        """Values before this are not comparable with those to come."""
+        self.value = self.before = np.inf
+        self.last = self.point = self.best
+        self.t, self.stiff, self.plain = 1.0, 1.0, False
+
+    def target(self, price: Floats, load: Floats) -> Floats:
+        """Where a step from ``price`` with these loads ends."""
+        problem, rate = self.market.problem, self.stiff * self.rate
+        with np.errstate(divide="ignore", invalid="ignore"):
+            over = np.clip(np.log(load / problem.capacity), -_LONGEST, _LONGEST)
+            under = np.clip(np.log(load / problem.floor), -_LONGEST, _LONGEST)
+        high = np.where(np.isinf(problem.capacity) | self.market.closed, -np.inf, price + over / rate)
+        low = np.where(problem.floor > 0, price + under / rate, np.inf)
+        return np.where(high > 0, high, np.where(low < 0, low, 0.0))
+
+    def advance(self, value: float, load: Floats, noise: float) -> None:
+        """One step from ``point``, whose dual is ``value``; from the best, without momentum, where it rose."""
+        at = self.point
+        rose = value > self.before + noise * abs(value)
+        if value < self.value:
+            self.value, self.best, self.best_load = value, at, load
+        elif rose:
+            if self.plain:
+                self.stiff *= 2.0
+            at, load, value = self.best, self.best_load, self.value
+            self.last, self.t = at, 1.0
+        self.before = value
+        new = self.target(at, load)
+        weight = self.rate * load
+        if float((weight * (at - new)) @ (new - self.last)) > 0:
+            self.t = 1.0
+        t = (1 + np.sqrt(1 + 4 * self.t * self.t)) / 2
+        self.point = self.market.allowed(new + (self.t - 1) / t * (new - self.last))
+        self.plain = self.t == 1.0
+        self.t, self.last = t, new
+        self.stiff = max(1.0, 0.98 * self.stiff)
+
+    def missed(self, value: float, load: Floats) -> float:
+        """About what a plan made of the shares at ``point`` falls short of the dual's ``value`` there.
+
+        Exactly, shares at prices fall short by sum l_j (limit_j - s_j). Scaling a column down to its capacity loses
+        l_j and the row's price a visit, so that the latter remains, and so it is with floors; curvature comes on top.
+        """
+        market, price = self.market, self.point
+        problem = market.problem
+        capacity = np.where(market.closed, np.inf, problem.capacity)
+        spare = np.where(price > 0, price * np.maximum(capacity - load, 0.0), 0.0)
+        spare = np.where(np.isinf(capacity), 0.0, spare)
+        extra = np.where(price < 0, -price * np.maximum(load - problem.floor, 0.0), 0.0)
+        off = np.maximum(load - capacity, 0.0) + np.maximum(problem.floor - load, 0.0)
+        bent = off * np.minimum(off / np.maximum(load, 1e-300), _LONGEST) / self.rate
+        rows = max(value - market.limits_worth(price), 0.0) / max(market.traffic, 1e-300)
+        return float((spare + extra + bent + rows * off).sum())
+
+
+class Certificate:
+    """The least bound with its prices, and the best plan: the prices it came from, and its shares while they last."""
+
+    def __init__(self, market: Market, names: LimitNames, inertia: float, wanted: float) -> None:
+        self.market, self.names, self._inertia, self._wanted = market, names, inertia, wanted
+        self.bound, self.objective = np.inf, -np.inf
+        self.price = np.zeros(market.m)
+        self._best = self._held = (self.price, False)  # prices and whether filled: of the best plan, of ``share``
+        self.share = np.empty(market.problem.edges)
+        self.load, self.slack = np.zeros(market.m), np.zeros(market.n)
+        self.scale = 0.0
+
+    def gap(self) -> float:
+        """(bound - objective) / |bound|; 0 where they are equal to rounding."""
+        missing = self.bound - self.objective
+        if missing <= 1e-15 * self.scale:
+            return 0.0
+        return float(missing / max(abs(self.bound), 1e-9 * self.scale))
+
+    def offer(self, price: Floats) -> None:
+        """Exact bound of prices (m,), and the plan that their shares make; InfeasibleError where there is none."""
+        bound = self.market.exact(price, self.share)[0]
+        self.scale = max(self.scale, abs(bound), float(self.market.demand @ self.market.tau))
+        if bound < self.bound:
+            self.bound, self.price = bound, price
+        for fill in (False, True):
+            self._mend(price, fill)
+            objective = self.market.objective(self.share)
+            self._held = (price, fill)
+            if objective > self.objective:
+                self.objective, self._best = objective, self._held
+            if self.gap() <= self._wanted:
+                return
+
+    def _mend(self, price: Floats, fill: bool) -> None:
+        """Bring ``share`` within the limits."""
+        market = self.market
+        problem = market.problem
+
+        def once(fill: bool) -> Mended:
+            return mend(
+                problem.row_start, problem.provider, market.value, market.demand, problem.capacity, problem.floor,
+                self.share, price, reference=market.reference, tau=market.tau, each=market.each, fill=fill,
+            )  # fmt: skip
+
+        made = once(fill)
+        if len(made.short):
+            work = entropic_work(problem, self._inertia)
+            some = np.ascontiguousarray(work.gather(self.share))
+            settle(work, some, self.names)
+            self.share[:] = work.spread(some)
+            made = once(False)
+        self.load, self.slack = made.load, made.slack
+
+    def finish(self) -> None:
+        """Bring the best plan back, with the prices' own shares in rows without demand."""
+        if self._held is not self._best:
+            price, filled = self._best
+            self.market.exact(price, self.share)
+            for fill in (False, True)[: 1 + filled]:
+                self._mend(price, fill)
+        idle = np.flatnonzero(self.market.demand <= 0)
+        if len(idle):
+            own = np.empty(self.market.problem.edges)
+            self.market.exact(self.price, own)
+            for i in idle.tolist():
+                row = slice(self.market.problem.row_start[i], self.market.problem.row_start[i + 1])
+                self.share[row] = np.where(self.market.closed[self.market.problem.provider[row]], 0.0, own[row])
+
+
+def solve_entropic(
+    problem: Problem,
+    inertia: float,
+    gap: float,
+    threads: int | None,
+    prices: Floats | None,
+    deadline: float | None,
+    progress: Progress | None,
+    names: LimitNames,
+    plain: Callable[[Floats], float] | None = None,
+) -> Allocation:
+    """``solve`` for inertia > 0 and problems without ``upper`` or further limits, checked by the caller.
+
+    deadline: of time.monotonic. plain: a bound of the plain programme from prices; without it H at the best prices.
+    """
+    with Market(problem, inertia, threads) as market:
+        found = Certificate(market, names, inertia, gap)
+        move = Prices(market, market.allowed(np.zeros(market.m) if prices is None else prices))
+        run = _Run(market, move, found, gap, deadline, progress)
+        status = run.until_done()
+        found.finish()
+        reward = market.reward(found.share)
+        lp_bound = min(market.plain_bound(found.price), np.inf if plain is None else plain(found.price))
+        return Allocation(
+            share=found.share,
+            price=found.price,
+            load=found.load,
+            unassigned=found.slack,
+            reward=reward,
+            objective=found.objective,
+            bound=max(found.bound, found.objective),
+            gap=found.gap(),
+            lp_bound=max(lp_bound, reward),
+            iterations=run.iterations,
+            status=status,
+        )
+
+
+class _Run:
+    """The search: quick passes until a plan should do, then a certificate; exact passes where quick ones end."""
+
+    def __init__(
+        self,
+        market: Market,
+        move: Prices,
+        found: Certificate,
+        gap: float,
+        deadline: float | None,
+        progress: Progress | None,
+    ) -> None:
+        self.market, self.move, self.found, self.gap = market, move, found, gap
+        self.iterations, self._deadline, self._progress = 0, deadline, progress
+        self._try_at, self._close, self._exact = _TRIES, _SURE * gap, False
+
+    def until_done(self) -> Status:
+        """Search; what ended it. There is a plan afterwards."""
+        try:
+            while self.iterations < _MOST_PASSES and not self._pass():
+                pass
+        except OutOfTimeError:
+            self._last_plan()
+            return "optimal" if self.found.gap() <= self.gap else "time_limit"
+        except KeyboardInterrupt:
+            self.market.calm()
+            self._last_plan()
+            return "interrupted"
+        self._last_plan()
+        return "optimal" if self.found.gap() <= self.gap else "stalled"
+
+    def _last_plan(self) -> None:
+        if not np.isfinite(self.found.objective):
+            self.found.offer(self.move.best)
+
+    def _pass(self) -> bool:
+        """One pass and step; whether the search is over."""
+        move, market = self.move, self.market
+        if self._exact:
+            value, load, curve = market.exact(move.point, self.found.share)
+        else:
+            steep = self.iterations < 2 or self.iterations % _FRESH == 0
+            value, load, curve = market.quick(move.point, steep)
+        if len(curve):
+            move.learn(load, curve)
+        self.iterations += 1
+        if self._progress is not None:
+            objective = self.found.objective
+            self._progress(
+                self.iterations, min(value, self.found.bound), objective if np.isfinite(objective) else np.nan
+            )
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise OutOfTimeError
+        scale = max(abs(value), 1e-9 * self.found.scale)
+        if move.missed(value, load) <= self._close * scale or self.iterations >= self._try_at:
+            self.found.offer(self._snapped(load))
+            if self.found.gap() <= self.gap:
+                return True
+            if self.iterations >= self._try_at:
+                self._try_at *= 2
+            else:
+                self._close *= 0.3
+        if move.stiff > _STIFFEST or (self._close < 1e-9 and not self._exact):
+            if self._exact:
+                return True
+            self._exact = True
+            move.forget()
+            return False
+        move.advance(value, load, _EXACT_NOISE if self._exact else _QUICK_NOISE)
+        return False
+
+    def _snapped(self, load: Floats) -> Floats:
+        """The point with prices at 0 where a step would put them there: limits that do not bind cost nothing."""
+        point = self.move.point
+        return np.where(self.move.target(point, load) == 0, 0.0, point)
