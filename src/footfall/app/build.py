@@ -17,7 +17,7 @@ from footfall import config as settings
 from footfall.config import Config
 from footfall.errors import ConfigError, WorkspaceError
 from footfall.model import ImportSummary
-from footfall.ports import Clock, Keys, Leadership, State, Store
+from footfall.ports import Clock, Inbox, Keys, Leadership, Ledger, State, Store
 
 if TYPE_CHECKING:
     from footfall.stores.engine import DuckEngine
@@ -111,6 +111,20 @@ class Workspace:
     def lake(self) -> Path:
         """The folder of the log; several hosts may share one."""
         return self.directory / (self.config.state.lake or "lake")
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """What this host acknowledged and has not moved to the lake yet."""
+        from footfall.stores.inbox import SqliteInbox
+
+        return SqliteInbox(self.directory / "inbox" / "inbox.db")
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Capacity of live decisions, shared by all workers."""
+        from footfall.stores.ledger import SqlLedger
+
+        return SqlLedger(self.state_url)
 
     @cached_property
     def keys(self) -> Keys:

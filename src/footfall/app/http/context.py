@@ -14,6 +14,7 @@ from footfall.ports import Inbox
 if TYPE_CHECKING:
     from footfall.app.http.commit import GroupCommit
     from footfall.app.http.live import Live
+
     from footfall.app.http.reading import Reader
 
 

@@ -269,7 +269,7 @@ def main(arguments: list[str]) -> int:
         question = msgspec.msgpack.decode(asked, type=Question)
         try:
             reply = desk.answer(question)
-        except Exception as error:  # noqa: BLE001 - one bad question must not end the process; it is logged and told
+        except Exception as error:
             log.exception("a defect", kind=question.kind, error=type(error).__name__)
             problem = Problem(500, "internal", "this is a defect of Footfall; its log says more")
             reply = Reply(status=500, body=problem.body())

@@ -13,12 +13,12 @@ from typing import Any
 
 import uvicorn
 import uvloop
+from footfall.app.http.making import make_context
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from footfall.app import logs
 from footfall.app.build import open_workspace
 from footfall.app.http.app import Application
-from footfall.app.http.making import make_context
 from footfall.app.http.server import BACKLOG, Spec, read_spec, tell_ready
 from footfall.config import ServeSettings
 

@@ -1,0 +1,117 @@
+"""``POST /v1/decide``: draw in memory, put the decision on disk, answer."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+
+from footfall.acquire.decide import Ask, Decider, encode_decision
+from footfall.app.http.bodies import AskBody, Choice, DecisionBody
+from footfall.app.http.context import Context
+from footfall.app.http.limits import check_depth, read_body
+from footfall.app.http.problems import Problem, Receive, Scope, Send, answer_json, unavailable
+from footfall.errors import StorageError
+from footfall.model import Decision, Sticky
+
+_DECODER = msgspec.json.Decoder(AskBody)
+_ENCODER = msgspec.json.Encoder()
+
+
+async def decide(context: Context, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one request for a decision; Problem where it cannot be."""
+    await context.keys.check(scope, "decide")
+    settings = context.settings
+    body = await read_body(scope, receive, context.max_body, settings.body_timeout_s, context.max_unpacked)
+    asked = read_ask(body, settings.max_depth)
+    decider = context.live.decider
+    if decider is None:
+        raise unavailable(
+            "no plan is published", "make one with `footfall plan` and `footfall plan publish`", kind="no-plan", retry_s=5
+        )
+    ask = Ask(
+        asked.visitor_id,
+        asked.segment if asked.segment is not None else {},
+        None if asked.candidates is None else tuple(asked.candidates),
+        context.live.now(),
+        asked.slots,
+        asked.context,
+        asked.sticky_key,
+    )
+    decision = decider.decide(ask)
+    logged = await _log(context, decider, decision, ask)
+    count(context, decision, logged)
+    await answer_json(send, _ENCODER.encode(answer_of(decision, logged)))
+
+
+def read_ask(body: bytes, max_depth: int) -> AskBody:
+    """The body as what is asked; Problem 400 names the field."""
+    check_depth(body, max_depth)
+    try:
+        return _DECODER.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, "bad-request", f"the body is no question for a decision: {error}", "see /schema") from None
+
+
+async def _log(context: Context, decider: Decider, decision: Decision, ask: Ask) -> bool:
+    """Put it on disk; what cannot be is given back, and refused or marked as [live] on_log_failure says."""
+    try:
+        rows = [("decision", encode_decision(decision))]
+        await context.commit.put(rows, sticky_of(context, decider, decision, ask))
+    except StorageError as error:
+        decider.release(decision)
+        if context.here.config.live.on_log_failure == "mark":
+            return False
+        context.metrics.add("footfall_decisions", "refused")
+        raise unavailable(error.message, error.way_out, kind="storage") from None
+    except BaseException:
+        decider.release(decision)
+        raise
+    return True
+
+
+def sticky_of(context: Context, decider: Decider, decision: Decision, ask: Ask) -> tuple[Sticky, ...]:
+    """What this visitor is to get again, where visitors are sticky."""
+    if ask.visitor_id is None or decision.repeat_of is not None or not decision.choices:
+        return ()
+    key = decider.sticky_key(ask, decision.segment)
+    if key is None:
+        return ()
+    expires = decision.ts + timedelta(seconds=context.here.config.live.sticky_s)
+    return (Sticky(ask.visitor_id, key, encode_decision(decision), expires),)
+
+
+def count(context: Context, decision: Decision, logged: bool) -> None:
+    """Count it by what became of it."""
+    if not logged:
+        outcome = "unlogged"
+    elif decision.mode == "shadow":
+        outcome = "shadow"
+    elif decision.repeat_of is not None:
+        outcome = "sticky"
+    else:
+        outcome = "drawn" if decision.choices else "empty"
+    context.metrics.add("footfall_decisions", outcome)
+
+
+def answer_of(decision: Decision, logged: bool) -> DecisionBody:
+    """What the caller is told."""
+    if decision.answered is not None:
+        choices = [Choice(provider_id=name, propensity=None) for name in decision.answered]
+    else:
+        choices = [
+            Choice(provider_id=name, propensity=propensity)
+            for name, propensity in zip(decision.choices, decision.propensities, strict=True)
+        ]
+    return DecisionBody(
+        decision_id=decision.message_id,
+        choices=choices,
+        plan_version=decision.plan_version,
+        pacing_version=decision.pacing_version,
+        mode=decision.mode,
+        logged=logged,
+        repeat_of=decision.repeat_of,
+        reason=decision.reason,
+    )
+
+

@@ -1,0 +1,42 @@
+"""Putting a worker's parts together: the one place where handlers' adapters are named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from footfall.app.build import Workspace
+from footfall.app.http.access import Access, is_loopback
+from footfall.app.http.commit import GroupCommit
+from footfall.app.http.context import Context
+from footfall.app.http.limits import Rates
+from footfall.app.http.live import Live
+from footfall.app.http.metrics import Metrics
+from footfall.app.http.reading import Reader
+from footfall.app.http.server import Spec
+
+
+async def make_context(here: Workspace, spec: Spec, log: Any) -> Context:
+    """The context of a worker, its decider in force where a plan is."""
+    settings = spec.settings
+    metrics = Metrics(spec.board if spec.board >= 0 else None, spec.index, spec.rows)
+    inbox = here.inbox
+    commit = GroupCommit(inbox)
+    access = Access(
+        here.keys,
+        loopback=is_loopback(settings.host),
+        rates=Rates(settings.rate_per_key / settings.workers),  # the workers share what a key may send
+        origins=settings.cors_origins,
+    )
+    live = Live(here, inbox, commit, metrics, log)
+    context = Context(
+        here=here,
+        settings=settings,
+        inbox=inbox,
+        commit=commit,
+        keys=access,
+        metrics=metrics,
+        live=live,
+        reader=Reader(here.directory, spec.level),
+    )
+    await live.start()
+    return context

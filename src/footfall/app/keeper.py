@@ -1,0 +1,211 @@
+"""The keeper: one process a host. It drains the inbox; where its host leads, it also paces, compacts and plans.
+
+    drain    every host    inbox -> lake, exactly once, each [serve] drain_s
+    lead     every host    a lease in the state, renewed; who holds it does what follows
+    settle   leader        what became of decisions -> ledger; gone workers' leases come back; a new pacing
+    facts    leader        brought up to date each [serve] facts_s
+    compact  leader        small files of closed days are joined
+    plan     leader        each night at [serve] plan_at; published when it passes its checks
+
+Each runs in a thread of its own, so that a plan of minutes holds up neither the drain nor the lead. A task that fails
+is logged, counted and tried again; all of them may be killed at any line.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from footfall.app import logs, nightly
+from footfall.app.build import Workspace, open_workspace
+from footfall.app.http.metrics import Metrics
+from footfall.app.http.server import read_spec, tell_ready
+from footfall.config import ServeSettings
+from footfall.errors import FootfallError
+
+COMPACT_S = 600.0
+RETRY_S = 300.0
+_DRAIN_REST_S = 5.0  # at most, after drains that failed
+
+
+class Keeper:
+    """The tasks of one host and their timetable."""
+
+    def __init__(self, here: Workspace, settings: ServeSettings, metrics: Metrics, log: Any) -> None:
+        self.here = here
+        self.settings = settings
+        self.metrics = metrics
+        self.log = log
+        self.stop = threading.Event()
+        self.holder = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}"
+        self._leading_until = 0.0
+        self._failing: set[str] = set()
+
+    # ------------------------------------------------------------ the lead
+
+    @property
+    def leads(self) -> bool:
+        """Whether this host leads, by its own clock: it ends no later than the lease in the state."""
+        return time.monotonic() < self._leading_until
+
+    def hold(self) -> None:
+        """Renew the lead, take it, or see who has it."""
+        lease_s = self.settings.lead_lease_s
+        asked = time.monotonic()
+        lead = self.here.leadership.hold(self.holder, lease_s)
+        before = self.leads
+        self._leading_until = asked + lease_s if lead.mine else 0.0
+        self.metrics.set("footfall_leads", float(lead.mine))
+        if lead.mine != before:
+            self.log.info("leads" if lead.mine else "follows", holder=lead.holder, term=lead.term)
+
+    # ------------------------------------------------------------ the tasks
+
+    def drain(self) -> int:
+        """One drain; rows moved."""
+        from footfall.app import draining
+
+        summary = draining.drain(self.here)
+        self.metrics.add("footfall_drained_events", by=summary.events)
+        self.metrics.add("footfall_drained_decisions", by=summary.decisions)
+        return summary.rows
+
+    def look_after_inbox(self) -> None:
+        """Forget sticky choices that no longer hold; tell how many rows wait."""
+        self.here.inbox.unstick(self.here.clock.now())
+        counts = self.here.inbox.counts()
+        self.metrics.set("footfall_inbox_rows", sum(counts[kind] for kind in ("event", "reject", "decision")))
+
+    def settle(self) -> None:
+        """What became of the day's decisions, gone workers' leases, and a new pacing."""
+        from footfall.app import steering
+
+        if self.here.state.versions():
+            steering.settle(self.here)
+
+    def facts(self) -> None:
+        """Bring the facts up to date."""
+        from footfall.app import cycle
+
+        if self.here.store.version() >= 0:
+            cycle.count(self.here)
+
+    def compact(self) -> None:
+        """Join small files of days that are over."""
+        from footfall.app import draining
+
+        draining.compact(self.here)
+
+    def plan(self) -> None:
+        """The nightly plan, where it is due."""
+        from footfall.app import steering
+
+        state = self.here.state
+        record = state.get(nightly.RECORD)
+        published = next((v for v, status in state.versions().items() if status == "published"), None)
+        in_force = state.plan(published) if published is not None and self._may_be_due(record) else None
+        self.metrics.set("footfall_plan_held_back", float(bool(record and not record.get("published"))))
+        now = self.here.clock.now().astimezone(self.here.zone)
+        if not nightly.due(record, now, self.settings.plan_at, in_force) or not self.here.store.days():
+            return
+        made = nightly.make(self.here, self.settings, lambda: self.leads)
+        if made["published"]:
+            steering.open_day(self.here)
+            self.log.info("planned", version=made["version"])
+        else:
+            self.log.warning("the nightly plan was not published", reasons=made["reasons"], version=made["version"])
+        self.metrics.set("footfall_plan_held_back", float(not made["published"]))
+
+    def _may_be_due(self, record: Any) -> bool:
+        """Spares reading the plan every few seconds: once a night it is asked for."""
+        now = self.here.clock.now().astimezone(self.here.zone)
+        return nightly.due(record, now, self.settings.plan_at, None)
+
+    # ------------------------------------------------------------ the timetable
+
+    def run(self, ready: Callable[[], None]) -> None:
+        """Until ``stop``; ends after the drain that is under way, and gives up the lead."""
+        settings, live = self.settings, self.here.config.live
+        every = [
+            ("lead", settings.lead_lease_s / 4, self.hold, False),
+            ("pace", live.pacing_interval_s, self.settle, True),
+            ("facts", settings.facts_s, self.facts, True),
+            ("compact", COMPACT_S, self.compact, True),
+            ("plan", 5.0, self.plan, True),
+        ]
+        for name, period, task, leader_only in every:
+            if period > 0:
+                threading.Thread(target=self._repeat, args=(name, period, task, leader_only), daemon=True).start()
+        ready()
+        self._drain_until_stopped()
+        if self.leads:
+            self._try("lead", lambda: self.here.leadership.release(self.holder))
+
+    def _drain_until_stopped(self) -> None:
+        rest, looked = self.settings.drain_s, 0.0
+        while not self.stop.is_set():
+            moved = self._try("drain", self.drain)
+            rest = self.settings.drain_s if moved is not None else min(_DRAIN_REST_S, 2 * rest)
+            if time.monotonic() - looked > 5:
+                looked = time.monotonic()
+                self._try("drain", self.look_after_inbox)
+            self.stop.wait(rest)
+        self._try("drain", self.drain)
+
+    def _repeat(self, name: str, period: float, task: Callable[[], None], leader_only: bool) -> None:
+        if leader_only:
+            self.stop.wait(min(period, 2.0))  # the first lead comes first
+        while not self.stop.is_set():
+            if not leader_only or self.leads:
+                self._try(name, task)
+            self.stop.wait(period)
+
+    def _try(self, name: str, task: Callable[[], Any]) -> Any:
+        """Run a task; a failure is logged when it begins and counted every time."""
+        try:
+            done = task()
+        except (FootfallError, OSError) as error:
+            self.metrics.add("footfall_task_failures", name)
+            if name not in self._failing:
+                self.log.warning("a task fails", task=name, error=str(error))
+            self._failing.add(name)
+            return None
+        except Exception as error:  # noqa: BLE001 - one task's defect must not end the others: logged with its trace
+            self.metrics.add("footfall_task_failures", name)
+            self.log.exception("a defect", task=name, error=type(error).__name__)
+            return None
+        if name in self._failing:
+            self._failing.discard(name)
+            self.log.info("a task works again", task=name)
+        return 0 if done is None else done
+
+
+def main(arguments: list[str]) -> int:
+    """Run until the supervisor ends or says so."""
+    spec = read_spec(arguments)
+    log = logs.set_up("keeper", spec.level)
+    here = open_workspace(Path(spec.directory))
+    keeper = Keeper(here, spec.settings, Metrics(spec.board, spec.index, spec.rows), log)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: keeper.stop.set())
+    threading.Thread(target=_orphaned, args=(spec.alive, keeper.stop), daemon=True).start()
+    keeper.run(lambda: tell_ready(spec))
+    return 0
+
+
+def _orphaned(alive: int, stop: threading.Event) -> None:
+    """Wait for the end of the supervisor."""
+    while os.read(alive, 1):
+        continue
+    stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
