@@ -12,6 +12,7 @@ from collections.abc import Callable
 from footfall.app.http.problems import Problem, Receive, Scope
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_PAIR = re.compile(rb"\[\]|\{\}")
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
@@ -101,7 +102,7 @@ def check_depth(body: bytes, most: int) -> None:
         return
     brackets = _STRING.sub(b"", body).translate(None, _NO_BRACKETS)
     for _ in range(most):
-        inner = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        inner = _PAIR.sub(b"", brackets)
         if len(inner) == len(brackets):
             break
         brackets = inner

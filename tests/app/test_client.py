@@ -1,0 +1,153 @@
+"""footfall.Client against a made-up service: retries, back-off, and the local order when nobody answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from footfall import Client
+from footfall.errors import InputError, ServiceError
+
+Answer = Callable[[httpx.Request], httpx.Response]
+DECIDED = {
+    "decision_id": "d1",
+    "choices": [{"provider_id": "b", "propensity": 0.75}],
+    "plan_version": 3,
+    "pacing_version": 2,
+    "mode": "live",
+    "logged": True,
+}
+
+
+class Service:
+    """Answers from a list, then its last one for ever; remembers requests and pauses."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers = list(answers)
+        self.requests: list[httpx.Request] = []
+        self.pauses: list[float] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def client(self, **options: object) -> Client:
+        transport = httpx.MockTransport(self)
+        return Client("http://service", transport=transport, sleep=self.pauses.append, **options)  # type: ignore[arg-type]
+
+
+def test_events_get_ids_and_times_and_are_sent_again_with_the_same_ids() -> None:
+    service = Service(httpx.Response(503), httpx.ConnectError("away"), httpx.Response(200, json={"rejected": 0}))
+    with service.client(key="ff_secret") as client:
+        ids = client.send([{"name": "page_view", "visitor_id": "v"}, {"name": "purchase", "message_id": "mine"}])
+    assert ids[1] == "mine" and len(ids[0]) == 32
+    bodies = {request.content for request in service.requests}
+    assert len(service.requests) == 3 and len(bodies) == 1
+    first = json.loads(bodies.pop().split(b"\n")[0])
+    assert first["message_id"] == ids[0] and datetime.fromisoformat(first["ts"]).tzinfo is not None
+    assert service.requests[0].headers["authorization"] == "Bearer ff_secret"
+    assert len(service.pauses) == 2 and service.pauses[1] > service.pauses[0] * 0.5
+
+
+def test_retry_after_is_kept() -> None:
+    service = Service(httpx.Response(429, headers={"retry-after": "7"}), httpx.Response(200, json={"rejected": 0}))
+    service.client().track("page_view", visitor_id="v")
+    assert service.pauses[0] >= 7
+
+
+def test_retries_end() -> None:
+    service = Service(httpx.Response(503, json={"detail": "the disk is full"}))
+    with pytest.raises(ServiceError, match=r"after 3 tries: 503 the disk is full"):
+        service.client(retries=2).track("page_view")
+    assert len(service.requests) == 3
+
+
+def test_a_refusal_is_not_tried_again() -> None:
+    service = Service(httpx.Response(403, json={"detail": "no scope", "way_out": "make a key"}))
+    with pytest.raises(ServiceError, match="no scope") as caught:
+        service.client().track("page_view")
+    assert caught.value.status == 403 and caught.value.way_out == "make a key" and len(service.requests) == 1
+
+
+def test_events_kept_aside_are_told() -> None:
+    service = Service(httpx.Response(200, json={"rejected": 1, "reasons": {"ts: no time": 1}}))
+    with pytest.raises(ServiceError, match="1 of 1 events"):
+        service.client().track("page_view")
+
+
+def test_a_decision() -> None:
+    service = Service(httpx.Response(200, json=DECIDED))
+    chosen = service.client().decide("v", segment={"channel": "email"}, candidates=["a", "b"], slots=1)
+    assert (chosen.choices, chosen.propensities, chosen.decision_id, chosen.local) == (("b",), (0.75,), "d1", False)
+    assert json.loads(service.requests[0].content) == {
+        "visitor_id": "v",
+        "segment": {"channel": "email"},
+        "candidates": ["a", "b"],
+        "slots": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [httpx.ConnectError("refused"), httpx.ReadTimeout("slow"), httpx.Response(503, json={"detail": "no plan"})],
+)
+def test_away_the_callers_order_is_answered_and_the_service_is_left_alone_for_a_while(
+    trouble: httpx.Response | Exception,
+) -> None:
+    service = Service(trouble)
+    client = service.client()
+    chosen = client.decide("v", candidates=["a", "b", "c"], slots=2)
+    assert (chosen.choices, chosen.propensities, chosen.decision_id) == (("a", "b"), (None, None), None)
+    assert chosen.local and chosen.reason
+    asked = len(service.requests)
+    assert client.decide("v", candidates=["c", "a"], fallback=["z"]).choices == ("z",)
+    assert len(service.requests) == asked
+    assert service.pauses == []
+
+
+def test_without_candidates_the_clients_own_order_is_answered() -> None:
+    client = Service(httpx.ConnectError("refused")).client(fallback=["x", "y"])
+    assert client.decide("v", slots=5).choices == ("x", "y")
+
+
+def test_a_decision_that_was_not_logged_has_no_id() -> None:
+    service = Service(httpx.Response(200, json=DECIDED | {"logged": False}))
+    assert service.client().decide("v").decision_id is None
+
+
+def test_a_wrong_question_is_an_error_not_a_fallback() -> None:
+    service = Service(httpx.Response(400, json={"detail": "candidate 'a' stands there twice"}))
+    with pytest.raises(ServiceError, match="twice"):
+        service.client().decide("v", candidates=["a", "a"])
+
+
+def test_pages_are_joined() -> None:
+    service = Service(
+        httpx.Response(200, json={"items": [{"provider_id": "a"}], "next": "c1"}),
+        httpx.Response(200, json={"items": [{"provider_id": "b"}], "next": None}),
+    )
+    assert [row["provider_id"] for row in service.client().value("provider", from_="2026-01-01")] == ["a", "b"]
+    assert dict(service.requests[1].url.params) == {"by": "provider", "from": "2026-01-01", "cursor": "c1"}
+
+
+def test_ids_are_quoted() -> None:
+    service = Service(httpx.Response(200, json={"lines": []}))
+    service.client().explain("a/b c?")
+    assert service.requests[0].url.raw_path == b"/v1/providers/a%2Fb%20c%3F/explain"
+
+
+def test_what_is_out_of_range_is_refused() -> None:
+    with pytest.raises(InputError, match="timeout_s"):
+        Client(timeout_s=0)
+    with pytest.raises(InputError, match="time zone"):
+        Service(httpx.Response(200)).client().track("x", ts=datetime(2026, 1, 1))
+    aware = Service(httpx.Response(200, json={}))
+    aware.client().track("x", ts=datetime(2026, 1, 1, tzinfo=UTC))
+    assert json.loads(aware.requests[0].content)["ts"] == "2026-01-01T00:00:00+00:00"
