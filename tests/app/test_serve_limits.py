@@ -166,11 +166,11 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 def test_scopes(keys: SqlKeys) -> None:
-    key, text = keys.create(["collect"], "", NOW)
+    key, text = keys.create(["collect"], "web", NOW)
     door = Door(keys, loopback=False)
-    assert door.check(authorization=f"Bearer {text}") == key.prefix
+    assert door.check(authorization=f"Bearer {text}") == "web"
     basic = base64.b64encode(f"{text}:".encode()).decode()
-    assert door.check(authorization=f"Basic {basic}") == key.prefix
+    assert door.check(authorization=f"Basic {basic}") == "web"
     assert door.check("read", authorization=f"Bearer {text}") == 403
     assert door.check(authorization=f"Bearer {text[:-1]}") == 401
     assert door.check() == 401
@@ -181,7 +181,7 @@ def test_loopback_goes_without_keys_until_the_first_is_made(keys: SqlKeys) -> No
     assert door.check() == ""
     assert door.check(authorization="Basic " + base64.b64encode(b"any:").decode()) == ""
     assert Door(keys, loopback=False).check() == 401
-    key, _ = keys.create(["collect"], "", NOW)
+    key, _ = keys.create(["collect"], "web", NOW)
     door.now = access.FRESH_S + 1
     assert door.check() == 401
     keys.revoke(key.prefix, NOW)
@@ -189,26 +189,26 @@ def test_loopback_goes_without_keys_until_the_first_is_made(keys: SqlKeys) -> No
 
 
 def test_a_revoked_key_ends_within_seconds(keys: SqlKeys) -> None:
-    key, text = keys.create(["collect"], "", NOW)
+    key, text = keys.create(["collect"], "web", NOW)
     door = Door(keys)
-    assert door.check(authorization=f"Bearer {text}") == key.prefix
+    assert door.check(authorization=f"Bearer {text}") == "web"
     keys.revoke(key.prefix, NOW)
-    assert door.check(authorization=f"Bearer {text}") == key.prefix
+    assert door.check(authorization=f"Bearer {text}") == "web"
     door.now = access.FRESH_S + 0.1
     assert door.check(authorization=f"Bearer {text}") == 401
 
 
 def test_where_the_state_is_away_known_keys_stay_good(keys: SqlKeys, monkeypatch: pytest.MonkeyPatch) -> None:
-    key, text = keys.create(["collect"], "", NOW)
+    key, text = keys.create(["collect"], "web", NOW)
     door = Door(keys)
-    assert door.check(authorization=f"Bearer {text}") == key.prefix
+    assert door.check(authorization=f"Bearer {text}") == "web"
 
     def away(_text: str) -> None:
         raise WorkspaceError("the state is away")
 
     monkeypatch.setattr(keys, "find", away)
     door.now = access.FRESH_S + 1
-    assert door.check(authorization=f"Bearer {text}") == key.prefix
+    assert door.check(authorization=f"Bearer {text}") == "web"
     assert door.check(authorization=f"Bearer {text[:-1]}x") == 503
     door.now = access.GRACE_S + 1
     assert door.check(authorization=f"Bearer {text}") == 503
@@ -216,7 +216,7 @@ def test_where_the_state_is_away_known_keys_stay_good(keys: SqlKeys, monkeypatch
 
 def test_no_key_is_remembered_as_text_and_memory_is_bounded(keys: SqlKeys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "MOST", 8)
-    _, text = keys.create(["collect"], "", NOW)
+    _, text = keys.create(["collect"], "web", NOW)
     door = Door(keys)
     for number in range(30):
         door.check(authorization=f"Bearer wrong-{number}")

@@ -52,7 +52,7 @@ class Access:
         self._open: tuple[bool, float] | None = None
 
     async def check(self, scope: Scope, needed: str) -> str:
-        """The prefix of the key that opens ``needed`` ('' where no keys are in use); Problem 401, 403, 429 or 503."""
+        """The name of the key that opens ``needed`` ('' where no keys are in use); Problem 401, 403, 429 or 503."""
         sent = header(scope, b"authorization")
         if not sent:
             if self._loopback and await self._keyless():
@@ -83,7 +83,7 @@ class Access:
                 f"make one with `footfall keys create --scope {needed}`",
             )
         self._rates.take(key.prefix)
-        return key.prefix
+        return key.name
 
     async def _find(self, text: str) -> ServiceKey | None:
         digest = hashlib.sha256(text.encode()).digest()

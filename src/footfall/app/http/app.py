@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
-from footfall.app.http import collect, decide, read
+from footfall.app.http import decide, read
 from footfall.app.http.context import Context
 from footfall.app.http.limits import header
 from footfall.app.http.problems import (
@@ -28,7 +29,7 @@ from footfall.app.http.problems import (
 )
 from footfall.errors import FootfallError
 
-Handler = Callable[[Context, Scope, Receive, Send], Awaitable[None]]
+Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _OPEN = {"/healthz": "health", "/readyz": "health", "/schema": "schema", "/schema/openapi.json": "schema"}
 _READ = {"/v1/value": "value", "/v1/plan": "plan", "/v1/providers": "explain", "/v1/decisions": "decisions"}
@@ -43,10 +44,10 @@ class Application:
         self._context = context
         self._log = log
         self._raw: dict[str, tuple[str, Handler]] = {
-            **{path: ("collect", handler) for path, handler in collect.ROUTES.items()},
-            "/v1/events": ("events", collect.ROUTES["/v1/events"]),
-            "/v1/decide": ("decide", decide.decide),
+            path: ("events" if path == "/v1/events" else "collect", handler)
+            for path, handler in context.collector.routes().items()
         }
+        self._raw["/v1/decide"] = ("decide", partial(decide.decide, context))
         self._rest: App = read.make_app(context)
         self._origins = frozenset(context.settings.cors_origins)
 
@@ -87,7 +88,7 @@ class Application:
 
     async def _post(self, handler: Handler, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "POST":
-            await handler(self._context, scope, receive, send)
+            await handler(scope, receive, send)
         elif scope["method"] == "OPTIONS":
             await _options(send, "POST, OPTIONS")
         else:

@@ -12,9 +12,9 @@ from footfall.config import ServeSettings
 from footfall.ports import Inbox
 
 if TYPE_CHECKING:
+    from footfall.app.http.collect import Collector
     from footfall.app.http.commit import GroupCommit
     from footfall.app.http.live import Live
-
     from footfall.app.http.reading import Reader
 
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Context:
     """One worker's parts; made once in ``worker.py``, handed to every handler.
 
-    keys: ``await keys.check(scope, "collect")`` gives the prefix of the key or raises Problem. commit: ``await
+    keys: ``await keys.check(scope, "collect")`` gives the name of the key or raises Problem. commit: ``await
     commit.put([(kind, body), ...])`` returns when all of it is on disk, StorageError where it cannot be.
     """
 
@@ -32,6 +32,7 @@ class Context:
     commit: GroupCommit
     keys: Access
     metrics: Metrics
+    collector: Collector
     live: Live
     reader: Reader
 

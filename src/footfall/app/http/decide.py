@@ -27,7 +27,10 @@ async def decide(context: Context, scope: Scope, receive: Receive, send: Send) -
     decider = context.live.decider
     if decider is None:
         raise unavailable(
-            "no plan is published", "make one with `footfall plan` and `footfall plan publish`", kind="no-plan", retry_s=5
+            "no plan is published",
+            "make one with `footfall plan` and `footfall plan publish`",
+            kind="no-plan",
+            retry_s=5,
         )
     ask = Ask(
         asked.visitor_id,
@@ -56,8 +59,8 @@ def read_ask(body: bytes, max_depth: int) -> AskBody:
 async def _log(context: Context, decider: Decider, decision: Decision, ask: Ask) -> bool:
     """Put it on disk; what cannot be is given back, and refused or marked as [live] on_log_failure says."""
     try:
-        rows = [("decision", encode_decision(decision))]
-        await context.commit.put(rows, sticky_of(context, decider, decision, ask))
+        line = encode_decision(decision) + b"\n"
+        await context.commit.put([("decision", line)], sticky_of(context, decider, decision, ask))
     except StorageError as error:
         decider.release(decision)
         if context.here.config.live.on_log_failure == "mark":
@@ -113,5 +116,3 @@ def answer_of(decision: Decision, logged: bool) -> DecisionBody:
         repeat_of=decision.repeat_of,
         reason=decision.reason,
     )
-
-

@@ -1,7 +1,7 @@
-"""What a worker decides from: the plan in force, its pacing and this worker's leases, kept fresh beside the event loop.
+"""What a worker decides from: the plan in force, its pacing and its leases, kept fresh beside the event loop.
 
-One thread asks the state and the ledger; the event loop takes over what it brings, between two requests. Where the state
-is away, the worker goes on with what it has until its leases end, and then answers that there is no capacity.
+One thread asks the state and the ledger; the event loop takes over what it brings, between two requests. Where the
+state is away, the worker goes on with what it has until its leases end, and then answers that there is no capacity.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from footfall.app.http.commit import GroupCommit
 
 POLL_S = 1.0
+FAILED_S = 5.0
 
 
 def local_day(here: Workspace, moment: datetime) -> LocalDay:
@@ -63,6 +64,7 @@ class Live:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="live")
         self._looked = 0.0
         self._trouble = ""
+        self._failed = (-1, 0.0)  # commits so far when a failure was first seen, and when
         self._task: asyncio.Task[None] | None = None
 
     def now(self) -> datetime:
@@ -166,10 +168,8 @@ class Live:
 
         loop = asyncio.get_running_loop()
         checks: dict[str, Any] = {"inbox": "ok", "state": "ok"}
-        try:
-            await self._commit.check()
-        except StorageError as error:
-            checks["inbox"] = error.message
+        if self._failing_now(loop.time()):
+            checks["inbox"] = "the inbox could not be written at the last try"
         try:
             record = await loop.run_in_executor(None, self._here.state.get, nightly.RECORD)
         except FootfallError as error:
@@ -180,3 +180,11 @@ class Live:
         if record is not None:
             checks["nightly"] = dict(record)
         return ok, checks
+
+    def _failing_now(self, now: float) -> bool:
+        """Whether the last write failed. After ``FAILED_S`` without a try it is time that requests come and try."""
+        if not self._commit.failing:
+            return False
+        if self._failed[0] != self._commit.commits:
+            self._failed = (self._commit.commits, now)
+        return now - self._failed[1] < FAILED_S

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from footfall.app.build import Workspace
 from footfall.app.http.access import Access, is_loopback
+from footfall.app.http.collect import Collector
 from footfall.app.http.commit import GroupCommit
 from footfall.app.http.context import Context
 from footfall.app.http.limits import Rates
@@ -28,6 +30,13 @@ async def make_context(here: Workspace, spec: Spec, log: Any) -> Context:
         origins=settings.cors_origins,
     )
     live = Live(here, inbox, commit, metrics, log)
+
+    def tell(accepted: int, rejected: Mapping[str, int]) -> None:
+        metrics.add("footfall_events_accepted", by=accepted)
+        for reason, events in rejected.items():
+            metrics.rejected(reason, events)
+
+    collector = Collector(here.config, here.clock, commit, lambda scope: access.check(scope, "collect"), tell)
     context = Context(
         here=here,
         settings=settings,
@@ -35,6 +44,7 @@ async def make_context(here: Workspace, spec: Spec, log: Any) -> Context:
         commit=commit,
         keys=access,
         metrics=metrics,
+        collector=collector,
         live=live,
         reader=Reader(here.directory, spec.level),
     )

@@ -113,8 +113,8 @@ class _Desk:
         except Problem as problem:
             return Reply(status=problem.status, body=problem.body())
         except FootfallError as error:
-            problem = of_error(error)
-            return Reply(status=problem.status, body=problem.body())
+            told_instead = of_error(error)
+            return Reply(status=told_instead.status, body=told_instead.body())
         body = _ENCODER.encode(told)
         etag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
         if etag in [part.strip() for part in question.etag.split(",")] or question.etag.strip() == "*":

@@ -1,4 +1,4 @@
-"""The service's OpenAPI: what Litestar knows of the addresses that are read, and the raw handlers' from their own types.
+"""The service's OpenAPI: Litestar's part (the addresses that are read), and the raw handlers' from their own types.
 
 The schemas of collect and decide are made from the very structs that decode their bodies. ``/schema`` shows it all on
 a page of its own that loads nothing from elsewhere.

@@ -13,12 +13,12 @@ from typing import Any
 
 import uvicorn
 import uvloop
-from footfall.app.http.making import make_context
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from footfall.app import logs
 from footfall.app.build import open_workspace
 from footfall.app.http.app import Application
+from footfall.app.http.making import make_context
 from footfall.app.http.server import BACKLOG, Spec, read_spec, tell_ready
 from footfall.config import ServeSettings
 
@@ -139,7 +139,7 @@ async def _run(spec: Spec, log: Any) -> None:
         await server.serve([listening])
     finally:
         await context.live.close()
-        await context.commit.close()
+        await asyncio.to_thread(context.commit.close)
         context.reader.close()
 
 
