@@ -169,6 +169,21 @@ def take(lease, at, most, taken):
 
 
 @nb.njit(cache=True)
+def repeated(at, stamp):
+    """Whether a position stands in ``at`` twice, or one that ``stamp`` (bool, all False) has no place for."""
+    found = False
+    for j in at:
+        if not 0 <= j < len(stamp) or stamp[j]:
+            found = True
+        else:
+            stamp[j] = True
+    for j in at:
+        if 0 <= j < len(stamp):
+            stamp[j] = False
+    return found
+
+
+@nb.njit(cache=True)
 def lacking(row, lease, candidates, out):
     """Which candidates only a lease keeps out of a draw, bool (k,)."""
     size = min(len(row), len(lease))

@@ -86,9 +86,9 @@ class Decider:
         self._chosen, self._propensity = np.zeros(1, dtype=np.int64), np.zeros(1)
         self._probability = np.zeros(1024)
         self._uniform, self._used = rng.random(_UNIFORMS), 0
+        self._stamp = np.zeros(0, dtype=np.bool_)
         self.book = book
-        self.rows = Rows(plan, pacing, book.roster)
-        book.fit()
+        self.publish(plan, pacing)
 
     # ------------------------------------------------------------ what it draws from
 
@@ -101,6 +101,7 @@ class Decider:
         """Draw from this plan under this pacing from now on."""
         self.rows = Rows(plan, pacing, self.book.roster)
         self.book.fit()
+        self._stamp = np.zeros(self.book.roster.size, dtype=np.bool_)
 
     def use(self, book: Book) -> None:
         """Reserve from this book from now on; it has the roster of the one before."""
@@ -113,10 +114,10 @@ class Decider:
         """Positions of candidates, int64 (k,), as ``draw`` takes them; InputError where one stands there twice."""
         found = self._sets.get(candidates)
         if found is None:
-            if len(set(candidates)) != len(candidates):
+            found = self.book.roster.positions(candidates)
+            if kernels.repeated(found, self._stamp) and len(set(candidates)) != len(candidates):
                 twice = next(c for c in candidates if candidates.count(c) > 1)
                 raise InputError(f"candidate {twice!r} stands there twice", "give each candidate once")
-            found = self.book.roster.positions(candidates)
             if len(self._sets) >= _MOST_SETS:
                 self._sets.clear()
             if (found >= 0).all():

@@ -213,13 +213,14 @@ class Roster:
     def positions(self, names: Sequence[str]) -> Ints:
         """Positions of candidates, int64; new ids take one while there is room, else theirs is -1."""
         at = self._at
-        found = [at.get(name, -1) for name in names]
-        if -1 in found:
-            for k, where in enumerate(found):
-                if where < 0 and self._spare > 0:
+        try:
+            return np.fromiter(map(at.__getitem__, names), np.int64, len(names))
+        except KeyError:
+            for name in names:
+                if name not in at and self._spare > 0:
                     self._spare -= 1
-                    found[k] = self._add(names[k])
-        return np.array(found, dtype=np.int64)
+                    self._add(name)
+            return np.array([at.get(name, -1) for name in names], dtype=np.int64)
 
     def _add(self, name: str) -> int:
         with self._adding:
