@@ -132,7 +132,7 @@ def worth_rows(row_start, value, demand, share, first, last):
     for i in range(first, last):
         row = 0.0
         for e in range(row_start[i], row_start[i + 1]):
-            row += share[e] * value[e]
+            row += np.float64(share[e]) * value[e]
         total += demand[i] * row
     return total
 

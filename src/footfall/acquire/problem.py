@@ -94,7 +94,8 @@ class Allocation:
     objective, bound and gap are those of the problem solved (with the relative-entropy term where inertia > 0);
     lp_bound bounds the reward of any plan under the same limits. gap = (bound - objective) / |bound|.
     limit_price: float64 (k,), reward per unit of each linear limit, positive where its high binds, negative where its
-    low does; empty without linear limits.
+    low does; empty without linear limits. passes: sweeps over the edges in search of prices, where these were counted
+    (edges looked at, in parts of all). Shares are float32 in large problems whose values are.
     """
 
     share: Floats
@@ -109,6 +110,7 @@ class Allocation:
     iterations: int
     status: Status
     limit_price: Floats = field(default_factory=lambda: np.zeros(0))
+    passes: float = 0.0
 
 
 _LARGEST = float(np.finfo(np.float64).max)  # what is above it is infinite

@@ -18,6 +18,7 @@ from footfall.acquire._descent import descend_entropic, descend_plain
 from footfall.acquire._interior import interior
 from footfall.acquire._passes import DualPoint, Passes
 from footfall.acquire._polish import polish
+from footfall.acquire._ridge_plan import allocate, suits
 from footfall.acquire._search import OutOfTimeError, Progress, Search
 from footfall.acquire._work import Work, entropic_work, plain_work
 from footfall.acquire.conflict import LimitNames
@@ -61,6 +62,11 @@ def solve(
     names = names or LimitNames()
     if problem.limits:
         return solve_coupled(problem, inertia, gap, threads, prices, deadline, progress, names)
+    if inertia == 0 and problem.edges > _SMALL and suits(problem, gap):
+        large = allocate(problem, gap, threads, prices, deadline, progress, names)
+        if large is not None and (large.status != "stalled" or problem.providers > _MOST_DENSE):
+            return large
+        prices = prices if large is None else large.price
     work = entropic_work(problem, inertia) if inertia > 0 else plain_work(problem)
     with Passes(work, threads) as passes:
         search = Search(passes, names, gap, deadline, progress)

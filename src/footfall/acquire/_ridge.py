@@ -1,0 +1,268 @@
+"""The plain programme at scale: a ridge on the rows, driven to zero, with momentum and exact screening.
+
+    G_g(l) = sum_i d_i max { (v_i - l).x - g/2 |x|^2 : x >= 0, sum x <= 1 } + h(l)
+
+is smooth but for h, so it falls by accelerated proximal steps in a diagonal metric (Nesterov 1983; Beck & Teboulle 2009)
+with restarts (O'Donoghue & Candes 2015). Its loads tell the price of each provider where to go; its prices bound the
+plain programme by H(l). Cold starts come from a sample of the rows. docs/solver.md, "Ridge", has the derivation.
+
+A linear limit with price k_e per unit shifts the value of its edges: a pass over ``value - sum_k price_k a_ke`` in place
+of ``value`` is the row's part of the dual with these prices held, so that a search over them goes around ``descend`` on a
+``Market`` with such a shifted value; the limits' own sums are those of a plan's shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from footfall.acquire import _ridge_kernels as rows
+from footfall.acquire._blocks import Crew, added, cut_rows
+from footfall.acquire._screen import Floats32, Layer, Piece, Screen, whole
+from footfall.model import Floats
+
+_COLD, _COARSE, _WARM = 0.03, 0.1, 0.012  # the first ridge, in parts of the mean best value
+_LEAST = 1e-5
+_SHRINK = 0.4
+_LEVEL_STEPS = (4, 600)  # least and most
+_ROUGH = 0.01  # ridges from here on need not be solved well
+_MEMORY = 0.97  # of a metric's entry, from step to step
+_BASE = 0.3  # least load for the metric, in parts of the capacity
+_UNSCREENED = 4  # first evaluations, while prices move too far to be worth screening
+_SAMPLE = 0.1  # of the rows, for a cold start
+_WORTH_SAMPLING = 500_000  # edges
+_SEED = 0x466F6F7466616C6C
+
+
+@dataclass(frozen=True, eq=False)
+class Market:
+    """Rows as the kernels take them, and the providers' limits.
+
+    row_start: int64 (n + 1,). index: uint16 or int32 (E,). value: float32 (E,). demand: (n,) visits. capacity, floor: (m,)
+    visits. widest: edges of the widest row. worth: mean best value of a visit, > 0.
+    """
+
+    row_start: npt.NDArray[np.int64]
+    index: npt.NDArray[Any]
+    value: Floats32
+    demand: Floats
+    capacity: Floats
+    floor: Floats
+    widest: int
+    worth: float
+
+    @cached_property
+    def shut(self) -> npt.NDArray[np.bool_]:
+        """Providers without capacity (m,)."""
+        return self.capacity <= 0
+
+    @cached_property
+    def least_price(self) -> Floats:
+        """Below 0 only where there is a floor (m,)."""
+        return np.where(self.floor > 0, -np.inf, 0.0)
+
+    @cached_property
+    def most_price(self) -> Floats:
+        """Above 0 only where there is a capacity to bind (m,)."""
+        return np.where(self.shut | np.isinf(self.capacity), 0.0, np.inf)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Point:
+    """The dual at some prices: with the ridge, plain (H), the rows' reward, loads (m,), and what loads miss, in reward."""
+
+    price: Floats
+    ridge: float
+    smooth: float
+    plain: float
+    reward: float
+    load: Floats
+    steep: Floats
+    missed: float
+
+    @property
+    def short(self) -> float:
+        """About how far a plan from these prices would be from the bound, in reward."""
+        return max(self.plain - self.reward, 0.0) + self.missed
+
+
+Look = Callable[[Point, bool], bool]
+
+
+def limits_worth(market: Market, price: Floats) -> float:
+    """h(l) = sum_j c_j max(l_j, 0) - f_j max(-l_j, 0)."""
+    up = price > 0
+    return float(market.capacity[up] @ price[up]) + float(market.floor @ np.minimum(price, 0.0))
+
+
+def evaluate(market: Market, screen: Screen, price: Floats, ridge: float) -> Point:
+    """The dual at prices (m,) that the screen is settled on."""
+    sums, h = screen.evaluate(price, ridge), limits_worth(market, price)
+    load = sums.load
+    target = np.where(price > 0, np.where(np.isinf(market.capacity), load, market.capacity), market.floor)
+    off = float(np.abs(price) @ np.abs(load - target))
+    broken = np.maximum(load - market.capacity, 0.0) + np.maximum(market.floor - load, 0.0)
+    missed = off + market.worth * float(broken.sum())
+    reward = sums.carried + float(load @ price)
+    return Point(price, ridge, sums.smooth + h, sums.plain + h, reward, load, sums.steep, missed)
+
+
+class _Steps:
+    """Accelerated proximal steps on one ridge's dual, which cannot run away.
+
+    The metric is the largest recent diagonal above the Hessian, at least that of a part of the limits. It is exact only
+    while the sets of edges that carry do not change; so where the dual rises clearly above the best, the search goes
+    back there without momentum and with a stiffer metric.
+    """
+
+    def __init__(self, market: Market, price: Floats, ridge: float) -> None:
+        capacity = np.where(np.isinf(market.capacity), 0.0, market.capacity)
+        tiny = 1e-9 * float(market.demand.sum()) / max(len(capacity), 1)
+        self.market = market
+        self.base = np.maximum(np.maximum(_BASE * capacity, market.floor), max(tiny, 1e-300)) / ridge
+        self.metric = np.zeros(len(price))
+        self.last = self.best = price
+        self.t, self.value, self.stiff = 1.0, np.inf, 1.0
+
+    def following(self, at: Point) -> Floats:
+        """The next point to look at."""
+        market = self.market
+        self.metric = np.maximum(np.maximum(at.steep, self.base), _MEMORY * self.metric)
+        if at.smooth < self.value:
+            self.value, self.best = at.smooth, at.price
+        elif at.smooth > self.value + 0.05 * (at.plain - at.smooth) + 1e-6 * abs(at.smooth):
+            self.stiff *= 2.0
+            self.t, self.last = 1.0, self.best
+            self.value = np.inf  # the best is looked at again, for its gradient
+            return self.best
+        metric = self.stiff * self.metric
+        z = at.price + at.load / metric
+        high, low = z - market.capacity / metric, z - market.floor / metric
+        new = np.where(high > 0, high, np.where(low < 0, low, 0.0))
+        if float((metric * (at.price - new)) @ (new - self.last)) > 0:
+            self.t = 1.0
+        t = (1 + np.sqrt(1 + 4 * self.t * self.t)) / 2
+        point = new + (self.t - 1) / t * (new - self.last)
+        self.t, self.last, self.stiff = t, new, max(1.0, 0.97 * self.stiff)
+        return rounded(market, point)
+
+
+def rounded(market: Market, price: Floats) -> Floats:
+    """Prices that are exact in single precision; none above 0 without a capacity or below 0 without a floor, and 0 where
+    capacity is 0.
+    """
+    price = np.clip(price, market.least_price, market.most_price)
+    return price.astype(np.float32).astype(np.float64)
+
+
+def descend(market: Market, screen: Screen, start: Floats, ridges: Iterator[float], look: Look) -> Floats:
+    """Prices (m,) after the ridges in turn. ``look(point, end of a level?)`` says enough, or raises."""
+    price, step, number = rounded(market, start), np.zeros(len(start)), 0
+    least, most = _LEVEL_STEPS
+    for ridge in ridges:
+        steps = _Steps(market, price, ridge)
+        theta = 1.0 if ridge >= _ROUGH * market.worth else 0.1
+        for taken in range(1, most + 1):
+            screen.settle(price, ridge, step, number >= _UNSCREENED)
+            at = evaluate(market, screen, price, ridge)
+            number += 1
+            done = taken >= least and at.missed < theta * (at.plain - at.smooth)
+            if look(at, done or taken == most):
+                return price
+            if done:
+                break
+            following = steps.following(at)
+            step = np.maximum(0.8 * step, np.abs(following - price))
+            price = following
+    return price
+
+
+def ridges_from(market: Market, first: float, least: float = _LEAST) -> Iterator[float]:
+    """Ridges falling from ``first`` to ``least``, in parts of the worth of a visit."""
+    while first >= least:
+        yield first * market.worth
+        first *= _SHRINK
+
+
+def sampled(market: Market, all_edges: Layer, crew: Crew) -> tuple[Market, Layer]:
+    """A sample of the rows, with limits in proportion to the visits that can reach each provider in it."""
+    m = len(market.capacity)
+
+    def reach(piece: Piece) -> tuple[Floats, tuple[int, int]]:
+        sums = np.zeros((m, 2))
+        taken = rows.reach_rows(
+            piece.row_start, piece.index, piece.demand, piece.first, piece.last, _SEED, _SAMPLE, sums
+        )
+        return sums, taken
+
+    reached = crew.map(reach, all_edges.pieces)
+    sums = added([part for part, _ in reached])
+    part = np.where(sums[:, 0] > 0, sums[:, 1] / np.maximum(sums[:, 0], 1e-300), 0.0)
+
+    def pick(k: int) -> Piece:
+        piece, (n, edges) = all_edges.pieces[k], reached[k][1]
+        to = (np.zeros(n + 1, dtype=np.int64), np.empty(edges, dtype=piece.index.dtype))
+        to = (*to, np.empty(edges, dtype=np.float32), np.empty(n))
+        rows.pick_rows(*piece.arrays, piece.first, piece.last, _SEED, _SAMPLE, *to)
+        return Piece(*to, 0, n, piece.widest)
+
+    pieces = tuple(crew.map(pick, range(len(all_edges.pieces))))
+    far = np.full(m, np.inf, dtype=np.float32)
+    edges = sum(piece.edges for piece in pieces)
+    small = replace(
+        market,
+        demand=np.concatenate([piece.demand for piece in pieces]),
+        capacity=np.where(np.isinf(market.capacity), np.inf, market.capacity * part),
+        floor=market.floor * part,
+    )
+    return small, Layer(pieces, -far, far, np.inf, np.zeros(m), 0.0, edges)
+
+
+class Search:
+    """Prices of a market, cold or from earlier ones; ``work`` counts passes over the edges, all of them."""
+
+    def __init__(self, market: Market, crew: Crew) -> None:
+        self.market, self.crew = market, crew
+        self.edges = max(len(market.index), 1)
+        self.all_edges = whole(
+            market.row_start, market.index, market.value, market.demand, len(market.capacity), crew.count, market.widest
+        )
+        self.screen = Screen(self.all_edges, market.shut, crew)
+        self.other = 0  # edges looked at outside the screen
+
+    @property
+    def passes(self) -> float:
+        """Passes so far, in parts of all edges."""
+        return (self.screen.work + self.other) / self.edges
+
+    def cuts(self) -> list[int]:
+        """Ends of the blocks of rows."""
+        return cut_rows(self.market.row_start, self.crew.count)
+
+    def run(self, start: Floats | None, look: Look, tick: Callable[[], None]) -> Floats:
+        """Descend until ``look`` says enough; ``tick`` is called at every step of a sample."""
+        market = self.market
+        if start is not None:
+            return descend(market, self.screen, start, ridges_from(market, _WARM), look)
+        start, first = np.zeros(len(market.capacity)), _COARSE
+        if self.edges >= _WORTH_SAMPLING:
+            start, first = self._from_sample(tick), _COLD
+        return descend(market, self.screen, start, ridges_from(market, first), look)
+
+    def _from_sample(self, tick: Callable[[], None]) -> Floats:
+        market, layer = sampled(self.market, self.all_edges, self.crew)
+        screen = Screen(layer, self.market.shut, self.crew)
+
+        def look(_: Point, __: bool) -> bool:
+            tick()
+            return False
+
+        self.other += self.edges
+        price = descend(market, screen, np.zeros(len(market.capacity)), iter([_COARSE * market.worth]), look)
+        self.other += screen.work
+        return price

@@ -1,0 +1,221 @@
+"""Passes of the ridge dual over blocks of rows, lean and in single precision: arrays in, loads and partial sums out.
+
+Indices are uint16 or int32, values, prices and the ridge float32, demand and all sums float64. The gain of an edge is
+a = v - l. A price so high that no gain can reach 0 shuts a provider. All kernels release the interpreter.
+"""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+# mypy: disable-error-code="no-untyped-def,untyped-decorator"
+
+_STEPS = 60  # of the level's search; each but the last drops a candidate
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def _level(gain, count, level, ridge):
+    """The t >= ``level`` with sum (gain - t)_+ = ridge, or ``level`` where less is above it (Michelot 1986).
+
+    t rises at every step and each step but the last leaves a candidate out, so it ends.
+    """
+    for _ in range(_STEPS + count):
+        total = np.float32(0.0)
+        above = 0
+        for k in range(count):
+            excess = gain[k] - level
+            total += max(excess, np.float32(0.0))
+            above += excess > np.float32(0.0)
+        step = (total - ridge) / np.float32(max(above, 1))
+        if not step > np.float32(1e-6) * ridge:
+            break
+        level += step
+    return level
+
+
+@nb.njit(cache=True, nogil=True)
+def ridge_rows(row_start, index, value, demand, price, ridge, first, last, widest, sums):
+    """Rows of max a.x - ridge/2 |x|^2 over x >= 0, sum x <= 1.
+
+    Returns the blocks' parts of (the ridge dual, the plain dual, sum d a x) and adds d x and d [x > 0] of each edge to
+    ``sums`` (m, 2): loads, and ridge times a diagonal above the dual's Hessian (a row's projection onto the simplex has
+    slope at most 1/ridge). x = (a - t)_+ / ridge; only edges within ``ridge`` of the row's best can carry anything, and
+    these few are set aside while the row is in cache. widest: edges of the widest row.
+    """
+    gain = np.empty(widest + 1, dtype=np.float32)
+    which = np.empty(widest + 1, dtype=np.int64)
+    smooth, plain, carried = 0.0, 0.0, 0.0
+    half = np.float32(0.5) * ridge
+    for i in range(first, last):
+        a, b = row_start[i], row_start[i + 1]
+        best = np.float32(0.0)
+        for e in range(a, b):
+            here = value[e] - price[index[e]]
+            gain[e - a] = here
+            best = max(best, here)
+        if best <= np.float32(0.0):
+            continue
+        level = max(best - ridge, np.float32(0.0))
+        count = 0
+        for k in range(b - a):
+            here = gain[k]
+            gain[count] = here
+            which[count] = index[a + k]
+            count += here > level
+        d = demand[i]
+        plain += d * best
+        if count == 1:
+            x = min((best - level) / ridge, np.float32(1.0))
+            j = which[0]
+            sums[j, 0] += d * x
+            sums[j, 1] += d
+            smooth += d * (x * (best - half * x))
+            carried += d * (x * best)
+            continue
+        level = _level(gain, count, level, ridge)
+        won, worth = np.float32(0.0), np.float32(0.0)
+        for k in range(count):
+            excess = gain[k] - level
+            if excess > np.float32(0.0):
+                x = excess / ridge
+                j = which[k]
+                sums[j, 0] += d * x
+                sums[j, 1] += d
+                won += x * (gain[k] - np.float32(0.5) * excess)
+                worth += x * gain[k]
+        smooth += d * won
+        carried += d * worth
+    return smooth, plain, carried
+
+
+@nb.njit(cache=True, nogil=True)
+def share_rows(row_start, index, value, demand, price, ridge, first, last, widest, share):
+    """The shares x of ``ridge_rows`` into ``share`` (E,); rows without demand go to their best edge alone."""
+    gain = np.empty(widest + 1, dtype=np.float32)
+    for i in range(first, last):
+        a, b = row_start[i], row_start[i + 1]
+        best = np.float32(0.0)
+        for e in range(a, b):
+            here = value[e] - price[index[e]]
+            gain[e - a] = here
+            best = max(best, here)
+        if best <= np.float32(0.0):
+            share[a:b] = 0.0
+            continue
+        level = max(best - ridge, np.float32(0.0))
+        if demand[i] > 0.0:
+            level = _level(gain, b - a, level, ridge)
+        for k in range(b - a):
+            x = max(gain[k] - level, np.float32(0.0)) / ridge
+            if demand[i] <= 0.0:
+                x = np.float32(gain[k] == best)
+                best = np.inf if gain[k] == best else best
+            share[a + k] = x
+
+
+@nb.njit(cache=True, nogil=True)
+def screen_rows(
+    row_start, index, value, demand, low, high, ridge, first, last, to_start, to_index, to_value, to_demand, fixed
+):
+    """Keep the edges that can carry anything at some prices in the box ``low <= l <= high`` and ridges up to ``ridge``.
+
+    An edge carries only where a >= max(0, best) - ridge; in the box a <= v - low and best >= max (v - high). Rows left
+    with no edge carry nothing. A row left with one edge that is surely full is a constant: it adds d to ``fixed``
+    (m,) and is not kept. The others go to the ``to_`` arrays. Returns (rows kept, edges kept, edges of the widest, sum d v of
+    the constants).
+    """
+    rows, edges, widest, constant = 0, 0, 0, 0.0
+    to_start[0] = 0
+    for i in range(first, last):
+        a, b = row_start[i], row_start[i + 1]
+        best = np.float32(0.0)
+        for e in range(a, b):
+            best = max(best, value[e] - high[index[e]])
+        least = best - ridge
+        begin = edges
+        for e in range(a, b):
+            j, v = index[e], value[e]
+            to_index[edges] = j
+            to_value[edges] = v
+            edges += v - low[j] >= least
+        if edges == begin:
+            continue
+        if edges == begin + 1 and best > ridge:
+            fixed[to_index[begin]] += demand[i]
+            constant += demand[i] * to_value[begin]
+            edges = begin
+            continue
+        widest = max(widest, edges - begin)
+        to_demand[rows] = demand[i]
+        rows += 1
+        to_start[rows] = edges
+    return rows, edges, widest, constant
+
+
+@nb.njit(cache=True, nogil=True)
+def chosen(row, seed):
+    """A number in [0, 1) that depends on row and seed alone (SplitMix64's mixing; Steele, Lea & Flood 2014)."""
+    z = np.uint64(row) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> np.uint64(31))
+    return np.float64(z >> np.uint64(11)) / 9007199254740992.0
+
+
+@nb.njit(cache=True, nogil=True)
+def reach_rows(row_start, index, demand, first, last, seed, least, reach):
+    """Add d / width of each edge to ``reach`` (m, 2): of all rows, and of those that ``chosen`` puts below ``least``;
+    returns the rows and edges of the latter.
+    """
+    rows, edges = 0, 0
+    for i in range(first, last):
+        a, b = row_start[i], row_start[i + 1]
+        if a == b:
+            continue
+        part = demand[i] / (b - a)
+        mine = chosen(i, seed) < least
+        rows += mine
+        edges += (b - a) * mine
+        for e in range(a, b):
+            j = index[e]
+            reach[j, 0] += part
+            if mine:
+                reach[j, 1] += part
+    return rows, edges
+
+
+@nb.njit(cache=True, nogil=True)
+def pick_rows(row_start, index, value, demand, first, last, seed, least, to_start, to_index, to_value, to_demand):
+    """Copy the rows that ``chosen`` puts below ``least`` to the ``to_`` arrays."""
+    rows, edges = 0, 0
+    to_start[0] = 0
+    for i in range(first, last):
+        a, b = row_start[i], row_start[i + 1]
+        if a == b or not chosen(i, seed) < least:
+            continue
+        for e in range(a, b):
+            to_index[edges] = index[e]
+            to_value[edges] = value[e]
+            edges += 1
+        to_demand[rows] = demand[i]
+        rows += 1
+        to_start[rows] = edges
+
+
+@nb.njit(cache=True, nogil=True)
+def widest_row(row_start, value, demand, first, last):
+    """(edges of the widest row, largest |value|, sum d max(0, max v), sum d max |v|)."""
+    widest, largest, free, scale = 0, 0.0, 0.0, 0.0
+    for i in range(first, last):
+        a, b = row_start[i], row_start[i + 1]
+        widest = max(widest, b - a)
+        top, most = 0.0, 0.0
+        for e in range(a, b):
+            v = np.float64(value[e])
+            top = max(top, v)
+            most = max(most, abs(v))
+        largest = max(largest, most)
+        free += demand[i] * top
+        scale += demand[i] * most
+    return widest, largest, free, scale
