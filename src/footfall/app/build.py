@@ -113,6 +113,14 @@ class Workspace:
         return self.directory / (self.config.state.lake or "lake")
 
     @cached_property
+    def decisions(self) -> Store:
+        """The log of decisions: a lake of its own, seen as the view ``decisions``."""
+        from footfall.model import DECISION_COLUMNS
+        from footfall.stores.lake import Lake
+
+        return Lake(self.lake / "decisions", columns=DECISION_COLUMNS, view="decisions")
+
+    @cached_property
     def inbox(self) -> Inbox:
         """What this host acknowledged and has not moved to the lake yet."""
         from footfall.stores.inbox import SqliteInbox

@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from footfall.app import logs, nightly
 from footfall.app.build import Workspace, open_workspace
@@ -29,6 +29,9 @@ from footfall.app.http.metrics import Metrics
 from footfall.app.http.server import read_spec, tell_ready
 from footfall.config import ServeSettings
 from footfall.errors import FootfallError
+
+if TYPE_CHECKING:
+    from footfall.app import steering
 
 COMPACT_S = 600.0
 RETRY_S = 300.0
@@ -47,6 +50,7 @@ class Keeper:
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}"
         self._leading_until = 0.0
         self._failing: set[str] = set()
+        self._reclaimer: steering.Reclaimer | None = None
 
     # ------------------------------------------------------------ the lead
 
@@ -78,10 +82,15 @@ class Keeper:
         return summary.rows
 
     def look_after_inbox(self) -> None:
-        """Forget sticky choices that no longer hold; tell how many rows wait."""
+        """Forget sticky choices that no longer hold, take back dead workers' leases, tell how many rows wait."""
+        from footfall.app import steering
+
         self.here.inbox.unstick(self.here.clock.now())
         counts = self.here.inbox.counts()
         self.metrics.set("footfall_inbox_rows", sum(counts[kind] for kind in ("event", "reject", "decision")))
+        if self._reclaimer is None:
+            self._reclaimer = steering.Reclaimer(self.here)
+        self._reclaimer.turn()
 
     def settle(self) -> None:
         """What became of the day's decisions, gone workers' leases, and a new pacing."""
@@ -177,7 +186,7 @@ class Keeper:
                 self.log.warning("a task fails", task=name, error=str(error))
             self._failing.add(name)
             return None
-        except Exception as error:  # noqa: BLE001 - one task's defect must not end the others: logged with its trace
+        except Exception as error:
             self.metrics.add("footfall_task_failures", name)
             self.log.exception("a defect", task=name, error=type(error).__name__)
             return None

@@ -14,18 +14,18 @@ class AskBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """What a decision is asked for."""
 
     visitor_id: Annotated[
-        str | None, Meta(description="Device or person, as events name it; needed for sticky choices.", max_length=500)
+        Annotated[str, Meta(max_length=500)] | None,
+        Meta(description="Device or person, as events name it; needed for sticky choices."),
     ] = None
     segment: Annotated[
         dict[str, str | None] | str | None,
         Meta(description="The segment as plans name it, or its columns, for example {'channel': 'email'}."),
     ] = None
     candidates: Annotated[
-        list[Text] | None,
+        Annotated[list[Text], Meta(max_length=10_000)] | None,
         Meta(
             description="Providers to choose among, each once, in the order in which you would show them; "
             "none: all that the plan has for the segment.",
-            max_length=10_000,
         ),
     ] = None
     slots: Annotated[int, Meta(description="Choices wanted, in order.", ge=1, le=50)] = 1
@@ -33,11 +33,10 @@ class AskBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         dict[str, Any] | None, Meta(description="Anything to be kept with the decision; it changes nothing.")
     ] = None
     sticky_key: Annotated[
-        str | None,
+        Annotated[str, Meta(max_length=200)] | None,
         Meta(
             description="Same visitor and key, same choices within [live] sticky_s; else segment and candidates are "
             "the key.",
-            max_length=200,
         ),
     ] = None
 
