@@ -148,14 +148,18 @@ class Workspace:
 
         return SqlLeadership(self.state_url)
 
-    @contextmanager
-    def engine(self) -> Iterator[DuckEngine]:
-        """An engine with the workspace's limits, closed at the end."""
+    def open_engine(self) -> DuckEngine:
+        """An engine with the workspace's limits, to be closed."""
         from footfall.stores.engine import DuckEngine
 
         scratch = self.directory / "state" / "tmp"
         scratch.mkdir(parents=True, exist_ok=True)
-        engine = DuckEngine(self.config.record.memory_mb, self.config.record.threads, scratch)
+        return DuckEngine(self.config.record.memory_mb, self.config.record.threads, scratch)
+
+    @contextmanager
+    def engine(self) -> Iterator[DuckEngine]:
+        """An engine with the workspace's limits, closed at the end."""
+        engine = self.open_engine()
         try:
             yield engine
         finally:

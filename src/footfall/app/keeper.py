@@ -31,9 +31,9 @@ from footfall.config import ServeSettings
 from footfall.errors import FootfallError
 
 if TYPE_CHECKING:
-    from footfall.app import steering
+    from footfall.app import draining, steering
 
-COMPACT_S = 600.0
+COMPACT_S = 60.0
 RETRY_S = 300.0
 _DRAIN_REST_S = 5.0  # at most, after drains that failed
 
@@ -51,6 +51,7 @@ class Keeper:
         self._leading_until = 0.0
         self._failing: set[str] = set()
         self._reclaimer: steering.Reclaimer | None = None
+        self._drainer: draining.Drainer | None = None
 
     # ------------------------------------------------------------ the lead
 
@@ -76,10 +77,12 @@ class Keeper:
         """One drain; rows moved."""
         from footfall.app import draining
 
-        summary = draining.drain(self.here)
-        self.metrics.add("footfall_drained_events", by=summary.events)
-        self.metrics.add("footfall_drained_decisions", by=summary.decisions)
-        return summary.rows
+        if self._drainer is None:
+            self._drainer = draining.Drainer(self.here)
+        moved = self._drainer.drain()
+        self.metrics.add("footfall_drained_events", by=moved.events)
+        self.metrics.add("footfall_drained_decisions", by=moved.decisions)
+        return moved.events + moved.decisions
 
     def look_after_inbox(self) -> None:
         """Forget sticky choices that no longer hold, take back dead workers' leases, tell how many rows wait."""

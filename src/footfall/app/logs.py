@@ -13,7 +13,7 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 
 def set_up(part: str, level: str = "info") -> Any:
     """Make JSON of all that this process logs, uvicorn's own lines too, and give the logger of ``part``."""
-    stamps = [
+    stamps: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,

@@ -7,6 +7,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from footfall.record.calls import Batch
+from footfall.record.calls import Call as TrackedCall
+
 Text = Annotated[str, Meta(min_length=1, max_length=500)]
 
 
@@ -90,4 +93,66 @@ DECIDE = Call(
     example={"visitor_id": "v-1", "segment": {"channel": "email"}, "candidates": ["shop-a", "shop-b"], "slots": 1},
 )
 
-CALLS: tuple[Call, ...] = (DECIDE,)
+
+class CollectBody(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the events of a request. What was accepted is on disk; what was rejected is kept aside there."""
+
+    success: Literal[True]
+    accepted: int
+    rejected: int
+    reasons: Annotated[dict[str, int], Meta(description="Why events were kept aside, with counts.")] = {}
+
+
+_CALLS = {
+    "track": "What somebody did, for example Order Completed.",
+    "page": "A page that was viewed.",
+    "screen": "A screen of an app that was viewed.",
+    "identify": "Who somebody is: joins an anonymous id to a user.",
+    "alias": "That two ids are one person.",
+    "group": "The group that somebody belongs to.",
+    "batch": "Several calls at once.",
+}
+_TRACK = {
+    "type": "track",
+    "messageId": "m-1",
+    "anonymousId": "v-1",
+    "event": "Product Viewed",
+    "timestamp": "2026-11-22T08:00:00Z",
+    "properties": {"provider_id": "shop-a"},
+}
+_EXAMPLES: dict[str, Any] = {"track": _TRACK, "batch": {"batch": [_TRACK], "sentAt": "2026-11-22T08:00:01Z"}}
+_EVENT = (
+    '{"message_id":"m-1","ts":"2026-11-22T08:00:00Z","name":"page_view","visitor_id":"v-1","provider_id":"shop-a"}\n'
+)
+
+
+def _calls() -> tuple[Call, ...]:
+    told = "Segment's tracking API, so that its public SDKs work with only the host changed. gzip is understood."
+    tracking = [
+        Call(
+            f"/v1/{kind}",
+            "collect",
+            summary,
+            told,
+            Batch if kind == "batch" else TrackedCall,
+            CollectBody,
+            "The events are on disk.",
+            example=_EXAMPLES.get(kind),
+        )
+        for kind, summary in _CALLS.items()
+    ]
+    events = Call(
+        "/v1/events",
+        "collect",
+        "Events in Footfall's own fields",
+        "One JSON object a line (NDJSON), with the fields that `footfall import` knows. gzip is understood.",
+        None,
+        CollectBody,
+        "The events are on disk.",
+        media="application/x-ndjson",
+        example=_EVENT,
+    )
+    return (*tracking, events)
+
+
+CALLS: tuple[Call, ...] = (*_calls(), DECIDE)
