@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,7 +32,18 @@ _LONGEST = 4.0  # of a step, in parts of 1 / curvature: a factor e^4 of load
 _SURE = 0.8  # a plan is tried once loads miss their aims by this part of the gap wanted
 _TRIES = 25  # passes after which a plan is tried in any case; then twice as many, and so on
 _QUICK_NOISE, _EXACT_NOISE = 1e-8, 1e-14  # of the dual: rises that are rounding
+_HALVINGS = 30  # of the interval of shifts
+_WAIT = 4  # passes
 _STIFFEST = 2.0**24  # multiplier of the curvature at which steps lead nowhere
+
+
+class Dual(NamedTuple):
+    """The dual at some prices: value, loads (m,), curvature by price (m,) or empty, and in a shift of all prices."""
+
+    value: float
+    load: Floats
+    curve: Floats
+    soft: float
 
 
 class Market:
@@ -107,33 +118,29 @@ class Market:
     def _rows(self) -> tuple[Any, ...]:
         return (self.row_start, self.provider, self.value, self.reference, self.tau, self.demand)
 
-    def quick(self, price: Floats, steep: bool) -> tuple[float, Floats, Floats]:
-        """The dual less a constant, loads, and with ``steep`` its curvature (else empty), nearly."""
+    def quick(self, price: Floats, steep: bool) -> Dual:
+        """The dual less a constant, nearly; its curvature only with ``steep``."""
         at = np.where(self.closed, np.inf, price).astype(np.float32)
-        sums = np.zeros((2, self._count, self.m))
         none = np.zeros(0)
-        quick: Any = passes.entropy_loads
+        kernel: Any = passes.entropy_loads
+        return self._dual(
+            price,
+            steep,
+            lambda a, b, sums: kernel(*self._rows(), at, self._shift, a, b, sums[0], sums[1] if steep else none),
+        )
 
-        def run(k: int, a: int, b: int) -> float:
-            curve = sums[1, k] if steep else none
-            return float(quick(*self._rows(), at, self._shift, a, b, sums[0, k], curve))
-
-        dual = sum(self.each(run)) + self.limits_worth(price)
-        load, curve = sums.sum(axis=1)
-        return dual, load, curve if steep else none
-
-    def exact(self, price: Floats, share: Floats) -> tuple[float, Floats, Floats]:
-        """The dual, an upper bound; loads and curvature; shares into ``share``."""
+    def exact(self, price: Floats, share: Floats) -> Dual:
+        """The dual, an upper bound; shares into ``share``."""
         at = np.where(self.closed, np.inf, price)
-        sums = np.zeros((2, self._count, self.m))
-        exact: Any = passes.entropy_shares
+        kernel: Any = passes.entropy_shares
+        return self._dual(price, True, lambda a, b, sums: kernel(*self._rows(), at, a, b, share, sums[0], sums[1]))
 
-        def run(k: int, a: int, b: int) -> float:
-            return float(exact(*self._rows(), at, a, b, share, sums[0, k], sums[1, k]))
-
-        dual = sum(self.each(run)) + self.limits_worth(price)
-        load, curve = sums.sum(axis=1)
-        return dual, load, curve
+    def _dual(self, price: Floats, steep: bool, run: Callable[[int, int, Floats], tuple[float, float]]) -> Dual:
+        sums = np.zeros((self._count, 2, self.m))
+        parts = self.each(lambda k, a, b: run(a, b, sums[k]))
+        load, curve = sums.sum(axis=0)
+        rows, soft = (float(sum(part[q] for part in parts)) for q in (0, 1))
+        return Dual(rows + self.limits_worth(price), load, curve if steep else np.zeros(0), soft)
 
     def objective(self, share: Floats) -> float:
         """What the programme maximises, of shares."""
@@ -164,14 +171,15 @@ class Prices:
     def __init__(self, market: Market, start: Floats) -> None:
         self.market = market
         self.last = self.point = self.best = start
-        self.best_load, self.value, self.before = np.zeros(market.m), np.inf, np.inf
-        self.t, self.stiff, self.plain = 1.0, 1.0, False
+        self.best_at, self.value, self.before = Dual(np.inf, start, start, 0.0), np.inf, np.inf
+        self.t, self.stiff, self.plain, self.shifted = 1.0, 1.0, False, False
+        self.quiet, self.patience = _WAIT, _WAIT  # passes before a shift is tried, and after one has failed
         self.rate = np.full(market.m, 1.0 / market.worth if market.worth > 0 else 1.0)
 
-    def learn(self, load: Floats, curve: Floats) -> None:
-        """Relative curvature from a pass that counted it."""
-        known = load > 0
-        self.rate[known] = curve[known] / load[known]
+    def learn(self, at: Dual) -> None:
+        """Relative curvature, from a pass that counted it."""
+        known = at.load > 0
+        self.rate[known] = at.curve[known] / at.load[known]
 
     def forget(self) -> None:
         """Values before this are not comparable with those to come."""
@@ -189,21 +197,51 @@ class Prices:
         low = np.where(problem.floor > 0, price + under / rate, np.inf)
         return np.where(high > 0, high, np.where(low < 0, low, 0.0))
 
-    def advance(self, value: float, load: Floats, noise: float) -> None:
-        """One step from ``point``, whose dual is ``value``; from the best, without momentum, where it rose."""
-        at = self.point
-        rose = value > self.before + noise * abs(value)
-        if value < self.value:
-            self.value, self.best, self.best_load = value, at, load
-        elif rose:
-            if self.plain:
+    def shift(self, at: Dual) -> tuple[float, float]:
+        """The best shift of all prices together from ``point``, and how far the dual should fall.
+
+        Full rows do not notice a shift, so only limits and the other rows tell. Single prices hardly move where floors
+        and capacities are close together, since each sees all the curvature and none of the others' steps.
+        """
+        problem, total, price = self.market.problem, float(at.load.sum()), self.point
+        capacity = np.where(self.market.closed, 0.0, problem.capacity)
+
+        def slope(delta: float) -> float:
+            moved = price + delta
+            limits = float(capacity[moved > 0].sum()) + float(problem.floor[moved < 0].sum())
+            return at.soft * delta - total + limits
+
+        low, high = -self.market.worth, self.market.worth
+        for _ in range(_HALVINGS):
+            middle = 0.5 * (low + high)
+            low, high = (low, middle) if slope(middle) > 0 else (middle, high)
+        delta = 0.5 * (low + high)
+        moved = self.market.limits_worth(self.market.allowed(price + delta)) - self.market.limits_worth(price)
+        return delta, total * delta - 0.5 * at.soft * delta * delta - moved
+
+    def advance(self, at: Dual, noise: float) -> None:
+        """One step from ``point``, whose dual is ``at``; from the best, without momentum, where it rose."""
+        price, fallen = self.point, self.before - at.value
+        shifted, self.shifted = self.shifted, False
+        if at.value < self.value:
+            self.value, self.best, self.best_at = at.value, price, at
+        elif fallen < -noise * abs(at.value):
+            if shifted:
+                self.quiet = self.patience = 2 * self.patience
+            elif self.plain:
                 self.stiff *= 2.0
-            at, load, value = self.best, self.best_load, self.value
-            self.last, self.t = at, 1.0
-        self.before = value
-        new = self.target(at, load)
-        weight = self.rate * load
-        if float((weight * (at - new)) @ (new - self.last)) > 0:
+            price, at = self.best, self.best_at
+            self.last, self.t = price, 1.0
+        self.before = at.value
+        self.quiet -= 1
+        if self.quiet < 0 and price is self.point and not shifted:
+            delta, gain = self.shift(at)
+            if gain > max(fallen, noise * abs(at.value)):
+                self.point = self.last = self.market.allowed(price + delta)
+                self.t, self.shifted, self.plain = 1.0, True, False
+                return
+        new = self.target(price, at.load)
+        if float((self.rate * at.load * (price - new)) @ (new - self.last)) > 0:
             self.t = 1.0
         t = (1 + np.sqrt(1 + 4 * self.t * self.t)) / 2
         self.point = self.market.allowed(new + (self.t - 1) / t * (new - self.last))
@@ -220,8 +258,7 @@ class Prices:
         market, price = self.market, self.point
         problem = market.problem
         capacity = np.where(market.closed, np.inf, problem.capacity)
-        spare = np.where(price > 0, price * np.maximum(capacity - load, 0.0), 0.0)
-        spare = np.where(np.isinf(capacity), 0.0, spare)
+        spare = np.where(price > 0, price, 0.0) * np.maximum(np.where(np.isinf(capacity), load, capacity) - load, 0.0)
         extra = np.where(price < 0, -price * np.maximum(load - problem.floor, 0.0), 0.0)
         off = np.maximum(load - capacity, 0.0) + np.maximum(problem.floor - load, 0.0)
         bent = off * np.minimum(off / np.maximum(load, 1e-300), _LONGEST) / self.rate
@@ -250,7 +287,7 @@ class Certificate:
 
     def offer(self, price: Floats) -> None:
         """Exact bound of prices (m,), and the plan that their shares make; InfeasibleError where there is none."""
-        bound = self.market.exact(price, self.share)[0]
+        bound = self.market.exact(price, self.share).value
         self.scale = max(self.scale, abs(bound), float(self.market.demand @ self.market.tau))
         if bound < self.bound:
             self.bound, self.price = bound, price
@@ -365,7 +402,8 @@ class _Run:
             self.market.calm()
             self._last_plan()
             return "interrupted"
-        self._last_plan()
+        if self.found.gap() > self.gap:
+            self.found.offer(self.move.best)
         return "optimal" if self.found.gap() <= self.gap else "stalled"
 
     def _last_plan(self) -> None:
@@ -376,23 +414,23 @@ class _Run:
         """One pass and step; whether the search is over."""
         move, market = self.move, self.market
         if self._exact:
-            value, load, curve = market.exact(move.point, self.found.share)
+            at = market.exact(move.point, self.found.share)
         else:
             steep = self.iterations < 2 or self.iterations % _FRESH == 0
-            value, load, curve = market.quick(move.point, steep)
-        if len(curve):
-            move.learn(load, curve)
+            at = market.quick(move.point, steep)
+        if len(at.curve):
+            move.learn(at)
         self.iterations += 1
         if self._progress is not None:
             objective = self.found.objective
             self._progress(
-                self.iterations, min(value, self.found.bound), objective if np.isfinite(objective) else np.nan
+                self.iterations, min(at.value, self.found.bound), objective if np.isfinite(objective) else np.nan
             )
         if self._deadline is not None and time.monotonic() > self._deadline:
             raise OutOfTimeError
-        scale = max(abs(value), 1e-9 * self.found.scale)
-        if move.missed(value, load) <= self._close * scale or self.iterations >= self._try_at:
-            self.found.offer(self._snapped(load))
+        scale = max(abs(at.value), 1e-9 * self.found.scale)
+        if move.missed(at.value, at.load) <= self._close * scale or self.iterations >= self._try_at:
+            self.found.offer(self._snapped(at.load))
             if self.found.gap() <= self.gap:
                 return True
             if self.iterations >= self._try_at:
@@ -405,7 +443,7 @@ class _Run:
             self._exact = True
             move.forget()
             return False
-        move.advance(value, load, _EXACT_NOISE if self._exact else _QUICK_NOISE)
+        move.advance(at, _EXACT_NOISE if self._exact else _QUICK_NOISE)
         return False
 
     def _snapped(self, load: Floats) -> Floats:

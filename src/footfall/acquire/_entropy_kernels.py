@@ -204,8 +204,8 @@ def _chunk_end(row_start, first, last):
 
 
 @nb.njit(nogil=True, fastmath=_VECTOR, error_model="numpy")
-def _rows_single(sums, demand, tau, shift, worth, scale):
-    """Rows' parts of the dual (less a constant), visits per weight, and the shifts of the next pass."""
+def _rows_single(sums, demand, tau, shift, worth, scale, soft):
+    """Rows' parts of the dual (less a constant), visits per weight, and curvature in a shift of all prices."""
     for r in range(len(sums)):
         s = np.float64(max(sums[r], np.float32(1e-37)))
         at = np.float64(shift[r])
@@ -213,6 +213,7 @@ def _rows_single(sums, demand, tau, shift, worth, scale):
         unit = np.float64(_exp2_single(shift[r]))
         worth[r] = demand[r] * tau[r] * (log_s if log_s >= 0.0 else s * unit - 1.0)
         scale[r] = np.float32(demand[r] * (1.0 / s if log_s >= 0.0 else unit))
+        soft[r] = 0.0 if log_s >= 0.0 else demand[r] * s * unit / tau[r]
 
 
 @nb.njit(cache=True, nogil=True, fastmath=_VECTOR, error_model="numpy")
@@ -220,15 +221,16 @@ def entropy_loads(row_start, provider, value, reference, tau, demand, price, shi
     """The quick pass: adds d x to ``load`` (m,) and, unless that is empty, d x / tau to ``steep`` (m,).
 
     row_start: uint64 (n + 1,). provider: uint32 (E,). value, reference: float32 or float64 (E,). tau, demand: float64
-    (n,). price: float32 (m,), +inf where there is no capacity. shift: float32 (n,), kept from pass to pass.
-    load, steep: float64. Returns the rows' part of the dual, sum d tau (log S if S >= 1, else S - 1). Relative error of
-    single weights 1e-7 times the largest exponent, at least 3e-7; shift is 0 at first; sums over rows are float64.
+    (n,). price: float32 (m,), +inf where there is no capacity. shift: float32 (n,), 0 at first and kept from pass to
+    pass. load, steep: float64. Returns the rows' part of the dual, sum d tau (log S if S >= 1, else S - 1), and its
+    curvature in a shift of all prices, sum d S / tau over rows with S < 1. Relative error of single weights 1e-7 times
+    the largest exponent, at least 3e-7; sums over rows are float64.
     """
     size = CHUNK + _widest(row_start, first, last) + 16
     x, y = np.zeros(size, np.float32), np.zeros(size, np.float32)
     sums, scale, rate = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
-    worth = np.empty(CHUNK)
-    dual = 0.0
+    worth, bend = np.empty(CHUNK), np.empty(CHUNK)
+    dual, soft = 0.0, 0.0
     i = first
     while i < last:
         end = _chunk_end(row_start, i, last)
@@ -245,9 +247,10 @@ def entropy_loads(row_start, provider, value, reference, tau, demand, price, shi
             if not _FEW32 < sums[r] < _MANY32:
                 _weigh_anew(whom, v, p, price, rate, _FEW32, _MANY32, starts, base, shift[i:end], x, sums[:rows])
                 break
-        _rows_single(sums[:rows], demand[i:end], tau[i:end], shift[i:end], worth, scale)
+        _rows_single(sums[:rows], demand[i:end], tau[i:end], shift[i:end], worth, scale, bend)
         for r in range(rows):
             dual += worth[r]
+            soft += bend[r]
         _scaled(starts, base, x, scale[:rows], y)
         _add_loads(whom, y, load)
         if len(steep) > 0:
@@ -256,7 +259,7 @@ def entropy_loads(row_start, provider, value, reference, tau, demand, price, shi
             _scaled(starts, base, x, scale[:rows], y)
             _add_loads(whom, y, steep)
         i = end
-    return dual
+    return dual, soft
 
 
 @nb.njit(cache=True, nogil=True, fastmath=_VECTOR, error_model="numpy")
@@ -264,13 +267,14 @@ def entropy_shares(row_start, provider, value, reference, tau, demand, price, fi
     """The exact pass: as ``entropy_loads`` in float64 throughout, and writes shares.
 
     price: float64 (m,). share: float64 or float32 (E,). Returns the rows' part of the dual with the reference's sums P:
-    sum d tau (log S + 1 - P if S >= 1, else S - P). Rows of no demand get their shares too.
+    sum d tau (log S + 1 - P if S >= 1, else S - P), and the curvature in a shift. Rows of no demand get
+    their shares too.
     """
     size = CHUNK + _widest(row_start, first, last) + 16
     x, y = np.zeros(size), np.zeros(size)
     sums, mass, scale, rate = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
     shift = np.empty(CHUNK)
-    dual = 0.0
+    dual, soft = 0.0, 0.0
     i = first
     while i < last:
         end = _chunk_end(row_start, i, last)
@@ -296,6 +300,7 @@ def entropy_shares(row_start, provider, value, reference, tau, demand, price, fi
             whole = 0.0 if full else math.exp(log_s)
             dual += demand[i + r] * tau[i + r] * ((log_s + 1.0 if full else whole) - mass[r])
             scale[r] = 1.0 / sums[r] if full else 2.0 ** shift[r]
+            soft += demand[i + r] / tau[i + r] * whole
         _scaled(starts, base, x, scale[:rows], y)
         for k in range(b - a):
             share[a + np.uint64(k)] = y[k]
@@ -305,7 +310,7 @@ def entropy_shares(row_start, provider, value, reference, tau, demand, price, fi
             _scaled(starts, base, y, demand[i:end] / tau[i:end], x)
             _add_loads(whom, x, steep)
         i = end
-    return dual
+    return dual, soft
 
 
 @nb.njit(nogil=True, fastmath=_VECTOR, error_model="numpy")
