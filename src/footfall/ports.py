@@ -103,6 +103,13 @@ class Store(Protocol):
         """
         ...
 
+    def compact(self, days: Sequence[date], fewest: int = 2) -> int:
+        """Join the small files of each day, where there are so many, under ``lock``; the files that were joined.
+
+        The rows stay as they are, and those who attached before may go on reading for some minutes.
+        """
+        ...
+
     def note(self, key: str) -> str | None:
         """The newest text that a transaction brought under ``key``."""
         ...
@@ -146,6 +153,10 @@ class Inbox(Protocol):
 
     def stuck(self, visitor_id: str, key: str, now: datetime) -> bytes | None:
         """The body that was kept last for this visitor and key, while it holds."""
+        ...
+
+    def unstick(self, now: datetime) -> int:
+        """Forget what no longer holds, ten thousand at most; how many."""
         ...
 
     def renew(self) -> str:

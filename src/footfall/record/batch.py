@@ -227,7 +227,7 @@ class Batch:
         far = "SELECT message_id, line, day, content FROM repeats WHERE far ORDER BY line"
         for message_id, line, day, content in self._cursor.execute(far).fetchall():
             groups.setdefault(message_id, []).append((line, day, content))
-        verdicts = [v for rows in groups.values() for v in _settle(rows)]
+        verdicts = [v for rows in groups.values() for v in settle(rows)]
         if verdicts:
             self._cursor.executemany("UPDATE repeats SET keep = $2, conflicting = $3 WHERE line = $1", verdicts)
         counts = "SELECT count(*) FILTER (NOT keep), count(*) FILTER (NOT keep AND conflicting) FROM repeats"
@@ -269,7 +269,7 @@ class Batch:
 
     def _attach(self, first: date | None = None, last: date | None = None) -> None:
         """The view ``held``: what the lake holds and what stays of it, within the days."""
-        self._store.attach(_Session(self._cursor), first, last)
+        self._store.attach(CursorEngine(self._cursor), first, last)
         self._set("footfall_replaces", list(self._order.replaces))
         stays = "WHERE NOT list_contains(getvariable('footfall_replaces'), batch_id)" if self._order.replaces else ""
         self._cursor.execute(f"CREATE OR REPLACE TEMPORARY VIEW held AS SELECT * FROM events {stays}")  # noqa: S608
@@ -387,13 +387,15 @@ class Batch:
         )
 
 
-class _Session:
+class CursorEngine:
     """``ports.Engine`` on a cursor, so that the store can attach itself to the import's own session."""
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """cursor: a session of the engine's; it stays the engine's to close."""
         self._cursor = cursor
 
     def query(self, sql: str, params: Mapping[str, object] | None = None, /, **tables: pa.Table) -> pa.Table:
+        """As ``Engine.query``."""
         for name, table in tables.items():
             self._cursor.register(name, table)
         try:
@@ -403,13 +405,14 @@ class _Session:
                 self._cursor.unregister(name)
 
     def execute(self, sql: str, params: Mapping[str, object] | None = None, /) -> None:
+        """As ``Engine.execute``."""
         self._cursor.execute(sql, dict(params) if params else None)
 
     def close(self) -> None:
         """The session is the engine's to close."""
 
 
-def _settle(rows: Sequence[tuple[int, date, int]]) -> list[tuple[int, bool, bool]]:
+def settle(rows: Sequence[tuple[int, date, int]]) -> list[tuple[int, bool, bool]]:
     """(line, keep, conflicting) of rows of one id in file order: a row goes where a kept one is within 7 days."""
     kept: list[tuple[date, int]] = []
     verdicts = []

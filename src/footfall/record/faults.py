@@ -12,6 +12,7 @@ _REASONS: dict[str, str] = {
     "row:quote": "a quote that is not closed, or not doubled inside quotes",
     "row:json": "not valid JSON",
     "row:object": "not a JSON object",
+    "row:large": "an event of over 1 MiB",
     "ts:missing": "no time",
     "ts:unreadable": "not a time: use ISO 8601 such as 2024-05-01T08:30:00+08:00, or epoch seconds or milliseconds",
     "name:missing": "no event name",
@@ -27,6 +28,7 @@ _REASONS: dict[str, str] = {
     "propensity:range": "not a probability above 0 and at most 1",
     "id:control": "control characters in an id or dimension",
     "properties:object": "not a JSON object",
+    "properties:deep": "nested deeper than the service takes ([serve] max_depth)",
 }
 
 

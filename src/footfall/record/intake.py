@@ -86,7 +86,7 @@ def import_files(
     given = dict(mapping or {})
     values = check_options(event, given, fixed or {})
     summaries = []
-    with _session(store, engine, config, clock, quarantine_dir, decimal, time_zone, progress) as place:
+    with session(store, engine, config, clock, quarantine_dir, decimal, time_zone, progress) as place:
         for path in paths:
             with opened(path, place.work_dir, delimiter) as found:
                 whole = "" if path == "-" else str(Path(path).absolute())
@@ -123,7 +123,7 @@ def record_frame(
         )
     given = dict(mapping or {})
     values = check_options(event, given, fixed or {})
-    with _session(store, engine, config, clock, quarantine_dir, decimal, time_zone, progress) as place:
+    with session(store, engine, config, clock, quarantine_dir, decimal, time_zone, progress) as place:
         path = place.work_dir / "frame.parquet"
         reader = (
             frame.to_reader()
@@ -169,7 +169,7 @@ def merge(summaries: Sequence[ImportSummary]) -> ImportSummary:
 
 
 @contextmanager
-def _session(
+def session(
     store: Store,
     engine: Sessions,
     config: Config,
@@ -179,7 +179,7 @@ def _session(
     time_zone: str | None,
     progress: Progress | None,
 ) -> Iterator[Place]:
-    """The writer's lock, a DuckDB session with the variables of check.sql, and a folder for copies."""
+    """The writer's lock, a DuckDB session with the variables of check.sql, a folder for copies (drained.py, too)."""
     if decimal not in ("point", "comma"):
         raise InputError(f"decimal is {decimal!r}", "use point or comma")
     zone = time_zone or config.workspace.timezone
@@ -264,7 +264,7 @@ def _one(
         history.refuse_other(found.name, how, same)
     out = history.replaced(place.store, content, whole, same) if replace else []
     now = clock.now()
-    batch_id = _batch_id(int(now.timestamp()))
+    batch_id = new_batch_id(int(now.timestamp()))
     reading = history.Reading(
         batch_id=batch_id, file=found.name, source=label, at=now.astimezone(UTC).isoformat(), options=how
     )
@@ -283,7 +283,7 @@ def _one(
     return Batch(place, found, order).run()
 
 
-def _batch_id(seconds: int) -> str:
+def new_batch_id(seconds: int) -> str:
     """Sorts by time; the random end tells imports of one second apart. Twelve characters: DuckDB copies no longer ones
     into every row's heap, which is a twentieth of the time of an import."""
     return f"{_base36(seconds):0>6}-{_base36(int.from_bytes(os.urandom(4), 'big') % 36**5):0>5}"

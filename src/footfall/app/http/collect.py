@@ -1,0 +1,133 @@
+"""Collect: the handlers of the tracking API and of canonical events. An answer of success means: it is on the disk.
+
+    POST /v1/track | page | screen | identify | alias | group | batch     Segment's tracking API
+    POST /v1/events                                                      canonical events, one JSON object a line
+
+The depth of JSON is bounded where something of it is kept, an event's properties: the decoder passes over all else, and
+gives up by itself where that is nested too deeply.
+
+The answer counts what was accepted and what was kept aside, with reasons. A request is refused as a whole only where
+it cannot be read at all (400), is too large (413), or cannot be written (503).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+
+import msgspec
+
+from footfall.app.http.commit import GroupCommit
+from footfall.app.http.limits import read_body
+from footfall.app.http.problems import Problem, Receive, Scope, Send, answer_json, of_error, wrong_method
+from footfall.config import Config, SourceSettings
+from footfall.errors import FormatError, StorageError
+from footfall.ports import Clock, InboxKind
+from footfall.record import posted, tracking
+from footfall.record.gate import Gate, Taken, TooManyError
+
+Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
+KINDS: tuple[tracking.Kind, ...] = ("track", "page", "screen", "identify", "alias", "group", "batch")
+DEFAULT = "default"
+SOURCE = "collect"  # of events that came without a key
+
+# What /metrics counts rejected events by, for the field or the kind of a fault (footfall.record.faults).
+_METRIC_REASONS = {"row": "json", "ts": "time", "amount": "amount", "amount_minor": "amount", "currency": "currency"}
+_METRIC_REASONS |= {"name": "name"}
+_ENCODER = msgspec.json.Encoder()
+
+
+def metric_reason(code: str) -> str:
+    """What a fault counts as at /metrics: json, field, time, amount, currency, name or size."""
+    field, _, kind = code.partition(":")
+    return "size" if kind == "long" else _METRIC_REASONS.get(field, "field")
+
+
+class Collector:
+    """What a worker's handlers share: the checks, the sources' maps, the way to the disk."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        commit: GroupCommit,
+        check: Callable[[Scope], Awaitable[str]],
+        tell: Callable[[int, Mapping[str, int]], None] = lambda accepted, rejected: None,
+    ) -> None:
+        """check: the name of the key that sends, "" where none is needed, else a Problem. tell: counts to /metrics.
+
+        ``tell`` is given the accepted, and the rejected by ``metric_reason``. ConfigError for a source's map that
+        names what does not exist.
+        """
+        self._serve = config.serve
+        self._clock = clock
+        self._commit = commit
+        self._check = check
+        self._tell = tell
+        self._gate = Gate(config)
+        self._maps = {
+            name: tracking.SourceMap.of(settings, self._gate, name) for name, settings in config.collect.sources.items()
+        }
+        self._maps.setdefault(DEFAULT, tracking.SourceMap.of(SourceSettings(), self._gate))
+
+    def routes(self) -> dict[str, Handler]:
+        """Path -> raw ASGI handler."""
+        calls = {f"/v1/{kind}": self._handler(self._calls(kind)) for kind in KINDS}
+        return {**calls, "/v1/events": self._handler(self._events)}
+
+    def _calls(self, kind: tracking.Kind) -> Callable[[bytes, str, datetime], Taken]:
+        def take(body: bytes, source: str, received: datetime) -> Taken:
+            means = self._maps.get(source) or self._maps[DEFAULT]
+            most = self._serve.max_batch
+            return tracking.take(body, kind, self._gate, means, source or SOURCE, received, most)
+
+        return take
+
+    def _events(self, body: bytes, source: str, received: datetime) -> Taken:
+        return posted.take(body, self._gate, source or SOURCE, received, self._serve.max_batch)
+
+    def _handler(self, take: Callable[[bytes, str, datetime], Taken]) -> Handler:
+        serve = self._serve
+        most, unpacked = serve.max_body_kb << 10, serve.max_unpacked_kb << 10
+
+        async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["method"] != "POST":
+                raise wrong_method("POST")
+            source = await self._check(scope)
+            body = await read_body(scope, receive, most, serve.body_timeout_s, unpacked)
+            if not body.strip():
+                raise Problem(400, "empty", "the body is empty", "send a JSON object")
+            try:
+                taken = take(body, source, self._clock.now().astimezone(UTC))
+            except TooManyError as error:
+                raise Problem(413, "too-many-events", error.message, error.way_out) from None
+            except FormatError as error:
+                raise Problem(400, "unreadable", error.message, error.way_out) from None
+            await self._keep(taken)
+            await answer_json(send, _answer(taken))
+
+        return handle
+
+    async def _keep(self, taken: Taken) -> None:
+        rows: list[tuple[InboxKind, bytes]] = []
+        if taken.body:
+            rows.append(("event", taken.body))
+        if taken.kept:
+            rows.append(("reject", taken.kept_lines()))
+        if rows:
+            try:
+                await self._commit.put(rows)
+            except StorageError as error:
+                raise of_error(error) from error
+        rejected: dict[str, int] = {}
+        for code, count in taken.faults.items():
+            reason = metric_reason(code)
+            rejected[reason] = rejected.get(reason, 0) + count
+        self._tell(taken.accepted, rejected)
+
+
+def _answer(taken: Taken) -> bytes:
+    if not taken.kept:
+        return b'{"success":true,"accepted":%d,"rejected":0}' % taken.accepted
+    told = {"success": True, "accepted": taken.accepted, "rejected": len(taken.kept), "reasons": taken.reasons}
+    return _ENCODER.encode(told)

@@ -1,0 +1,139 @@
+"""GroupCommit: requests of one worker share their way to the disk.
+
+A request puts its rows and waits. One thread takes all that waits, joins it, has the inbox write it in one
+transaction, and wakes the waiters: how many wait decides how many share, so nobody waits for a timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Sequence
+
+from footfall.errors import FootfallError, StorageError
+from footfall.model import Sticky
+from footfall.ports import Inbox, InboxKind
+
+Rows = Sequence[tuple[InboxKind, bytes]]
+_MOST_ROW_BYTES = 4 << 20  # bodies are joined up to this
+_MOST_GROUP_BYTES = 16 << 20
+
+
+class _Waiting:
+    """The rows of one request, and whom to wake."""
+
+    __slots__ = ("future", "rows", "size", "sticky")
+
+    def __init__(self, rows: Rows, sticky: Sequence[Sticky], size: int, future: asyncio.Future[None]) -> None:
+        self.rows = rows
+        self.sticky = sticky
+        self.size = size
+        self.future = future
+
+
+class GroupCommit:
+    """The way of a worker's rows into its inbox; used from one event loop."""
+
+    def __init__(self, inbox: Inbox, most_bytes: int = 64 << 20) -> None:
+        """most_bytes: what may wait at once; beyond, ``put`` refuses instead of filling the memory."""
+        self._inbox = inbox
+        self._most = most_bytes
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self.waiting_bytes = 0
+        self.commits = 0
+        self.failing = False
+        self._thread = threading.Thread(target=self._work, name="footfall-commit", daemon=True)
+        self._thread.start()
+
+    async def put(self, rows: Rows, sticky: Sequence[Sticky] = ()) -> None:
+        """Return when the rows are on the disk; each body is one or more JSON objects, each with its newline.
+
+        StorageError where they could not be written, or where too much waits already: then they are not there, and
+        the same may be tried again.
+        """
+        size = sum(len(body) for _, body in rows) + sum(len(s.body) for s in sticky)
+        if self._closed:
+            raise StorageError("the service is ending", "send it again")
+        if self.waiting_bytes and self.waiting_bytes + size > self._most:
+            raise StorageError(
+                f"{self.waiting_bytes:,} bytes wait for the disk already", "send it again in a second, or more slowly"
+            )
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self.waiting_bytes += size
+        self._queue.put(_Waiting(rows, sticky, size, future))
+        await future
+
+    def close(self) -> None:
+        """Write what waits, and end the thread. Blocks; ``put`` refuses from now on."""
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+
+    # ------------------------------------------------------------ in the thread
+
+    def _work(self) -> None:
+        ending = False
+        while not ending:
+            first = self._queue.get()
+            if first is None:
+                return
+            group, held = [first], first.size
+            while held < _MOST_GROUP_BYTES:
+                try:
+                    more = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    ending = True
+                    break
+                group.append(more)
+                held += more.size
+            self._write(group)
+
+    def _write(self, group: list[_Waiting]) -> None:
+        failure: FootfallError | None = None
+        try:
+            self._inbox.append(_joined(group), [s for w in group for s in w.sticky])
+        except FootfallError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001  a waiter that nobody wakes would hang for ever
+            failure = StorageError(f"the inbox cannot be written: {type(error).__name__}: {error}", "send it again")
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._wake, group, failure)
+
+    def _wake(self, group: list[_Waiting], failure: FootfallError | None) -> None:
+        self.commits += 1
+        self.failing = failure is not None
+        for waiting in group:
+            self.waiting_bytes -= waiting.size
+            if waiting.future.done():  # its request was given up
+                continue
+            if failure is None:
+                waiting.future.set_result(None)
+            else:
+                waiting.future.set_exception(StorageError(failure.message, failure.way_out))
+
+
+def _joined(group: Sequence[_Waiting]) -> list[tuple[InboxKind, bytes]]:
+    """The rows of a group with the bodies of each kind joined: a row less is a page less to write."""
+    bodies: dict[InboxKind, list[bytes]] = {}
+    for waiting in group:
+        for kind, body in waiting.rows:
+            bodies.setdefault(kind, []).append(body)
+    joined: list[tuple[InboxKind, bytes]] = []
+    for kind, parts in bodies.items():
+        held: list[bytes] = []
+        size = 0
+        for part in parts:
+            if held and size + len(part) > _MOST_ROW_BYTES:
+                joined.append((kind, b"".join(held)))
+                held, size = [], 0
+            held.append(part)
+            size += len(part)
+        joined.append((kind, b"".join(held)))
+    return joined

@@ -1,0 +1,316 @@
+"""Drained: what the inbox holds goes to the lake, exactly once, through the same checks and ids as an import.
+
+Rows are taken in the order of their sequence numbers, as many as fit. Events and decisions each become one
+transaction of their table, which carries the inbox's id and the last sequence number; only then are the rows deleted.
+A crash before a transaction leaves the rows; one after it leaves rows whose numbers the table knows, and which are
+passed over. What was kept aside goes to the quarantine under a name made from its first number: doing it again writes
+the same file.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, date, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from footfall.config import Config
+from footfall.model import DECISION_COLUMNS, EVENT_COLUMNS, Reject
+from footfall.ports import Clock, Inbox, InboxKind, Store
+from footfall.record import quarantine
+from footfall.record.batch import DEDUPE_DAYS, CursorEngine, Place, settle
+from footfall.record.faults import explain
+from footfall.record.fields import FIELDS, Column, Layout, quote
+from footfall.record.gate import Kept
+from footfall.record.intake import Sessions, new_batch_id, session
+from footfall.record.relations import checked, sql
+
+MOST_BYTES = 32 << 20
+_LAYOUT = Layout({f: Column(f) for f in FIELDS if f not in ("amount", "currency")}, {}, ())
+_KEPT = msgspec.json.Decoder(Kept)
+_COPY = "(FORMAT parquet, PARTITION_BY (day), OVERWRITE_OR_IGNORE, DICTIONARY_SIZE_LIMIT 64)"
+Row = tuple[int, InboxKind, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What a drain moved. ``events`` were added; ``duplicates`` were known, ``conflicting`` of them with other content;
+    ``rejected`` went to the quarantine; ``through`` is the last sequence number that was taken out."""
+
+    events: int = 0
+    duplicates: int = 0
+    conflicting: int = 0
+    rejected: int = 0
+    decisions: int = 0
+    through: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Drained) -> Drained:
+        """Both one after the other."""
+        return Drained(
+            self.events + other.events,
+            self.duplicates + other.duplicates,
+            self.conflicting + other.conflicting,
+            self.rejected + other.rejected,
+            self.decisions + other.decisions,
+            max(self.through, other.through),
+            self.bytes + other.bytes,
+        )
+
+
+def drain(
+    inbox: Inbox,
+    store: Store,
+    decisions: Store | None,
+    engine: Sessions,
+    config: Config,
+    clock: Clock,
+    *,
+    quarantine_dir: Path,
+    most_bytes: int = MOST_BYTES,
+    most_passes: int = 1000,
+) -> Drained:
+    """Move all that the inbox holds when it is asked, at most ``most_passes`` times ``most_bytes`` of bodies.
+
+    decisions: the log of decisions; None where there is none: then decisions stay in the inbox, and what comes after
+    the first of them. Raises WorkspaceError where the lake cannot be written: all stays as it was, to be tried again.
+    """
+    total = Drained()
+    if not inbox.read(0, 1):
+        return total
+    with (
+        session(store, engine, config, clock, quarantine_dir, "point", None, None) as place,
+        decisions.lock() if decisions is not None else nullcontext(),
+    ):
+        last = inbox.counts()["last"]
+        if max(store.applied(inbox.id) or 0, (decisions and decisions.applied(inbox.id)) or 0) > last:
+            inbox.renew()
+        for _ in range(most_passes):
+            rows = _some(inbox, most_bytes, decisions is not None)
+            if not rows or total.through >= last:
+                break
+            total += _Pass(inbox, place, decisions, config, clock).run(rows)
+            inbox.delete(total.through)
+    return total
+
+
+def _some(inbox: Inbox, most_bytes: int, with_decisions: bool) -> list[Row]:
+    rows = list(inbox.read(0, most_bytes))
+    if with_decisions:
+        return rows
+    first = next((number for number, row in enumerate(rows) if row[1] == "decision"), len(rows))
+    return rows[:first]
+
+
+@dataclass(slots=True)
+class _Pass:
+    """Some rows on their way, with the locks held."""
+
+    inbox: Inbox
+    place: Place
+    decisions: Store | None
+    config: Config
+    clock: Clock
+    _rejects: list[Reject] = field(default_factory=list)
+
+    def run(self, rows: Sequence[Row]) -> Drained:
+        """Move the rows; they are to be deleted then."""
+        last = rows[-1][0]
+        known = self.place.store.applied(self.inbox.id) or 0
+        bodies = [body for seq, kind, body in rows if kind == "event" and seq > known]
+        kept = [body for seq, kind, body in rows if kind == "reject" and seq > known]
+        self._rejects += [_reject(line) for body in kept for line in body.splitlines()]
+        found = self._events(bodies, last, next((seq for seq, _, _ in rows if seq > known), last)) if bodies else None
+        if found is None:
+            self._keep_aside(next((seq for seq, _, _ in rows if seq > known), last))
+            found = Drained()
+        drawn = self._decisions(rows, last)
+        size = sum(len(body) for _, _, body in rows)
+        return found + Drained(rejected=len(self._rejects), decisions=drawn, through=last, bytes=size)
+
+    # ------------------------------------------------------------ events
+
+    def _events(self, bodies: Sequence[bytes], last: int, first: int) -> Drained:
+        cursor, store = self.place.cursor, self.place.store
+        batch_id = new_batch_id(int(self.clock.now().timestamp()))
+        self._set("footfall_batch", batch_id)
+        self._set("footfall_source", "")
+        arrived = _written(self.place.work_dir / "arrived.ndjson", bodies)
+        self._set("footfall_arrived", str(arrived))
+        cursor.execute(sql("arrived"))
+        checks = checked(sql("arrived_given"), _LAYOUT, controls=True)
+        cursor.execute(f"CREATE OR REPLACE TEMPORARY TABLE spooled AS {checks}")
+        self._set_aside(bodies)
+        repeated, conflicting = self._settle_repeats()
+        cursor.execute(sql("arrived_fresh"))
+        known, differing = self._find_known()
+        self._keep_aside(first)
+        fresh = self._one("SELECT count(*) FROM fresh")
+        added = 0
+        if fresh > known:
+            staged = store.staging(batch_id)
+            try:
+                columns = ", ".join(quote(c.name) for c in EVENT_COLUMNS)
+                cursor.execute(
+                    f"COPY (SELECT {columns} FROM fresh AS s WHERE NOT EXISTS (SELECT 1 FROM known AS k "  # noqa: S608
+                    f"WHERE k.message_id = s.message_id AND k.day = s.day)) TO $target {_COPY}",
+                    {"target": str(staged)},
+                )
+                added = store.commit(batch_id, staged, None, (self.inbox.id, last))
+            except BaseException:
+                if (store.applied(self.inbox.id) or 0) < last:
+                    shutil.rmtree(staged, ignore_errors=True)
+                raise
+        for table in ("arrived", "spooled", "repeats", "fresh", "known", "candidates"):
+            cursor.execute(f"DROP TABLE {table}")
+        return Drained(added, repeated + known, conflicting + differing)
+
+    def _set_aside(self, bodies: Sequence[bytes]) -> None:
+        """Events that pass no longer, and lines that no JSON reader takes, which the gate should not have let in."""
+        for line, fault, culprit, source, raw in self.place.cursor.execute(sql("arrived_faults")).fetchall():
+            name, reason = explain(fault, culprit, self.config)
+            self._rejects.append(Reject(source, line, name, reason, raw))
+        if self._one("SELECT count(*) FROM arrived WHERE message_id IS NULL"):
+            lines = [x.decode("utf-8", "backslashreplace") for body in bodies for x in body.splitlines() if x.strip()]
+            told = pa.table({"line": pa.array(lines, pa.large_string())})
+            self.place.cursor.register("footfall_lines", told)
+            bad = "SELECT line FROM footfall_lines WHERE NOT json_valid(line)"
+            broken = self.place.cursor.execute(bad).fetchall()
+            self.place.cursor.unregister("footfall_lines")
+            self._rejects += [Reject("inbox", 0, *explain("row:json", None, self.config), raw) for (raw,) in broken]
+
+    def _settle_repeats(self) -> tuple[int, int]:
+        """Make the table ``repeats``; the rows that go, and those of them that conflict with the row that stays."""
+        cursor = self.place.cursor
+        cursor.execute(f"CREATE OR REPLACE TEMPORARY TABLE repeats AS {sql('repeats')}")
+        groups: dict[str, list[tuple[int, date, int]]] = {}
+        far = "SELECT message_id, line, day, content FROM repeats WHERE far ORDER BY line"
+        for message_id, line, day, content in cursor.execute(far).fetchall():
+            groups.setdefault(message_id, []).append((line, day, content))
+        verdicts = [v for rows in groups.values() for v in settle(rows)]
+        if verdicts:
+            cursor.executemany("UPDATE repeats SET keep = $2, conflicting = $3 WHERE line = $1", verdicts)
+        counts = "SELECT count(*) FILTER (NOT keep), count(*) FILTER (NOT keep AND conflicting) FROM repeats"
+        gone, conflicting = cursor.execute(counts).fetchall()[0]
+        return int(gone), int(conflicting)
+
+    def _find_known(self) -> tuple[int, int]:
+        """Make the table ``known``: what the lake holds already; how many, and those of them that conflict."""
+        cursor = self.place.cursor
+        cursor.execute("CREATE OR REPLACE TEMPORARY TABLE candidates (message_id VARCHAR)")
+        days = [row[0] for row in cursor.execute("SELECT DISTINCT day FROM fresh ORDER BY day").fetchall()]
+        spans = _spans(days, timedelta(days=DEDUPE_DAYS))
+        for first, last in spans:
+            if self.place.store.files(first, last):
+                self.place.store.attach(CursorEngine(cursor), first, last)
+                cursor.execute(sql("arrived_candidates"))
+        self._set("footfall_parts", 1)
+        cursor.execute("CREATE OR REPLACE TEMPORARY TABLE known (message_id VARCHAR, day DATE, conflicting BOOLEAN)")
+        if not self._one("SELECT count(*) FROM candidates"):
+            return 0, 0
+        again = "SELECT * FROM {} WHERE message_id IN (SELECT message_id FROM candidates)"
+        cursor.execute(f"CREATE OR REPLACE TEMPORARY VIEW staged AS {again.format('fresh')}")
+        for first, last in spans:
+            self.place.store.attach(CursorEngine(cursor), first, last)
+            cursor.execute(f"CREATE OR REPLACE TEMPORARY VIEW held AS {again.format('events')}")
+            cursor.execute(f"INSERT INTO known SELECT * FROM ({sql('known')}) AS k")  # noqa: S608
+        counts = "SELECT count(*), count(*) FILTER (conflicting) FROM known"
+        dropped, differing = cursor.execute(counts).fetchall()[0]
+        return int(dropped), int(differing)
+
+    def _keep_aside(self, first: int) -> None:
+        """Put what was rejected into the quarantine, under a name that doing it again gives again."""
+        if not self._rejects:
+            return
+        name = f"inbox-{self.inbox.id[:8]}-{first:012}"
+        numbered = [Reject(r.file, line, r.field, r.reason, r.raw) for line, r in enumerate(self._rejects, 1)]
+        writer = quarantine.Writer(self.place.quarantine_dir, name, "ndjson", "", "", quarantine.About(content=name))
+        try:
+            writer.add(numbered)
+            writer.close()
+        except BaseException:
+            writer.drop()
+            raise
+        writer.publish()
+
+    # ------------------------------------------------------------ decisions
+
+    def _decisions(self, rows: Sequence[Row], last: int) -> int:
+        """Append decisions, each once: their ids are told apart within a pass, their numbers across passes."""
+        store = self.decisions
+        known = (store.applied(self.inbox.id) or 0) if store is not None else last
+        bodies = [body for seq, kind, body in rows if kind == "decision" and seq > known]
+        if store is None or not bodies:
+            return 0
+        cursor = self.place.cursor
+        batch_id = new_batch_id(int(self.clock.now().timestamp()))
+        now = self.clock.now().astimezone(UTC).replace(tzinfo=None)
+        self._set("footfall_arrived", str(_written(self.place.work_dir / "decisions.ndjson", bodies)))
+        own = {"source": self.inbox.id, "batch_id": batch_id, "received_at": now}
+        staged = store.staging(batch_id)
+        try:
+            cursor.execute(f"COPY ({_decision_rows()}) TO $target {_COPY}", {**own, "target": str(staged)})
+            return store.commit(batch_id, staged, None, (self.inbox.id, last))
+        except BaseException:
+            if (store.applied(self.inbox.id) or 0) < last:
+                shutil.rmtree(staged, ignore_errors=True)
+            raise
+
+    # ------------------------------------------------------------ inside
+
+    def _set(self, variable: str, value: object) -> None:
+        self.place.cursor.execute(f"SET VARIABLE {variable} = $value", {"value": value})
+
+    def _one(self, statement: str) -> Any:
+        return self.place.cursor.execute(statement).fetchall()[0][0]
+
+
+def _decision_rows() -> str:
+    """SELECT of DECISION_COLUMNS from lines of decisions; arrays and objects stay JSON text."""
+    own = ("source", "batch_id", "received_at")
+    spec, columns = [], []
+    for column in DECISION_COLUMNS:
+        if column.name in own:
+            columns.append(f"CAST(${column.name} AS {column.type}) AS {column.name}")
+        elif column.type == "TIMESTAMP":
+            spec.append(f"{column.name}: 'VARCHAR'")
+            columns.append(f"CAST(CAST({column.name} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' AS TIMESTAMP) AS {column.name}")
+        else:
+            spec.append(f"{column.name}: '{column.type}'")
+            columns.append(column.name)
+    return (
+        f"SELECT {', '.join(columns)} FROM read_json(getvariable('footfall_arrived'), format = 'newline_delimited', "  # noqa: S608
+        f"records = true, maximum_object_size = 33554432, columns = {{{', '.join(spec)}}}) "
+        "QUALIFY row_number() OVER (PARTITION BY message_id) = 1"
+    )
+
+
+def _written(path: Path, bodies: Iterable[bytes]) -> Path:
+    with path.open("wb") as out:
+        for body in bodies:
+            out.write(body)
+            if not body.endswith(b"\n"):
+                out.write(b"\n")
+    return path
+
+
+def _reject(line: bytes) -> Reject:
+    kept = _KEPT.decode(line)
+    return Reject(kept.source, 0, kept.field, kept.reason, kept.raw)
+
+
+def _spans(days: Sequence[date], margin: timedelta) -> list[tuple[date, date]]:
+    """Days, ascending, with a margin on both sides, as spans that do not meet."""
+    spans: list[tuple[date, date]] = []
+    for day in days:
+        if spans and day - margin <= spans[-1][1] + timedelta(days=1):
+            spans[-1] = (spans[-1][0], day + margin)
+        else:
+            spans.append((day - margin, day + margin))
+    return spans

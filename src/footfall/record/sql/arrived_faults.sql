@@ -1,0 +1,6 @@
+-- Drained events that no longer pass (settings changed since they were taken), as they stood in the inbox.
+SELECT s.line, s.fault, s.culprit, a.source, CAST(to_json(a) AS VARCHAR) AS raw
+FROM spooled AS s
+JOIN arrived AS a ON a.line = s.line
+WHERE s.fault IS NOT NULL
+ORDER BY s.line

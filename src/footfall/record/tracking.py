@@ -1,0 +1,361 @@
+"""Tracking: requests of Segment's tracking API (https://segment.com/docs/connections/sources/catalog/libraries/server/
+http-api/) as canonical events: track, page, screen, identify, alias, group, and batches of them.
+
+- Times: ``timestamp`` is corrected for the sender's clock as Segment's common fields have it: receivedAt - (sentAt -
+  originalTimestamp); where a sender tells no ``sentAt``, its time is taken as it is, and where it tells no time, the
+  time of receipt.
+- People: ``anonymousId`` is the visitor, ``userId`` the user; an alias merges ``previousId`` into ``userId``, and is
+  itself an event of the device ``previousId``, so that an anonymous id that was aliased joins its user.
+- Properties (traits, of identify and group) are kept as they came. Of the context only campaign, kind of device,
+  country and locale are read; the address and all else in it is dropped here.
+- Money: ``revenue``, else ``total``, else ``value``, else the sum over ``products``, in exact decimals.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+from msgspec import Raw
+
+from footfall.config import SourceSettings
+from footfall.errors import ConfigError, FormatError, InputError
+from footfall.record.calls import (
+    BAD,
+    BATCH,
+    CALL,
+    ENVELOPE,
+    LOOSE,
+    NULL,
+    PRODUCTS,
+    PROPERTIES,
+    Call,
+    Context,
+    Properties,
+    loose_call,
+    loose_context,
+    loose_moment,
+    loose_properties,
+    raw_text,
+)
+from footfall.record.fields import check_options
+from footfall.record.gate import (
+    NOTHING,
+    Gate,
+    Row,
+    Said,
+    Taken,
+    TooManyError,
+    as_text,
+    made_id,
+    may_hold_controls,
+    parsed_amount,
+)
+from footfall.record.names import canonical_event
+
+Kind = Literal["track", "page", "screen", "identify", "alias", "group", "batch"]
+_NAMES = {"page": "page_view", "screen": "screen_view", "identify": "identify", "alias": "alias", "group": "group"}
+_TRAITS = ("identify", "group")
+_ROOTS = ("properties", "traits", "context", "event", "name", "groupId")
+_IN_CONTEXT = ("campaign", "device", "location", "locale")
+_NO_PROPERTIES = Properties()
+_ENCODER = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMap:
+    """What the events of one source mean: ``names`` of events, ``paths`` of fields in a call, ``fixed`` values."""
+
+    names: Mapping[str, str]
+    paths: Mapping[str, tuple[str, ...]]
+    fixed: Mapping[str, str]
+
+    @classmethod
+    def of(cls, settings: SourceSettings, gate: Gate, source: str = "default") -> SourceMap:
+        """The map that the settings tell; ConfigError for an unknown event, field or place."""
+        where = f"footfall.toml: [collect.sources.{source}]"
+        names = dict(gate.names)
+        for given, name in settings.events.items():
+            ours = canonical_event(name)
+            if ours is None:
+                raise ConfigError(f"{where} events: {given!r} = {name!r}, which is no event", "see `footfall import`")
+            names[given] = names[given.lower()] = ours
+        try:
+            fixed = check_options(None, dict(settings.fields), dict(settings.fixed))
+        except InputError as error:
+            raise ConfigError(f"{where}: {error}", "fields and fixed name fields of the log") from None
+        own = {"ts", "message_id", "properties"} & {*settings.fields, *fixed}
+        if own:
+            raise ConfigError(f"{where}: {min(own)} is the tracking API's own", "leave it out")
+        paths = {name: tuple(path.split(".")) for name, path in settings.fields.items()}
+        for name, path in paths.items():
+            if path[0] not in _ROOTS or (path[0] == "context" and path[1:2] and path[1] not in _IN_CONTEXT):
+                raise ConfigError(
+                    f"{where} fields: {name} = {'.'.join(path)!r} is no place in a call that may be read",
+                    f"begin with one of: {', '.join(_ROOTS)}; of the context: {', '.join(_IN_CONTEXT)}",
+                )
+        return cls(names, paths, fixed)
+
+
+def take(body: bytes, kind: Kind, gate: Gate, means: SourceMap, source: str, received: datetime, most: int) -> Taken:
+    """Check the calls of a request. kind: which call, or batch. most: calls at most, else TooManyError.
+
+    Raises FormatError where the body is no JSON of that kind; single calls that are wrong are kept aside.
+    """
+    reading = _Reading(body, gate, means, source, received)
+    if kind != "batch":
+        reading.one(body, kind)
+        return reading.ended()
+    try:
+        batch = BATCH.decode(body)
+    except BAD:
+        reading.loose_batch(body, most)
+        return reading.ended()
+    _bound(batch.batch, most)
+    reading.sent(batch.sent_at)
+    context = batch.context
+    for call in batch.batch:
+        if context is not None and call.context is None:
+            call.context = context
+        reading.call(call, call.type)
+    return reading.ended()
+
+
+def _bound(calls: Sequence[object], most: int) -> None:
+    if len(calls) > most:
+        raise TooManyError(f"{len(calls):,} events in one request; {most:,} at most", "send them in several")
+
+
+class _Reading:
+    """One request on its way through the gate."""
+
+    def __init__(self, body: bytes, gate: Gate, means: SourceMap, source: str, received: datetime) -> None:
+        self._gate = gate
+        self._means = means
+        self._source = source
+        self._received = received
+        self._latest = gate.latest(received)
+        self._taken = Taken()
+        self._rows: list[Row] = []
+        self._repeats: Counter[bytes] = Counter()
+        self._mapped = bool(means.paths or means.fixed)
+        # Ids that come through a map may be of any length, and hold anything.
+        self._closer = self._mapped or may_hold_controls(body)
+        self._shift = timedelta()
+
+    def sent(self, at: datetime | None) -> None:
+        """When the whole request was sent, by the sender's clock."""
+        if at is not None:
+            self._shift = self._received - at
+
+    def ended(self) -> Taken:
+        """What became of the request."""
+        self._taken.accepted = len(self._rows)
+        self._taken.body = _ENCODER.encode_lines(self._rows)
+        return self._taken
+
+    # ------------------------------------------------------------ the usual way
+
+    def call(self, call: Call, kind: str | None, early: str = "", raw: bytes = b"") -> None:
+        """Check one call. early: a fault that was found before; raw: its text, where it cannot be taken apart."""
+        properties = call.properties
+        given = _NO_PROPERTIES
+        if properties:
+            try:
+                given = PROPERTIES.decode(properties)
+            except BAD:
+                loose = loose_properties(properties)
+                if loose is None:
+                    call.properties = NOTHING
+                    early = early or ("" if properties == NULL else "properties:object")
+                given = loose or _NO_PROPERTIES
+        row = self._row(call, kind, given)
+        plain = self._gate.is_plain(row, self._latest) and (not given.currency or given.currency == self._gate.currency)
+        if plain and not (self._closer or early or given.propensity):
+            self._rows.append(row)
+            return
+        said = self._said(call, kind, given, row)
+        said.early, said.raw = early, raw
+        if not row.message_id:
+            row.message_id = self._made_id(call)
+        code = self._gate.fault(row, said, self._latest)
+        if code:
+            self._gate.keep(self._taken, row, said, code)
+        else:
+            self._rows.append(row)
+
+    def _row(self, call: Call, kind: str | None, given: Properties) -> Row:
+        visitor, user, properties = call.anonymous_id, call.user_id, call.properties
+        previous: str | int | None = None
+        if kind == "track":
+            name = self._means.names.get(call.event or "") or self._gate.name(call.event)
+        else:
+            name = _NAMES.get(kind or "")
+            if kind == "alias":
+                previous = call.previous_id
+                visitor = visitor or previous
+            elif kind in _TRAITS:
+                properties = call.traits if call.traits != NULL else NOTHING
+                if call.group_id is not None:
+                    properties = _with(properties, b"groupId", _ENCODER.encode(call.group_id))
+            elif call.name and not given.name:
+                properties = _with(properties, b"name", _ENCODER.encode(call.name))
+        provider = given.provider_id or given.shop_id or given.seller_id or given.merchant_id or given.creator_id
+        item = given.item_id or given.product_id or given.product_camel
+        order = given.order_id or given.order_camel or given.transaction_id
+        visit = given.visit_id or given.session_id or given.session_camel
+        channel = campaign = device = country = locale = None
+        context = call.context
+        if context is not None:
+            if context.campaign is not None:
+                campaign = context.campaign.name
+                channel = context.campaign.medium or context.campaign.source
+            if context.device is not None:
+                device = context.device.type
+            if context.location is not None:
+                country = context.location.country
+            if not given.locale:
+                locale = context.locale
+        return Row(
+            call.message_id,
+            self._moment(call.original_timestamp or call.timestamp, call.sent_at),
+            name,
+            visitor if visitor is None or visitor.__class__ is str else str(visitor),
+            user if user is None or user.__class__ is str else str(user),
+            previous if previous is None or previous.__class__ is str else str(previous),
+            visit if visit is None or visit.__class__ is str else str(visit),
+            provider if provider is None or provider.__class__ is str else str(provider),
+            item if item is None or item.__class__ is str else str(item),
+            order if order is None or order.__class__ is str else str(order),
+            channel,
+            campaign,
+            device,
+            country,
+            None,
+            raw_text(given.position) if given.position else None,
+            None,
+            None,
+            properties,
+            locale or None,
+            self._source,
+            self._received,
+        )
+
+    def _said(self, call: Call, kind: str | None, given: Properties, row: Row) -> Said:
+        """What the row came with, by the source's own map where it has one."""
+        said = Said(call.event if kind == "track" else kind, currency=given.currency)
+        said.propensity = raw_text(given.propensity)
+        if self._mapped:
+            self._map(call, row, said)
+        if said.amount is None and said.minor is None and row.name in ("purchase", "refund"):
+            said.amount = _amount(given)
+        return said
+
+    def _moment(self, told: datetime | None, sent: datetime | None) -> datetime:
+        """When it happened, corrected for the sender's clock."""
+        if told is None:
+            return self._received
+        shift = self._shift if sent is None else self._received - sent
+        try:
+            return told + shift if shift else told
+        except OverflowError:
+            return told
+
+    def _made_id(self, call: Call) -> str:
+        if call.original_timestamp is None and call.timestamp is None:
+            return made_id(None, 0)
+        content = _ENCODER.encode(msgspec.structs.replace(call, sent_at=None))
+        self._repeats[content] += 1
+        return made_id(content, self._repeats[content])
+
+    def _map(self, call: Call, row: Row, said: Said) -> None:
+        """What the source's own map says of the fields."""
+        found = {name: _dug(call, path) for name, path in self._means.paths.items()}
+        for name, value in {**found, **self._means.fixed}.items():
+            if value is None:
+                continue
+            if name == "name":
+                said.name, row.name = value, self._gate.name(value)
+            elif name in ("amount", "amount_minor", "currency", "propensity"):
+                setattr(said, "minor" if name == "amount_minor" else name, value)
+            else:
+                setattr(row, name, value)
+
+    # ------------------------------------------------------------ by themselves
+
+    def loose_batch(self, body: bytes, most: int) -> None:
+        """A batch in which something is wrong: each call by itself."""
+        try:
+            envelope = ENVELOPE.decode(body)
+        except BAD as error:
+            raise FormatError(
+                f"the body is no batch of calls: {error}", 'send a JSON object such as {"batch": [...]} in UTF-8'
+            ) from None
+        _bound(envelope.batch, most)
+        self.sent(loose_moment(envelope.sent_at, self._gate))
+        context = loose_context(envelope.context)
+        for text in envelope.batch:
+            self.one(bytes(text), None, context)
+
+    def one(self, text: bytes, kind: str | None, context: Context | None = None) -> None:
+        """One call by itself; FormatError for the text of a single request that is no JSON object."""
+        early = ""
+        try:
+            call = CALL.decode(text)
+        except BAD:
+            try:
+                call, early = loose_call(text, self._gate)
+            except (*BAD, TypeError) as error:
+                if kind is not None:
+                    raise FormatError(f"the body is no call: {error}", "send one JSON object in UTF-8") from None
+                self.call(Call(), None, "row:object", text)
+                return
+        if call.context is None:
+            call.context = context
+        self.call(call, kind or call.type, early, text if early else b"")
+
+
+def _amount(given: Properties) -> str | None:
+    """What an order earned, as it was written; where only its products are told, the sum over them."""
+    told = raw_text(given.revenue) or raw_text(given.total) or raw_text(given.value)
+    if told is not None or not given.products or given.products == NULL:
+        return told
+    try:
+        products = PRODUCTS.decode(given.products)
+    except BAD:
+        return None
+    total, priced = Decimal(0), False
+    for product in products:
+        price, quantity = raw_text(product.price), raw_text(product.quantity) or "1"
+        if price is None:
+            continue
+        each, many = parsed_amount(price), parsed_amount(quantity)
+        if each is None or many is None:
+            return price if each is None else quantity  # which the gate then tells to be no amount
+        total, priced = total + each * many, True
+    return f"{total:f}" if priced else None
+
+
+def _with(properties: Raw, key: bytes, value: bytes) -> Raw:
+    """A JSON object with one more key in front."""
+    plain = bytes(properties)
+    if plain[:1] != b"{" or plain[1:].lstrip()[:1] == b"}":
+        return Raw(b'{"%s":%s}' % (key, value))
+    return Raw(b'{"%s":%s,%s' % (key, value, plain[1:]))
+
+
+def _dug(call: Call, path: tuple[str, ...]) -> str | None:
+    """The value at a place in a call, as text."""
+    root = call.group_id if path[0] == "groupId" else getattr(call, path[0], None)
+    if path[0] == "context":
+        root = msgspec.to_builtins(root)
+    elif isinstance(root, Raw):
+        root = LOOSE.decode(root) if root else None
+    for key in path[1:]:
+        root = root.get(key) if isinstance(root, dict) else None
+    return as_text(root)
