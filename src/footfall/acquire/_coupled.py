@@ -138,5 +138,9 @@ class CoupledSearch:
         self.iterations += 1
         if self._progress is not None:
             self._progress(self.iterations, self.bound, self.objective if self.found else np.nan)
+        self.tick()
+
+    def tick(self) -> None:
+        """Stop where the time is up."""
         if self._deadline is not None and time.monotonic() > self._deadline:
             raise OverTimeError

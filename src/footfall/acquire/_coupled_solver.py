@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from footfall.acquire import _capped, kernels
 from footfall.acquire._coupled import CoupledSearch, OverTimeError, Progress
-from footfall.acquire._coupled_descent import descend_entropic, descend_plain
+from footfall.acquire._coupled_descent import descend_entropic
 from footfall.acquire._coupling import Coupling, couple
 from footfall.acquire._interior import interior
+from footfall.acquire._limits_search import Solve, search_limit_prices
 from footfall.acquire._passes import DualPoint
-from footfall.acquire._phase_one import phase_one
+from footfall.acquire._phase_one import phase_one, phase_one_at_scale
 from footfall.acquire._work import Work, entropic_work, plain_work
 from footfall.acquire.conflict import LimitNames, refuse_limits
 from footfall.acquire.problem import Allocation, Problem, Status
@@ -24,7 +27,9 @@ _SMALL = 20_000  # edges
 _MOST_DENSE = 5_000  # prices up to which their matrix is held
 _QUICK = 4e9  # operations of one interior-point step that are worth its certainty from the start
 _BEARABLE = 2e11  # operations of a step beyond which it is never taken
-_MOST_PASSES = 3_000  # of descent; half where the interior point can follow
+_MOST_PASSES = 3_000  # of descent
+_SINGLE = 2e-6  # gap down to which solves without limits are quick
+_BRIEF = 8  # solves without limits for a bound alone
 _NEAR = 1e-6  # prices within this part of the largest value (or tau) may be 0 but for rounding
 _FREE = 1e-9  # what exact zeros may cost, in parts of the bound
 
@@ -38,31 +43,37 @@ def solve_coupled(
     deadline: float | None,
     progress: Progress | None,
     names: LimitNames,
+    solve: Callable[..., Allocation],
 ) -> Allocation:
     """As ``solver.solve``, for checked options and a problem with linear limits.
 
     Raises InfeasibleError with a proof where limits cannot all hold; UnsolvedError where neither a plan nor a proof was
-    found.
+    found. ``solve`` is that of problems without linear limits, called with (problem, gap=, prices=, ...).
     """
+
+    def inner(problem: Problem, *, gap: float, prices: Floats | None) -> Allocation:
+        left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+        return solve(problem, gap=gap, prices=prices, threads=threads, time_limit_s=left, names=names)
+
     work = entropic_work(problem, inertia) if inertia > 0 else plain_work(problem)
     coupling = couple(problem, work)
     search = CoupledSearch(work, coupling, names, gap, threads, deadline, progress)
     start = np.zeros(work.m + coupling.k)
     if prices is not None:
         start[: work.m] = prices
-    status = _run(search, search.allowed(start), gap)
+    status = _run(search, problem, inner, search.allowed(start), gap)
     if not search.found:
-        status = _phase_one(problem, search, threads, status)
-    lp_bound = search.bound if inertia == 0 else _plain_bound(problem, search, gap, threads, deadline)
+        status = _phase_one(problem, search, inner, status)
+    lp_bound = search.bound if inertia == 0 else _plain_bound(problem, search, inner, gap, threads, deadline)
     return _allocation(problem, search, lp_bound, status)
 
 
-def _run(search: CoupledSearch, start: Floats, gap: float) -> Status:
+def _run(search: CoupledSearch, problem: Problem, inner: Solve, start: Floats, gap: float) -> Status:
     try:
         for price in (start, np.zeros(len(start))):
             _offer_point(search, _at(search, price), plan=True)
         if not (search.found and search.gap() <= gap and start.any()):
-            _methods(search, start, gap)
+            _methods(search, problem, inner, start, gap)
         if search.found:
             _snap(search)
     except OverTimeError:
@@ -93,33 +104,27 @@ def _step_cost(work: Work, coupling: Coupling) -> float:
     return rows + (work.m + coupling.k) ** 3 / 3 + (100.0 + 20.0 * overlap**2) * len(work.value)
 
 
-def _methods(search: CoupledSearch, start: Floats, gap: float, brief: bool = False) -> None:
-    """Interior point where it is quick, else descent first; as in ``solver``. ``brief``: only a bound is wanted."""
+def _methods(
+    search: CoupledSearch, problem: Problem, inner: Solve, start: Floats, gap: float, brief: bool = False
+) -> None:
+    """Small problems go to the interior point at once; larger ones where nothing else gets there.
+
+    ``brief``: only a bound is wanted, near the optimum.
+    """
     work = search.work
-    target = min(gap, _FINE) if len(work.value) <= _SMALL else 0.5 * gap
+    small = len(work.value) <= _SMALL
+    target = min(gap, _FINE) if small else 0.5 * gap
     if search.gap() <= target:
         return
     cost, size = _step_cost(work, search.coupling), work.m + search.coupling.k
     dense = size <= _MOST_DENSE and cost <= _BEARABLE
-    if cost > _QUICK or not dense:
-        most = _MOST_PASSES // 2 if dense or brief else _MOST_PASSES
-        look = _look_descent(search, gap)
-        if work.reference is None:
-            descend_plain(search, start, gap, look, _typical(search), most)
-        else:
-            descend_entropic(search, start, gap, look, most)
-        if search.gap() <= gap or brief or not dense:
-            return
+    if work.reference is None and not small and gap >= _SINGLE:
+        search_limit_prices(search, problem, inner, start, gap, *([_BRIEF] if brief else []))
+    elif cost > _QUICK or not dense:
+        descend_entropic(search, start, gap, _look_descent(search, gap), _MOST_PASSES)
+    if search.gap() <= gap or not dense or (brief and not small):
+        return
     interior(work, target, _look_interior(search, target, brief), search.coupling)
-
-
-def _typical(search: CoupledSearch) -> float:
-    """A row's mean best value, from above 0; the scale of the ridge."""
-    work = search.work
-    total = float(work.demand.sum())
-    search.look_at(np.zeros(work.m + search.coupling.k))
-    free = search.passes.bound(np.zeros(work.m))
-    return (free if free > 0 else work.scale) / max(total, 1e-300) or 1.0
 
 
 def _look_descent(search: CoupledSearch, target: float) -> Callable[[DualPoint, bool], bool]:
@@ -172,23 +177,40 @@ def _snap(search: CoupledSearch) -> None:
         search.offer_share(point.share, point.price, _FREE)
 
 
-def _phase_one(problem: Problem, search: CoupledSearch, threads: int | None, status: Status) -> Status:
+def _phase_one(problem: Problem, search: CoupledSearch, inner: Solve, status: Status) -> Status:
     """No plan so far: prove that there is none, or take the one that giving nothing leads to."""
     work, coupling = search.work, search.coupling
-    dense = work.m + coupling.k < _MOST_DENSE and _step_cost(work, coupling) <= _BEARABLE
-    found = phase_one(work, coupling, dense, threads, lambda: None)
+    try:
+        if work.m + coupling.k < _MOST_DENSE and _step_cost(work, coupling) <= _QUICK:
+            found = phase_one(work, coupling, search.tick)
+        else:
+            found = phase_one_at_scale(work, coupling, _open_part(problem, work), inner, search.tick)
+    except OverTimeError:
+        raise _unsolved(problem) from None
     refuse_limits(problem, work, coupling.unit, found, search.names)
     if not search.offer_share(found.share, np.zeros(work.m + coupling.k)):
-        raise UnsolvedError(
-            "no plan that holds every limit was found, nor a proof that there is none",
-            "allow more time, or loosen limits that are just met: "
-            + ", ".join(limit.name for limit in problem.limits[:3]),
-        )
+        raise _unsolved(problem)
     return "optimal" if search.gap() <= search.wanted else status
 
 
+def _unsolved(problem: Problem) -> UnsolvedError:
+    return UnsolvedError(
+        "no plan that holds every limit was found, nor a proof that there is none",
+        "allow more time, or loosen limits that are just met: " + ", ".join(limit.name for limit in problem.limits[:3]),
+    )
+
+
+def _open_part(problem: Problem, work: Work) -> Problem:
+    """The problem with edges that carry nothing (at inertia > 0, without reference) closed."""
+    if work.kept is None or work.reference is None:
+        return problem
+    upper = np.zeros(problem.edges)
+    upper[work.kept] = 1.0 if problem.upper is None else problem.upper[work.kept]
+    return replace(problem, upper=upper)
+
+
 def _plain_bound(
-    problem: Problem, search: CoupledSearch, gap: float, threads: int | None, deadline: float | None
+    problem: Problem, search: CoupledSearch, inner: Solve, gap: float, threads: int | None, deadline: float | None
 ) -> float:
     """An upper bound of the plain programme, near its optimum where there is time."""
     work = plain_work(problem)
@@ -196,7 +218,7 @@ def _plain_bound(
     for price in (search.price, np.zeros(len(search.price))):
         plain.offer_price(price, plain.plain_bound(price))
     try:
-        _methods(plain, np.zeros(len(search.price)), gap, brief=True)
+        _methods(plain, problem, inner, search.price, max(gap, _SINGLE), brief=True)
     except (OverTimeError, KeyboardInterrupt):
         return plain.bound  # still a bound, only less tight
     return plain.bound

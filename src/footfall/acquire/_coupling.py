@@ -47,20 +47,6 @@ def _amounts(row_start, demand, share, start, edge, weight, total, gross):
 
 
 @nb.njit(cache=True, nogil=True)
-def _curvature(row_start, rate, share, start, edge, weight, smooth, out):
-    """Sums of a^2 rate_i x where ``smooth``, else of a^2 rate_i over the edges with x > 0, by limit."""
-    for k in range(len(out)):
-        i, total = 0, 0.0
-        for t in range(start[k], start[k + 1]):
-            e = edge[t]
-            while row_start[i + 1] <= e:
-                i += 1
-            if share[e] > 0.0:
-                total += weight[t] * weight[t] * rate[i] * (share[e] if smooth else 1.0)
-        out[k] = total
-
-
-@nb.njit(cache=True, nogil=True)
 def _reach(row_start, demand, start, edge, weight, least, most):
     """Bounds of each limit's sum for any plan: every row wholly on its least, or its largest, coefficient (or none)."""
     for k in range(len(least)):
@@ -137,12 +123,6 @@ class Coupling:
         total, gross = np.zeros(self.k), np.zeros(self.k)
         _amounts(work.row_start, work.demand, share, self.start, self.edge, self.weight, total, gross)
         return total, gross
-
-    def curvature(self, work: Work, rate: Floats, share: Floats, smooth: bool) -> Floats:
-        """The limits' diagonal of a dual's Hessian, (k,): sum of a^2 rate_i x (``smooth``), or over all x > 0."""
-        out = np.zeros(self.k)
-        _curvature(work.row_start, rate, share, self.start, self.edge, self.weight, smooth, out)
-        return out
 
     def worth(self, price: Floats) -> float:
         """What the limits add to the dual; infinite where a price leans on a bound that is not there."""

@@ -18,24 +18,23 @@ import numpy as np
 
 from footfall.acquire import kernels
 from footfall.acquire._coupled import CoupledSearch
-from footfall.acquire._coupled_descent import descend_plain
 from footfall.acquire._coupling import Coupling, Ints
 from footfall.acquire._interior import interior
-from footfall.acquire._passes import DualPoint
+from footfall.acquire._limits_search import Solve, least_breach
 from footfall.acquire._work import Work
 from footfall.acquire.conflict import LimitNames
+from footfall.acquire.problem import Problem
 from footfall.model import Floats
 
 _FINE = 1e-11  # of the total demand: what is given up at most beyond the least
-_MOST_PASSES = 1500
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PhaseOne:
     """share: (E,), shares at the least give. price: (m + k,), scaled so that floors' are >= -1 and limits' within 1.
 
-    floor_give: (m,), visits. limit_give: (k,), signed: how far low falls (negative) or high rises, in the coupling's
-    units. excess: - F(price), in visits, as counted in floats.
+    floor_give: (m,), visits. limit_give: (k,), how far low falls or high rises, in the coupling's units. excess:
+    - F(price), in visits, as counted in floats.
     """
 
     share: Floats
@@ -53,7 +52,6 @@ class _Elastic:
     coupling: Coupling
     floors: Ints  # providers, by row
     sides: Ints  # limits, by row
-    signs: Floats  # +1 where that row makes up for a low, -1 for a high
 
 
 def _elastic(work: Work, coupling: Coupling) -> _Elastic:
@@ -104,7 +102,7 @@ def _elastic(work: Work, coupling: Coupling) -> _Elastic:
         scale=float(demand[n:].sum()),
         left_out=0.0,
     )
-    return _Elastic(programme, wide, floors, sides, signs)
+    return _Elastic(programme, wide, floors, sides)
 
 
 def _scaled(work: Work, price: Floats) -> Floats:
@@ -115,15 +113,10 @@ def _scaled(work: Work, price: Floats) -> Floats:
     return np.concatenate([np.where(work.floor > 0, providers, np.maximum(providers, 0.0)), limits]) / largest
 
 
-def phase_one(work: Work, coupling: Coupling, dense: bool, threads: int | None, tick: Callable[[], None]) -> PhaseOne:
-    """Solve the elastic programme: by the interior point where ``dense``, else by descent.
-
-    ``tick`` is called at every step and may raise to stop.
-    """
+def phase_one(work: Work, coupling: Coupling, tick: Callable[[], None]) -> PhaseOne:
+    """Solve the elastic programme by the interior point; ``tick`` is called at every step and may raise to stop."""
     elastic = _elastic(work, coupling)
-    wide = elastic.work
-    bare = replace(work, value=np.zeros(len(work.value)), reference=None)
-    own = CoupledSearch(bare, coupling, LimitNames(), 1e-9, threads)
+    wide, own = elastic.work, bare_search(work, coupling)
     total = float(work.demand.sum()) + float(wide.demand[work.n :].max(initial=0.0))
     best = _Best(elastic, own, work.m + coupling.k)
 
@@ -132,19 +125,26 @@ def phase_one(work: Work, coupling: Coupling, dense: bool, threads: int | None, 
         best.offer(price, share)
         return best.give - best.excess <= _FINE * total
 
-    def look(at: DualPoint, plan: bool) -> bool:
-        return offer(at.price, at.share if plan else None)
-
-    if dense:
-        interior(wide, 0.1 * _FINE, offer, elastic.coupling, least=total)
-    else:
-        search = CoupledSearch(wide, elastic.coupling, LimitNames(), 1e-9, threads)
-        descend_plain(search, np.zeros(wide.m + coupling.k), 1e-6, look, 1.0, _MOST_PASSES)
+    interior(wide, 0.1 * _FINE, offer, elastic.coupling, least=total)
     given = best.given
     floor_give, limit_give = np.zeros(work.m), np.zeros(coupling.k)
     floor_give[elastic.floors] = given[: len(elastic.floors)]
-    np.add.at(limit_give, elastic.sides, -elastic.signs * given[len(elastic.floors) :])
+    np.add.at(limit_give, elastic.sides, given[len(elastic.floors) :])
     return PhaseOne(best.share[: len(work.value)], best.price, floor_give, limit_give, best.excess)
+
+
+def phase_one_at_scale(
+    work: Work, coupling: Coupling, problem: Problem, solve: Solve, tick: Callable[[], None]
+) -> PhaseOne:
+    """The same where floors can be met (``solve`` says so), from a search over the limits' prices alone."""
+    found = least_breach(bare_search(work, coupling), problem, solve, tick)
+    return PhaseOne(found.share, found.price, np.zeros(work.m), found.give, found.excess)
+
+
+def bare_search(work: Work, coupling: Coupling) -> CoupledSearch:
+    """A search over the same limits with all values 0, whose bounds are F."""
+    bare = replace(work, value=np.zeros(len(work.value)), reference=None)
+    return CoupledSearch(bare, coupling, LimitNames(), _FINE, 1)
 
 
 class _Best:

@@ -61,7 +61,7 @@ def solve(
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
     names = names or LimitNames()
     if problem.limits:
-        return solve_coupled(problem, inertia, gap, threads, prices, deadline, progress, names)
+        return solve_coupled(problem, inertia, gap, threads, prices, deadline, progress, names, solve)
     if inertia == 0 and problem.edges > _SMALL and suits(problem, gap):
         large = allocate(problem, gap, threads, prices, deadline, progress, names)
         if large is not None and (large.status != "stalled" or problem.providers > _MOST_DENSE):
