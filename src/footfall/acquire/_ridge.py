@@ -94,22 +94,20 @@ class Point:
 Look = Callable[[Point, bool], bool]
 
 
-def limits_worth(market: Market, price: Floats) -> float:
-    """h(l) = sum_j c_j max(l_j, 0) - f_j max(-l_j, 0)."""
-    up = price > 0
-    return float(market.capacity[up] @ price[up]) + float(market.floor @ np.minimum(price, 0.0))
-
-
 def evaluate(market: Market, screen: Screen, price: Floats, ridge: float) -> Point:
     """The dual at prices (m,) that the screen is settled on."""
-    sums, h = screen.evaluate(price, ridge), limits_worth(market, price)
-    load = sums.load
-    target = np.where(price > 0, np.where(np.isinf(market.capacity), load, market.capacity), market.floor)
-    off = float(np.abs(price) @ np.abs(load - target))
-    broken = np.maximum(load - market.capacity, 0.0) + np.maximum(market.floor - load, 0.0)
-    missed = off + market.worth * float(broken.sum())
-    reward = sums.carried + float(load @ price)
-    return Point(price, ridge, sums.smooth + h, sums.plain + h, reward, load, sums.steep, missed)
+    sums = screen.evaluate(price, ridge)
+    h, off, broken, paid = rows.measure(price, sums.load, market.capacity, market.floor)
+    return Point(
+        price=price,
+        ridge=ridge,
+        smooth=sums.smooth + h,
+        plain=sums.plain + h,
+        reward=sums.carried + paid,
+        load=sums.load,
+        steep=sums.steep,
+        missed=off + market.worth * broken,
+    )
 
 
 class _Steps:
@@ -132,7 +130,7 @@ class _Steps:
     def following(self, at: Point) -> Floats:
         """The next point to look at."""
         market = self.market
-        self.metric = np.maximum(np.maximum(at.steep, self.base), _MEMORY * self.metric)
+        rows.widen(at.steep, self.base, _MEMORY, self.metric)
         if at.smooth < self.value:
             self.value, self.best = at.smooth, at.price
         elif at.smooth > self.value + 0.05 * (at.plain - at.smooth) + 1e-6 * abs(at.smooth):
@@ -140,11 +138,10 @@ class _Steps:
             self.t, self.last = 1.0, self.best
             self.value = np.inf  # the best is looked at again, for its gradient
             return self.best
-        metric = self.stiff * self.metric
-        z = at.price + at.load / metric
-        high, low = z - market.capacity / metric, z - market.floor / metric
-        new = np.where(high > 0, high, np.where(low < 0, low, 0.0))
-        if float((metric * (at.price - new)) @ (new - self.last)) > 0:
+        new = np.empty_like(at.price)
+        if rows.proximal(
+            at.price, at.load, market.capacity, market.floor, self.metric, self.stiff, self.last, new
+        ):
             self.t = 1.0
         t = (1 + np.sqrt(1 + 4 * self.t * self.t)) / 2
         point = new + (self.t - 1) / t * (new - self.last)

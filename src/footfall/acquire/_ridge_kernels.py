@@ -92,7 +92,7 @@ def ridge_rows(row_start, index, value, demand, price, ridge, first, last, wides
 @nb.njit(cache=True, nogil=True)
 def share_rows(row_start, index, value, demand, price, ridge, first, last, widest, share):
     """The shares x of ``ridge_rows`` into ``share`` (E,); rows without demand go to their best edge alone."""
-    gain = np.empty(widest + 1, dtype=np.float32)
+    gain, few = np.empty(widest + 1, dtype=np.float32), np.empty(widest + 1, dtype=np.float32)
     for i in range(first, last):
         a, b = row_start[i], row_start[i + 1]
         best = np.float32(0.0)
@@ -103,42 +103,49 @@ def share_rows(row_start, index, value, demand, price, ridge, first, last, wides
         if best <= np.float32(0.0):
             share[a:b] = 0.0
             continue
+        if demand[i] <= 0.0:
+            for k in range(b - a):
+                x = gain[k] == best
+                share[a + k] = np.float32(x)
+                best = np.float32(np.inf) if x else best
+            continue
         level = max(best - ridge, np.float32(0.0))
-        if demand[i] > 0.0:
-            level = _level(gain, b - a, level, ridge)
+        count = 0
         for k in range(b - a):
-            x = max(gain[k] - level, np.float32(0.0)) / ridge
-            if demand[i] <= 0.0:
-                x = np.float32(gain[k] == best)
-                best = np.inf if gain[k] == best else best
-            share[a + k] = x
+            few[count] = gain[k]
+            count += gain[k] > level
+        level = _level(few, count, level, ridge)
+        for k in range(b - a):
+            share[a + k] = max(gain[k] - level, np.float32(0.0)) / ridge
 
 
 @nb.njit(cache=True, nogil=True)
 def screen_rows(
-    row_start, index, value, demand, low, high, ridge, first, last, to_start, to_index, to_value, to_demand, fixed
+    row_start, index, value, demand, box, ridge, first, last, widest, to_start, to_index, to_value, to_demand, fixed
 ):
-    """Keep the edges that can carry anything at some prices in the box ``low <= l <= high`` and ridges up to ``ridge``.
+    """Keep the edges that can carry anything at some prices in a box and ridges up to ``ridge``.
 
-    An edge carries only where a >= max(0, best) - ridge; in the box a <= v - low and best >= max (v - high). Rows left
-    with no edge carry nothing. A row left with one edge that is surely full is a constant: it adds d to ``fixed``
-    (m,) and is not kept. The others go to the ``to_`` arrays. Returns (rows kept, edges kept, edges of the widest, sum d v of
-    the constants).
+    box: float32 (m, 2), least and largest price. An edge carries only where a >= max(0, best) - ridge; in the box
+    a <= v - least and best >= max (v - largest). Rows left with no edge carry nothing. A row left with one edge that is
+    surely full is a constant: it adds d to ``fixed`` (m,) and is not kept. The others go to the ``to_`` arrays. Returns
+    (rows kept, edges kept, edges of the widest, sum d v of the constants).
     """
-    rows, edges, widest, constant = 0, 0, 0, 0.0
+    highest = np.empty(widest + 1, dtype=np.float32)
+    rows, edges, most, constant = 0, 0, 0, 0.0
     to_start[0] = 0
     for i in range(first, last):
         a, b = row_start[i], row_start[i + 1]
         best = np.float32(0.0)
         for e in range(a, b):
-            best = max(best, value[e] - high[index[e]])
+            j, v = index[e], value[e]
+            highest[e - a] = v - box[j, 0]
+            best = max(best, v - box[j, 1])
         least = best - ridge
         begin = edges
         for e in range(a, b):
-            j, v = index[e], value[e]
-            to_index[edges] = j
-            to_value[edges] = v
-            edges += v - low[j] >= least
+            to_index[edges] = index[e]
+            to_value[edges] = value[e]
+            edges += highest[e - a] >= least
         if edges == begin:
             continue
         if edges == begin + 1 and best > ridge:
@@ -146,11 +153,11 @@ def screen_rows(
             constant += demand[i] * to_value[begin]
             edges = begin
             continue
-        widest = max(widest, edges - begin)
+        most = max(most, edges - begin)
         to_demand[rows] = demand[i]
         rows += 1
         to_start[rows] = edges
-    return rows, edges, widest, constant
+    return rows, edges, most, constant
 
 
 @nb.njit(cache=True, nogil=True)
@@ -219,3 +226,48 @@ def widest_row(row_start, value, demand, first, last):
         free += demand[i] * top
         scale += demand[i] * most
     return widest, largest, free, scale
+
+
+@nb.njit(cache=True, nogil=True)
+def measure(price, load, capacity, floor):
+    """(h(l), sum |l| |load - its limit|, visits beyond limits, sum l load); on one thread, unlike BLAS.
+
+    h(l) = sum_j c_j max(l_j, 0) - f_j max(-l_j, 0). The limit is the capacity where l > 0, the floor where l < 0.
+    """
+    worth, off, broken, paid = 0.0, 0.0, 0.0, 0.0
+    for j in range(len(price)):
+        p, s = price[j], load[j]
+        limit = 0.0
+        if p > 0.0:
+            limit = capacity[j]
+        elif p < 0.0:
+            limit = floor[j]
+        worth += p * limit
+        off += abs(p) * abs(s - limit)
+        broken += max(s - capacity[j], 0.0) + max(floor[j] - s, 0.0)
+        paid += p * s
+    return worth, off, broken, paid
+
+
+@nb.njit(cache=True, nogil=True)
+def widen(steep, base, memory, metric):
+    """The metric becomes the largest of the diagonal now, a base, and what it was before, fading."""
+    for j in range(len(metric)):
+        metric[j] = max(steep[j], base[j], memory * metric[j])
+
+
+@nb.njit(cache=True, nogil=True)
+def proximal(price, load, capacity, floor, metric, stiff, last, new):
+    """The proximal step from ``price`` into ``new`` (m,); returns whether sum D (l - new)(new - last) > 0.
+
+    z = l + s/D; new = z - c/D where positive, else z - f/D where negative, else 0, with D = stiff x metric.
+    """
+    against = 0.0
+    for j in range(len(price)):
+        d = stiff * metric[j]
+        z = price[j] + load[j] / d
+        high, low = z - capacity[j] / d, z - floor[j] / d
+        there = high if high > 0.0 else (low if low < 0.0 else 0.0)
+        against += d * (price[j] - there) * (there - last[j])
+        new[j] = there
+    return against > 0.0

@@ -16,7 +16,7 @@ from footfall.acquire import _ridge_kernels as rows
 from footfall.acquire import kernels
 from footfall.acquire._blocks import Crew, cut_rows
 from footfall.acquire._mend import Mended, mend, settle
-from footfall.acquire._ridge import Market, Point, Search, limits_worth
+from footfall.acquire._ridge import Market, Point, Search
 from footfall.acquire._search import OutOfTimeError, Progress
 from footfall.acquire._work import plain_work
 from footfall.acquire.conflict import LimitNames
@@ -63,7 +63,7 @@ class Certificate:
         data = (p.row_start, p.provider, p.value, p.demand, shut)
         parts = self.each(lambda _, a, b: kernels.bound_rows(*data, a, b))
         self.search.other += p.edges
-        bound = float(sum(parts)) + limits_worth(self.market, price)
+        bound = float(sum(parts)) + rows.measure(price, np.zeros(len(price)), p.capacity, p.floor)[0]
         if bound < self.bound:
             self.bound, self.price = bound, price
 

@@ -126,13 +126,14 @@ class Screen:
         far = np.float32(np.inf)
         low = np.maximum(outer.low, np.nextafter(self.prices(price - radius), -far))
         high = np.minimum(outer.high, np.nextafter(self.prices(price + radius), far))
+        box = np.stack([low, high], axis=1)
         depth, widened = len(self._layers), np.float32(_SLACK * ridge)
 
         def one(k: int) -> tuple[Piece, Floats, float]:
             piece, fixed = outer.pieces[k], np.zeros(len(low))
             start, index, value, demand = space = self._room(depth, k, piece)
             n, edges, widest, constant = rows.screen_rows(
-                *piece.arrays, low, high, widened, piece.first, piece.last, *space, fixed
+                *piece.arrays, box, widened, piece.first, piece.last, piece.widest, *space, fixed
             )
             kept = Piece(start[: n + 1], index[:edges], value[:edges], demand[:n], 0, n, widest)
             return kept, fixed, constant
@@ -171,7 +172,7 @@ class Screen:
         self.work += layer.edges
         smooth, plain, carried = (sum(part[q] for _, part in done) for q in range(3))
         sums = added([part for part, _ in done])
-        there = layer.constant - float(layer.fixed @ np.where(self._shut, 0.0, price))
+        there = layer.constant - float(np.sum(layer.fixed * np.where(self._shut, 0.0, price)))
         return Sums(
             smooth=smooth + there - 0.5 * ridge * float(layer.fixed.sum()),
             plain=plain + there,

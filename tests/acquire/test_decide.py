@@ -1,0 +1,302 @@
+"""Decisions: what is drawn, reserved, repeated, given back, refused; and their replay from the log."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from live_cases import AT, DAY, ask, decider_of, inputs_of, plan_of
+from plan_cases import NOW
+
+from footfall.acquire import decide
+from footfall.acquire.decide import Ask, decode_decision, encode_decision, slot_parts
+from footfall.acquire.live import LivePlan, Roster
+from footfall.acquire.plan import make_plan
+from footfall.acquire.replay import Replay, capacity_of, decision_of_row
+from footfall.acquire.rules import Exclude, Pin, Rules
+from footfall.errors import InputError
+from footfall.model import DECISION_COLUMNS, VISIT, Decision, Pacing
+
+PLAN = plan_of(3)
+RULES = Rules(pin=(Pin(segment="s1", provider="shop-3", share=0.2),), exclude=(Exclude(provider="shop-1"),))
+RULED = make_plan(inputs_of(3, rules=RULES), "ruled", NOW)
+
+
+def left(decider: decide.Decider, name: str) -> int:
+    return int(decider.book.parts[decider.book.roster.positions([name])[0]])
+
+
+# ---------------------------------------------------------------- what is drawn and reserved
+
+
+def test_a_decision_holds_all_that_reproduces_it() -> None:
+    decider = decider_of(PLAN)
+    found = ask(decider, ("shop-1", "shop-2", "shop-3"), context={"page": "home"})
+    assert found.candidates == ("shop-1", "shop-2", "shop-3") and found.eligible == 3 and found.unavailable == ()
+    assert found.choices[0] in found.candidates and 0 < found.propensities[0] < 1
+    assert (found.explore, found.plan_version, found.pacing_version) == (0.05, PLAN.version, 0)
+    assert (found.ts, found.day, found.worker_id, found.mode) == (AT, DAY, "w-1", "live")
+    assert found.reason is None and found.repeat_of is None and found.answer == found.choices
+
+
+def test_one_candidate_is_certain() -> None:
+    found = ask(decider_of(PLAN), ("shop-7",))
+    assert found.choices == ("shop-7",) and found.propensities == (1.0,)
+
+
+def test_a_choice_reserves_a_visit_in_the_same_step() -> None:
+    """Two visits are two choices; the third finds nobody, as an answer and not as a violation."""
+    decider = decider_of(PLAN, visits=2)
+    answers = [ask(decider, ("shop-7",)) for _ in range(3)]
+    assert [a.choices for a in answers] == [("shop-7",), ("shop-7",), ()]
+    assert answers[2].reason == decide.NO_CAPACITY and answers[2].unavailable == ("shop-7",)
+    assert answers[2].eligible == 0 and answers[2].propensities == ()
+    assert left(decider, "shop-7") == 0
+
+
+def test_less_than_a_visit_is_not_eligible() -> None:
+    decider = decider_of(PLAN, visits=0)
+    decider.book.credit({"shop-7": VISIT - 1, "shop-8": VISIT})
+    assert ask(decider, ("shop-7", "shop-8")).propensities == (1.0,)
+    assert left(decider, "shop-7") == VISIT - 1 and left(decider, "shop-8") == 0
+
+
+def test_more_slots_than_candidates_answer_fewer_and_say_so() -> None:
+    found = ask(decider_of(PLAN), ("shop-1", "shop-2"), slots=5)
+    assert sorted(found.choices) == ["shop-1", "shop-2"] and found.slots == 5
+    assert found.reason == "2 of 5 slots: no more candidates were eligible"
+    assert found.propensities[1] == pytest.approx(1, abs=1e-12)
+
+
+def test_slots_reserve_their_parts_of_a_visit() -> None:
+    decider = decider_of(PLAN, slot_weights=(3.0, 1.0))
+    found = ask(decider, slots=3)
+    assert found.reserved == (600_000, 200_000, 200_000) and sum(found.reserved) == VISIT
+    assert len(set(found.choices)) == 3
+    for name, part in capacity_of(found).items():
+        assert left(decider, name) == 10**9 * VISIT - round(part * VISIT)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50), st.integers(1, 50))
+@settings(max_examples=60, deadline=None)
+def test_parts_of_slots_sum_to_a_visit(weights: list[float], slots: int) -> None:
+    parts = slot_parts(weights, slots)
+    assert parts.sum() == VISIT and (parts >= 0).all() and len(parts) == slots
+
+
+def test_no_candidates_and_no_slots() -> None:
+    decider = decider_of(PLAN)
+    assert ask(decider, ()).reason == decide.NOTHING_OFFERED
+    for slots in (0, 51, -1):
+        with pytest.raises(InputError, match="slots"):
+            ask(decider, slots=slots)
+
+
+def test_duplicate_candidates_are_refused() -> None:
+    decider = decider_of(PLAN)
+    for candidates in (("shop-1", "shop-2", "shop-1"), ("new", "new")):
+        with pytest.raises(InputError, match="stands there twice"):
+            ask(decider, candidates)
+    assert ask(decider, ("shop-1", "shop-2")).eligible == 2
+
+
+def test_without_leases_there_is_no_choice() -> None:
+    """Out of the book's day, or when the worker was not heard of: the caller's own order stands."""
+    decider = decider_of(PLAN)
+    decider.book.until = AT
+    assert ask(decider).reason == decide.NO_LEASE
+    decider.book.until = AT + timedelta(seconds=1)
+    assert ask(decider).choices
+    decider.book.ends = AT
+    found = ask(decider)
+    assert found.reason == decide.NO_LEASE and found.choices == () and found.eligible == 0
+
+
+def test_all_excluded() -> None:
+    assert ask(decider_of(RULED), ("shop-1",)).reason == decide.ALL_EXCLUDED
+
+
+def test_unknown_providers_without_a_lease_wait() -> None:
+    decider = decider_of(PLAN)
+    assert ask(decider, ("new-1",)).reason == decide.NO_CAPACITY
+    decider.book.credit({"new-1": VISIT})
+    found = ask(decider, ("new-1", "shop-1"), segment="a segment that nobody knows")
+    assert found.eligible == 2
+
+
+def test_ten_thousand_candidates() -> None:
+    decider = decider_of(PLAN, spare=20_000)
+    names = tuple(f"new-{i}" for i in range(10_000))
+    decider.book.credit(dict.fromkeys(names, VISIT))
+    found = ask(decider, names, slots=50)
+    assert found.eligible == 10_000 and len(set(found.choices)) == 50
+    assert Replay(decider.plan, None)(found).propensities == pytest.approx(found.propensities, rel=1e-12)
+
+
+@pytest.mark.parametrize("context", [{"x": math.nan}, {"x": [math.inf, -math.inf]}, {"deep": {"a": {"b": None}}}, {}])
+def test_contexts_with_odd_numbers_are_logged(context: dict[str, Any]) -> None:
+    """They change no draw; what JSON cannot say is null."""
+    found = ask(decider_of(PLAN), ("shop-1", "shop-2"), context=context)
+    bare = ask(decider_of(PLAN), ("shop-1", "shop-2"))
+    assert found.choices == bare.choices and found.propensities == bare.propensities
+    assert "NaN" not in encode_decision(found).decode() and json.loads(encode_decision(found))["context"] is not None
+
+
+def test_a_context_that_is_not_json_is_refused() -> None:
+    found = ask(decider_of(PLAN), ("shop-1",), context={"x": object()})
+    with pytest.raises(InputError, match="context"):
+        encode_decision(found)
+
+
+def test_given_back_is_as_if_it_had_not_been() -> None:
+    decider = decider_of(PLAN, sticky_s=60.0)
+    found = ask(decider, ("shop-1", "shop-2", "shop-3"), slots=2)
+    decider.release(found)
+    assert {left(decider, f"shop-{j}") for j in (1, 2, 3)} == {10**9 * VISIT}
+    assert ask(decider, ("shop-1", "shop-2", "shop-3"), slots=2).repeat_of is None
+
+
+def test_nothing_is_given_back_to_another_workers_book() -> None:
+    decider = decider_of(PLAN)
+    found = ask(decider, ("shop-1",))
+    decider.release(replace(found, worker_id="w-2"))
+    assert left(decider, "shop-1") == (10**9 - 1) * VISIT
+
+
+# ---------------------------------------------------------------- shadow, sticky
+
+
+def test_shadow_answers_the_callers_order_and_reserves_nothing() -> None:
+    decider = decider_of(PLAN, shadow=True, sticky_s=60.0)
+    found = ask(decider, ("shop-5", "shop-2", "shop-9"), slots=2)
+    assert found.answer == ("shop-5", "shop-2") and found.mode == "shadow"
+    assert len(found.choices) == 2 and all(0 < p <= 1 for p in found.propensities)
+    assert found.reserved == (0, 0) and left(decider, found.choices[0]) == 10**9 * VISIT
+    assert Replay(decider.plan, None)(found).propensities == found.propensities
+    assert ask(decider, ("shop-5", "shop-2", "shop-9"), slots=2).repeat_of is None
+
+
+def test_a_returning_visitor_gets_the_same_choices_with_the_firsts_propensities() -> None:
+    decider = decider_of(PLAN, sticky_s=600.0)
+    first = ask(decider, slots=3)
+    again = ask(decider, slots=3, at=AT + timedelta(seconds=599), context={"n": 2})
+    third = ask(decider, slots=3, at=AT + timedelta(seconds=599))
+    for repeat in (again, third):
+        assert repeat.repeat_of == first.message_id and repeat.message_id != first.message_id
+        assert (repeat.choices, repeat.propensities) == (first.choices, first.propensities)
+        assert repeat.reserved == (0, 0, 0)
+    assert again.ts == AT + timedelta(seconds=599) and again.context == {"n": 2}
+    assert ask(decider, slots=3, at=AT + timedelta(seconds=600)).repeat_of is None
+
+
+def test_sticky_is_by_visitor_segment_and_set_of_candidates_or_by_key() -> None:
+    decider = decider_of(PLAN, sticky_s=600.0)
+    first = ask(decider, ("shop-1", "shop-2", "shop-3"))
+    assert ask(decider, ("shop-3", "shop-1", "shop-2")).repeat_of == first.message_id
+    assert ask(decider, ("shop-1", "shop-2", "shop-3"), visitor_id="w").repeat_of is None
+    assert ask(decider, ("shop-1", "shop-2", "shop-3"), visitor_id=None).repeat_of is None
+    assert ask(decider, ("shop-1", "shop-2"), visitor_id="x").repeat_of is None
+    assert ask(decider, ("shop-1", "shop-2", "shop-3"), segment="s2").repeat_of is None
+    named = ask(decider, ("shop-1", "shop-2"), sticky_key="k")
+    others = tuple(dict.fromkeys((*named.choices, "shop-9")))
+    assert ask(decider, others, segment="s3", sticky_key="k").repeat_of == named.message_id
+    assert ask(decider, ("shop-9", "shop-8"), sticky_key="k").repeat_of is None  # the choice is not offered any more
+
+
+def test_exclusions_hold_for_returning_visitors() -> None:
+    decider = decider_of(PLAN, sticky_s=600.0)
+    first = ask(decider, ("shop-7",))
+    ruled = make_plan(inputs_of(3, rules=Rules(exclude=(Exclude(provider="shop-7"),))), "p", NOW)
+    decider.publish(LivePlan.of(replace(ruled, version=2)))
+    again = ask(decider, ("shop-7",))
+    assert first.choices and again.choices == () and again.reason == decide.ALL_EXCLUDED
+
+
+def test_another_worker_remembers() -> None:
+    first = ask(decider_of(PLAN, sticky_s=600.0), ("shop-1", "shop-2"))
+    asked: list[tuple[str, str]] = []
+
+    def recall(visitor: str, key: str) -> Decision:
+        asked.append((visitor, key))
+        return decode_decision(encode_decision(first))
+
+    decider = decider_of(PLAN, seed=5, sticky_s=600.0, recall=recall)
+    assert ask(decider, ("shop-1", "shop-2")).repeat_of == first.message_id
+    assert asked == [("v", decider.sticky_key(Ask("v", "s1", ("shop-2", "shop-1"), AT)))]
+
+
+def test_not_sticky_unless_set() -> None:
+    decider = decider_of(PLAN)
+    assert {ask(decider).repeat_of for _ in range(3)} == {None}
+    assert decider.sticky_key(Ask("v", "s1", None, AT)) is None
+
+
+# ---------------------------------------------------------------- the log
+
+
+def test_the_log_has_every_field_of_a_decision() -> None:
+    """Columns in the order of the fields, then what the drain adds."""
+    names = [c.name for c in DECISION_COLUMNS]
+    assert names[:-3] == list(Decision.__dataclass_fields__) and names[-3:] == ["source", "batch_id", "received_at"]
+
+
+def test_decisions_come_back_from_inbox_and_lake() -> None:
+    found = ask(decider_of(PLAN), ("店 '1'", "shop-2", "shop-3"), slots=2, context={"a": [1, None], "b": {"c": "d"}})
+    body = encode_decision(found)
+    assert decode_decision(body) == found
+    raw = msgspec.json.decode(body)
+    row = {k: json.dumps(v) if isinstance(v, (list, dict)) else v for k, v in raw.items()}
+    row["ts"], row["day"] = datetime.fromisoformat(raw["ts"]), DAY
+    assert decision_of_row(row) == found
+    with pytest.raises(InputError, match="not a decision"):
+        decode_decision(b'{"message_id": 1}')
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.lists(st.sampled_from([f"shop-{j}" for j in range(1, 21)] + ["new-1", "new-2"]), min_size=1, unique=True),
+    st.integers(1, 8),
+    st.sampled_from(["s1", "s2", "elsewhere"]),
+    st.booleans(),
+)
+@settings(max_examples=150, deadline=None)
+def test_replay_reproduces_each_propensity(
+    seed: int, candidates: list[str], slots: int, segment: str, offered: bool
+) -> None:
+    """From the logged row, the plan and the pacing alone, bit for bit; whatever leases there were."""
+    rng = np.random.default_rng(seed)
+    offsets = dict(zip([f"shop-{j}" for j in range(1, 21)], rng.normal(0, 0.5, 20).tolist(), strict=True))
+    pacing = Pacing(7, DAY, RULED.version, NOW, offsets) if seed % 2 else None
+    decider = decider_of(RULED, seed, visits=0, pacing=pacing, explore=float(rng.choice([0.0, 0.05, 1.0])))
+    leased = [f"shop-{j}" for j in range(1, 21) if rng.random() < 0.7] + ["new-1"]
+    decider.book.credit(dict.fromkeys(leased, 10 * VISIT))
+    found = ask(decider, tuple(candidates) if offered else None, slots, segment=segment)
+    logged = decode_decision(encode_decision(found))
+    replayed = Replay(LivePlan.of(RULED), pacing)(logged)
+    assert replayed.propensities == logged.propensities
+    assert len(replayed.eligible) == logged.eligible and set(logged.choices) <= set(replayed.eligible)
+    assert "shop-1" not in replayed.eligible
+    if logged.eligible:
+        assert replayed.probability.sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_replay_refuses_other_versions_and_choices_that_could_not_be() -> None:
+    found = ask(decider_of(PLAN), ("shop-1", "shop-2"))
+    with pytest.raises(InputError, match="plan 8"):
+        Replay(LivePlan.of(PLAN), None)(replace(found, plan_version=8))
+    with pytest.raises(InputError, match="was not eligible"):
+        Replay(LivePlan.of(PLAN), None)(replace(found, choices=("shop-3",)))
+
+
+def test_books_of_another_roster_are_refused() -> None:
+    decider = decider_of(PLAN)
+    with pytest.raises(InputError, match="roster"):
+        decider.use(decide.Book(Roster(), DAY))
