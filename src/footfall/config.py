@@ -314,6 +314,27 @@ class RetainSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ] = 30.0
 
 
+class OfferSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One offer, in a section [offers.NAME]: what is given, to how many, within which ceilings."""
+
+    kind: Annotated[Literal["coupon", "gift"], Meta(description="coupon: money off an order; gift: from a stock.")] = (
+        "coupon"
+    )
+    code: Annotated[
+        str, Meta(description="A code shared by all; empty: each person gets one of their own.", max_length=64)
+    ] = ""
+    percent: Annotated[float, Meta(description="Taken off the order, percent.", ge=0, le=100)] = 0.0
+    amount: Annotated[float, Meta(description="Taken off the order, major units.", ge=0)] = 0.0
+    most: Annotated[float, Meta(description="Most that is taken off an order, major units; 0 = no bound.", ge=0)] = 0.0
+    least_order: Annotated[float, Meta(description="Smallest order that it holds for, major units.", ge=0)] = 0.0
+    count: Annotated[int, Meta(description="Most redemptions of all persons; a gift's stock; 0 = no bound.", ge=0)] = 0
+    money: Annotated[float, Meta(description="Most money that all redemptions may take off; 0 = no bound.", ge=0)] = 0.0
+    per_person: Annotated[int, Meta(description="Most redemptions of one person.", ge=1)] = 1
+    valid_days: Annotated[int, Meta(description="Days that a person's own code holds.", ge=1, le=3650)] = 30
+    cost: Annotated[float, Meta(description="Cost of one gift, major units.", ge=0)] = 0.0
+    providers: Annotated[tuple[str, ...], Meta(description="Providers where it holds; empty = everywhere.")] = ()
+
+
 class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All settings of a workspace."""
 
@@ -323,10 +344,14 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     plan: PlanSettings = PlanSettings()
     check: CheckSettings = CheckSettings()
     retain: RetainSettings = RetainSettings()
+    offers: dict[str, OfferSettings] = {}
     collect: CollectSettings = CollectSettings()
     live: LiveSettings = LiveSettings()
     serve: ServeSettings = ServeSettings()
     state: StateSettings = StateSettings()
+
+
+NAMED_SECTIONS: dict[str, type[Struct]] = {"offers": OfferSettings}  # [section.NAME], as many as wanted
 
 
 def load(directory: Path) -> Config:
@@ -366,10 +391,18 @@ def _refuse_unknown(raw: dict[str, Any], name: str) -> None:
     for section, values in raw.items():
         if section not in sections:
             raise ConfigError(f"{name}: unknown section [{section}]", f"known sections: {', '.join(sections)}")
-        known = sections[section].__struct_fields__
-        for key in values if isinstance(values, dict) else ():
-            if key not in known:
-                raise ConfigError(f"{name}: unknown key {key!r} in [{section}]", f"known keys: {', '.join(known)}")
+        if section in NAMED_SECTIONS:
+            for own, inner in values.items() if isinstance(values, dict) else ():
+                _refuse_keys(inner, NAMED_SECTIONS[section], f"{section}.{own}", name)
+        else:
+            _refuse_keys(values, sections[section], section, name)
+
+
+def _refuse_keys(values: object, kind: type[Struct], section: str, name: str) -> None:
+    for key in values if isinstance(values, dict) else ():
+        if key not in kind.__struct_fields__:
+            known = ", ".join(kind.__struct_fields__)
+            raise ConfigError(f"{name}: unknown key {key!r} in [{section}]", f"known keys: {known}")
 
 
 def _check(config: Config, name: str) -> None:
@@ -409,9 +442,11 @@ def schema() -> dict[str, Any]:
 
 
 def settings() -> list[tuple[str, str, object, str]]:
-    """Every setting as (section, key, default, meaning), in file order."""
+    """Every setting as (section, key, default, meaning), in file order; named sections stand as offers.NAME."""
     rows = []
     for section, kind in get_type_hints(Config).items():
+        if section in NAMED_SECTIONS:
+            section, kind = f"{section}.NAME", NAMED_SECTIONS[section]
         hints = get_type_hints(kind, include_extras=True)
         default = kind()
         for key in kind.__struct_fields__:
@@ -430,7 +465,8 @@ def template(overrides: dict[str, dict[str, object]] | None = None) -> str:
     current = ""
     for section, key, default, meaning in settings():
         if section != current:
-            lines += ([""] if current else []) + [f"[{section}]"]
+            # A named section is shown as a comment as a whole: it would be one called NAME otherwise.
+            lines += ([""] if current else []) + [f"{'# ' if section.endswith('.NAME') else ''}[{section}]"]
             current = section
         lines.append(f"# {meaning}")
         chosen = overrides.get(section, {})

@@ -438,3 +438,82 @@ class Allowance:
     def free(self) -> int:
         """What may still be leased, >= 0."""
         return max(self.capacity - self.leased + self.delivered.released - self.delivered.organic, 0)
+
+
+# ---------------------------------------------------------------- retain: offers
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Something given to a person at a cost: a coupon on an order, or a gift from a stock.
+
+    ``code``: shared by all, "" where each person gets one of their own. A coupon takes off ``percent`` of the order and
+    ``amount_minor``, at most ``most_minor`` (0: no bound), of orders of at least ``least_order_minor``. ``count`` and
+    ``money_minor``: ceilings over all redemptions, None for none; ``count`` is a gift's stock. ``providers``: where it
+    holds, empty for everywhere.
+    """
+
+    name: str
+    kind: Literal["coupon", "gift"]
+    code: str
+    percent: float
+    amount_minor: int
+    most_minor: int
+    least_order_minor: int
+    count: int | None
+    money_minor: int | None
+    per_person: int
+    valid_days: int
+    cost_minor: int  # of one gift
+    providers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Coupon:
+    """A code that was issued: to one person, or (``person`` "") to all."""
+
+    code: str
+    offer: str
+    person: str
+    issued_at: datetime
+    expires_at: datetime | None
+
+
+RefusalReason = Literal[
+    "unknown", "expired", "used", "sold out", "not yours", "order too small", "not here", "too often"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a coupon or a gift was not given: a word for programs, a sentence for people."""
+
+    reason: RefusalReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redemption:
+    """A use of an offer: reserved until ``expires_at``, then committed, released or expired. Money in minor units."""
+
+    redemption_id: str
+    offer: str
+    code: str
+    person: str
+    order_id: str
+    off_minor: int
+    status: Literal["reserved", "committed", "released", "expired"]
+    reserved_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OfferCount:
+    """What became of an offer: codes issued, uses reserved and committed, and their money in minor units."""
+
+    offer: str
+    issued: int
+    reserved: int
+    committed: int
+    reserved_minor: int
+    committed_minor: int

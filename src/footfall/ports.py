@@ -7,6 +7,7 @@
     Ledger   capacity of live decisions   stores/ledger.py (SQLAlchemy)
     Keys     who may use the service      stores/keys.py (SQLAlchemy)
     Leadership  which host leads          stores/leader.py (SQLAlchemy)
+    Offers   coupons and gifts            stores/offers.py (SQLAlchemy)
     Clock    what time it is              app/build.py (the system's), testing.FixedClock
 
 Channel, the seam of messages, comes with the first channel.
@@ -22,7 +23,21 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
-from footfall.model import Allowance, Delivered, Lead, Pacing, Plan, PlanStatus, ServiceKey, Sticky
+from footfall.model import (
+    Allowance,
+    Coupon,
+    Delivered,
+    Lead,
+    Offer,
+    OfferCount,
+    Pacing,
+    Plan,
+    PlanStatus,
+    Redemption,
+    Refusal,
+    ServiceKey,
+    Sticky,
+)
 
 
 class Clock(Protocol):
@@ -293,4 +308,43 @@ class Ledger(Protocol):
 
     def pacing(self, plan_version: int, day: date | None = None, version: int | None = None) -> Pacing | None:
         """The pacing of that version of that plan, else its newest (of that day)."""
+        ...
+
+
+class Offers(Protocol):
+    """The ledger of coupons and gifts: a use is reserved, then committed, released or expired, each exactly once."""
+
+    def issue(self, offer: Offer, person: str, code: str, now: datetime) -> Coupon:
+        """Give ``person`` the code, once for an offer and a person: the coupon that they have, where they do."""
+        ...
+
+    def reserve(
+        self,
+        offers: Mapping[str, Offer],
+        code: str,
+        person: str,
+        order_id: str,
+        order_minor: int,
+        provider_id: str,
+        key: str,
+        now: datetime,
+        hold_s: float,
+    ) -> Redemption | Refusal:
+        """Hold a use for an order, if ceilings in number and money leave room; one ``key`` has one answer."""
+        ...
+
+    def commit(self, redemption_id: str, now: datetime) -> Redemption | Refusal:
+        """Make a reserved use final; harmless where it is. Refused where it was released, or has expired."""
+        ...
+
+    def release(self, redemption_id: str, now: datetime) -> Redemption | Refusal:
+        """Give a reserved use back; harmless where that is done. A committed one is refused."""
+        ...
+
+    def expire(self, now: datetime) -> int:
+        """Give back all reservations whose time is over; how many."""
+        ...
+
+    def counts(self) -> tuple[OfferCount, ...]:
+        """What became of each offer, by name."""
         ...

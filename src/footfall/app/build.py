@@ -17,7 +17,7 @@ from footfall import config as settings
 from footfall.config import Config
 from footfall.errors import ConfigError, WorkspaceError
 from footfall.model import ImportSummary
-from footfall.ports import Clock, Inbox, Keys, Leadership, Ledger, State, Store
+from footfall.ports import Clock, Inbox, Keys, Leadership, Ledger, Offers, State, Store
 
 if TYPE_CHECKING:
     from footfall.stores.engine import DuckEngine
@@ -140,6 +140,13 @@ class Workspace:
         from footfall.stores.keys import SqlKeys
 
         return SqlKeys(self.state_url)
+
+    @cached_property
+    def offers(self) -> Offers:
+        """Coupons and gifts."""
+        from footfall.stores.offers import SqlOffers
+
+        return SqlOffers(self.state_url)
 
     @cached_property
     def leadership(self) -> Leadership:

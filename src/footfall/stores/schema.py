@@ -103,6 +103,44 @@ leaders = sa.Table(
     sa.Column("until", sa.DateTime(), nullable=False),
 )
 
+# Coupons and gifts (stores/offers.py); money in minor units. A use that holds its place is reserved or committed.
+offer_counts = sa.Table(
+    "offer_counts",
+    metadata,
+    sa.Column("offer", sa.Text(), primary_key=True),
+    *(
+        sa.Column(name, sa.BigInteger(), nullable=False, server_default=sa.text("0"))
+        for name in ("issued", "reserved", "committed", "reserved_minor", "committed_minor")
+    ),
+)
+coupons = sa.Table(
+    "coupons",
+    metadata,
+    sa.Column("code", sa.Text(), primary_key=True),
+    sa.Column("offer", sa.Text(), nullable=False),
+    sa.Column("person", sa.Text(), nullable=False),
+    sa.Column("issued_at", sa.DateTime(), nullable=False),
+    sa.Column("expires_at", sa.DateTime(), nullable=True),
+    sa.UniqueConstraint("offer", "person", name="one_coupon_a_person"),
+)
+redemptions = sa.Table(
+    "redemptions",
+    metadata,
+    sa.Column("redemption_id", sa.Text(), primary_key=True),
+    sa.Column("key", sa.Text(), nullable=False, unique=True),
+    sa.Column("offer", sa.Text(), nullable=False),
+    sa.Column("code", sa.Text(), nullable=False),
+    sa.Column("person", sa.Text(), nullable=False),
+    sa.Column("order_id", sa.Text(), nullable=False),
+    sa.Column("off_minor", sa.BigInteger(), nullable=False),
+    sa.Column("status", sa.Text(), nullable=False),
+    sa.Column("reserved_at", sa.DateTime(), nullable=False),
+    sa.Column("expires_at", sa.DateTime(), nullable=False),
+    sa.Column("settled_at", sa.DateTime(), nullable=True),
+    sa.Index("redemptions_by_person", "offer", "person", "status"),
+    sa.Index("redemptions_by_status", "status", "expires_at"),
+)
+
 # Where databases differ, as data: how a transaction begins, and what makes writers (and migrations) take turns.
 _BEGIN_WRITE = {"sqlite": "BEGIN IMMEDIATE"}
 _BEGIN_READ = {"sqlite": "BEGIN DEFERRED"}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from types import SimpleNamespace
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -84,11 +85,12 @@ def config(
     rows = [
         {
             "setting": f"{section}.{key}",
-            "value": getattr(getattr(here, section), key),
+            "value": getattr(values, key),
             "default": default,
             "meaning": meaning,
         }
-        for section, key, default, meaning in settings.settings()
+        for template, key, default, meaning in settings.settings()
+        for section, values in _sections(here, template, default, key)
     ]
     if format == "json":
         print_json(rows)
@@ -98,6 +100,15 @@ def config(
         for row in rows
     ]
     output.draw(shown, ("setting", "value", "default", "meaning"))
+
+
+def _sections(here: Any, template: str, default: object, key: str) -> list[tuple[str, Any]]:
+    """The sections of a configuration behind a template: itself; of offers.NAME every offer, NAME where none is."""
+    name, dot, _ = template.partition(".")
+    if not dot:
+        return [(name, getattr(here, name))]
+    found = [(f"{name}.{own}", values) for own, values in getattr(here, name).items()]
+    return found or [(template, SimpleNamespace(**{key: default}))]
 
 
 def backup(archive: Path, /, *, workspace: WorkspaceOption = None) -> None:
