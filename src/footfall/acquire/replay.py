@@ -32,6 +32,8 @@ class Replayed:
 class Replay:
     """Replays the decisions of one plan under one pacing."""
 
+    closed = kernels.CLOSED
+
     def __init__(self, plan: LivePlan, pacing: Pacing | None) -> None:
         self._roster = Roster()
         self._rows = Rows(plan, pacing, self._roster)
@@ -47,39 +49,46 @@ class Replay:
                 f"this replays plan {rows.plan.version}, pacing {rows.pacing_version}",
                 "take the versions that the decision names",
             )
-        at = rows.everyone(decision.segment)
-        names = [self._roster.names[j] for j in at.tolist()] if decision.candidates is None else decision.candidates
-        row = rows.row(decision.segment)
-        weight = np.array([self._weight(row, name) for name in names], dtype=np.float64)
-        gone = set(decision.unavailable)
-        for c, name in enumerate(names):
-            if name in gone:
-                weight[c] = kernels.CLOSED
+        names, weight = self.candidates(decision), self.weights(decision)
         open_ = weight != kernels.CLOSED
-        propensities, first = self._slots(decision, list(names), weight)
-        return Replayed(tuple([n for n, k in zip(names, open_, strict=True) if k]), propensities, first[open_])
+        found: list[float] = []
+        first, pool = self.spread(weight, -1.0, decision.explore)
+        p = first
+        for slot, choice in enumerate(decision.choices):
+            if slot:
+                p, pool = self.spread(weight, pool, decision.explore)
+            c = names.index(choice) if choice in names else -1
+            if c < 0 or weight[c] == kernels.CLOSED:
+                raise InputError(
+                    f"decision {decision.message_id}: choice {choice!r} was not eligible", "the log is damaged"
+                )
+            found.append(float(p[c]))
+            weight[c] = kernels.CLOSED
+        return Replayed(tuple([n for n, k in zip(names, open_, strict=True) if k]), tuple(found), first[open_])
+
+    def candidates(self, decision: Decision) -> list[str]:
+        """Whom the draw could have been among, in its order."""
+        if decision.candidates is not None:
+            return list(decision.candidates)
+        return [self._roster.names[j] for j in self._rows.everyone(decision.segment).tolist()]
+
+    def weights(self, decision: Decision) -> Floats:
+        """Their weights as ``_live_kernels`` reads them, float64 (k,), CLOSED where not eligible."""
+        row, gone = self._rows.row(decision.segment), set(decision.unavailable)
+        names = self.candidates(decision)
+        return np.array([kernels.CLOSED if n in gone else self._weight(row, n) for n in names], dtype=np.float64)
+
+    def spread(self, weight: Floats, pool: float, explore: float) -> tuple[Floats, float]:
+        """Probabilities of one slot, float64 (k,), and the part that pins leave (``pool``, < 0 before the first)."""
+        out = np.zeros(len(weight))
+        _, pool = kernels._spread(weight, pool, explore, self._rows.plan.newcomer_share, out)
+        return out, pool
 
     def _weight(self, row: Floats, name: str) -> float:
         at = int(self._roster.positions([name])[0])
         if 0 <= at < len(row):
             return float(row[at])
         return kernels.UNKNOWN  # the process that drew it had a place for it, or it would be in ``unavailable``
-
-    def _slots(self, decision: Decision, names: list[str], weight: Floats) -> tuple[tuple[float, ...], Floats]:
-        out, found, pool = np.zeros(len(weight)), [], -1.0
-        first = out.copy()
-        for slot, choice in enumerate(decision.choices):
-            _, pool = kernels._spread(weight, pool, decision.explore, self._rows.plan.newcomer_share, out)
-            if slot == 0:
-                first = out.copy()
-            c = names.index(choice) if choice in names else -1
-            if c < 0 or weight[c] == kernels.CLOSED:
-                raise InputError(
-                    f"decision {decision.message_id}: choice {choice!r} was not eligible", "the log is damaged"
-                )
-            found.append(float(out[c]))
-            weight[c] = kernels.CLOSED
-        return tuple(found), first
 
 
 def decision_of_row(row: Mapping[str, object]) -> Decision:
