@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import duckdb
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from footfall.config import Config
 from footfall.errors import FormatError, InputError
 from footfall.model import EVENT_COLUMNS, ImportSummary, Reject
 from footfall.ports import Store
-from footfall.record import mending, quarantine
+from footfall.record import fast, mending, quarantine
 from footfall.record.faults import explain
-from footfall.record.fields import PROVIDER_WAY_OUT, Layout, no_column, quote
+from footfall.record.fields import PROVIDER_WAY_OUT, Layout, no_column
 from footfall.record.formats import Source
 from footfall.record.quarantine import About, Origin, Settlement
-from footfall.record.relations import Relations, Unclean, checked, has_controls, sql
+from footfall.record.relations import Relations, Unclean, checked, sql
+from footfall.record.session import CursorEngine as CursorEngine
+from footfall.record.session import Session
+from footfall.record.staging import clear, count_rows, day_rows, spans
 
 DEDUPE_DAYS = 7
-_NO_DAY = "day=__HIVE_DEFAULT_PARTITION__"
-# Up to here ids are compared in memory (8 bytes each), beyond by the engine, which can spill.
-_SORT_ROWS = 20_000_000
 # Rows that are compared with the lake at once: some 300 bytes each while they are.
 _SPAN_ROWS = 1_500_000
-_OWN = ("message_id", "day", "source", "batch_id", "received_at")
 # Of a file that was imported before and mended in place, nearly all rows are known; of another of its name, few.
 _SAME_FILE = 0.9
 
@@ -73,7 +68,7 @@ class Batch:
 
     def __init__(self, place: Place, source: Source, order: Order) -> None:
         """place, source, order: where, what and how."""
-        self._cursor = place.cursor
+        self._session = Session(place.cursor)
         self._store = place.store
         self._place = place
         self._source = source
@@ -115,7 +110,7 @@ class Batch:
                 raise Unclean("rows are told by their lines")
             read = self._fast(staged)
         except Unclean:
-            _clear(staged)
+            clear(staged)
             read, repeated, conflicting = self._exact(staged, rejects, reasons)
         if not read:
             raise FormatError(
@@ -123,9 +118,9 @@ class Batch:
                 "check the export that wrote it; there may be nothing new in its time span",
             )
         known, differing = self._drop_known(staged)
-        days = _days(staged)
+        days = list(day_rows(staged))
         rejects.close(self._settlement(known, read - sum(reasons.values())))
-        added = _rows(staged)
+        added = count_rows(staged)
         replaced = self._commit(staged, days)
         rejects.publish()
         if not days:
@@ -148,22 +143,7 @@ class Batch:
     # ------------------------------------------------------------ the two ways
 
     def _fast(self, staged: Path) -> int:
-        relation = self._relations.fast()
-        # Columns that no field of the file fills are left out: writing nothing costs as much as writing something.
-        self._filled = _filled(relation.layout)
-        columns = ", ".join(quote(c) for c in self._filled)
-        rows = checked(relation.given(), relation.layout, controls=has_controls(self._source))
-        try:
-            self._copy(f"SELECT {columns} FROM ({rows})", staged)  # noqa: S608  fixed names
-        except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
-            raise Unclean(str(error)) from None
-        if (staged / _NO_DAY).exists():
-            raise Unclean("rows at fault")
-        read = _rows(staged)
-        if read:
-            self._view_staged(staged)
-            if self._repeats():
-                raise Unclean("one id twice")
+        read, self._filled = fast.stage(self._session, self._source, self._relations, staged)
         return read
 
     def _exact(self, staged: Path, rejects: quarantine.Writer, reasons: Counter[str]) -> tuple[int, int, int]:
@@ -171,21 +151,21 @@ class Batch:
         relation = self._relations.exact()
         # Parsed first, checked after: in one statement DuckDB would parse a row again for each use of its fields.
         parsed, spool = self._place.work_dir / "parsed.parquet", self._place.work_dir / "spooled.parquet"
-        self._spool(relation.given(), parsed)
-        self._set("footfall_parsed", str(parsed))
+        self._session.spool(relation.given(), parsed)
+        self._session.set("footfall_parsed", str(parsed))
         rows = "SELECT * FROM read_parquet(getvariable('footfall_parsed'), hive_partitioning = false)"
-        self._spool(checked(rows, relation.layout, controls=True), spool)
+        self._session.spool(checked(rows, relation.layout, controls=True), spool)
         parsed.unlink()
-        self._set("footfall_spooled", str(spool))
-        self._cursor.execute(
+        self._session.set("footfall_spooled", str(spool))
+        self._session.cursor.execute(
             "CREATE OR REPLACE TEMPORARY VIEW spooled AS SELECT * FROM read_parquet("
             "getvariable('footfall_spooled'), hive_partitioning = false)"
         )
         self._check_providers(relation.layout)
-        rejects.tell(int(self._value("SELECT count(*) FROM spooled WHERE fault IS NULL")))
+        rejects.tell(int(self._session.value("SELECT count(*) FROM spooled WHERE fault IS NULL")))
         self._reject(rejects, reasons)
         repeated, conflicting = self._settle_repeats()
-        self._copy(sql("kept"), staged)
+        self._session.copy_by_day(sql("kept"), staged)
         self._filled = tuple(c.name for c in EVENT_COLUMNS)
         read = pq.read_metadata(spool).num_rows
         spool.unlink()
@@ -196,13 +176,13 @@ class Batch:
         if "provider_id" in {*layout.columns, *layout.fixed}:
             return
         wanting = "SELECT bool_and(fault IS NOT NULL) AND bool_or(fault = 'provider_id:missing') FROM spooled"
-        if self._value(wanting):
+        if self._session.value(wanting):
             columns = [c.name for c in (*layout.columns.values(), *layout.rest)]
             what = "provider_id, which all its events need"
             raise no_column(self._source.name, what, dict.fromkeys(columns), PROVIDER_WAY_OUT)
 
     def _reject(self, rejects: quarantine.Writer, reasons: Counter[str]) -> None:
-        result = self._cursor.execute(sql("rejected"))
+        result = self._session.cursor.execute(sql("rejected"))
         while rows := result.fetchmany(10_000):
             batch, contents = [], []
             for line, fault, culprit, raw in rows:
@@ -222,16 +202,16 @@ class Batch:
 
     def _settle_repeats(self) -> tuple[int, int]:
         """Make the table ``repeats``; the rows that go, and those of them that conflict with the row that stays."""
-        self._run_sql(f"CREATE OR REPLACE TEMPORARY TABLE repeats AS {sql('repeats')}")
+        self._session.run(f"CREATE OR REPLACE TEMPORARY TABLE repeats AS {sql('repeats')}")
         groups: dict[str, list[tuple[int, date, int]]] = {}
         far = "SELECT message_id, line, day, content FROM repeats WHERE far ORDER BY line"
-        for message_id, line, day, content in self._cursor.execute(far).fetchall():
+        for message_id, line, day, content in self._session.rows(far):
             groups.setdefault(message_id, []).append((line, day, content))
         verdicts = [v for rows in groups.values() for v in settle(rows)]
         if verdicts:
-            self._cursor.executemany("UPDATE repeats SET keep = $2, conflicting = $3 WHERE line = $1", verdicts)
+            self._session.cursor.executemany("UPDATE repeats SET keep = $2, conflicting = $3 WHERE line = $1", verdicts)
         counts = "SELECT count(*) FILTER (NOT keep), count(*) FILTER (NOT keep AND conflicting) FROM repeats"
-        gone, conflicting = self._cursor.execute(counts).fetchall()[0]
+        gone, conflicting = self._session.rows(counts)[0]
         return int(gone), int(conflicting)
 
     # ------------------------------------------------------------ against the lake
@@ -239,7 +219,7 @@ class Batch:
     def _drop_known(self, staged: Path) -> tuple[int, int]:
         """Take what the lake holds already out of the staged files: rows dropped, and those that conflict."""
         dropped = differing = 0
-        for days in _spans(_day_rows(staged)):
+        for days in spans(day_rows(staged), _SPAN_ROWS):
             margin = timedelta(days=DEDUPE_DAYS)
             if self._store.files(days[0] - margin, days[-1] + margin):
                 found = self._drop_known_of(days, staged)
@@ -248,31 +228,31 @@ class Batch:
 
     def _drop_known_of(self, days: Sequence[date], staged: Path) -> tuple[int, int]:
         folders = [staged / f"day={day}" for day in days]
-        self._view_staged(*folders)
+        self._session.view_staged(folders, self._filled)
         self._attach(days[0] - timedelta(days=DEDUPE_DAYS), days[-1] + timedelta(days=DEDUPE_DAYS))
-        staged_rows = sum(_rows(folder) for folder in folders)
+        staged_rows = sum(count_rows(folder) for folder in folders)
         parts = 1 + staged_rows // _SPAN_ROWS  # above 1 only where a single day holds more
-        self._set("footfall_parts", parts)
+        self._session.set("footfall_parts", parts)
         for part in range(parts):
-            self._set("footfall_part", part)
+            self._session.set("footfall_part", part)
             into = "INSERT INTO known" if part else "CREATE OR REPLACE TEMPORARY TABLE known AS"
-            self._run_sql(f"{into} {sql('known')}")
+            self._session.run(f"{into} {sql('known')}")
         counts = "SELECT count(*), count(*) FILTER (conflicting) FROM known"
-        dropped, differing = self._cursor.execute(counts).fetchall()[0]
+        dropped, differing = self._session.rows(counts)[0]
         if dropped:
-            touched = [row[0] for row in self._cursor.execute("SELECT DISTINCT day FROM known").fetchall()]
+            touched = [row[0] for row in self._session.rows("SELECT DISTINCT day FROM known")]
             if dropped < staged_rows:
-                self._copy(sql("unknown"), staged / "unknown")
+                self._session.copy_by_day(sql("unknown"), staged / "unknown")
             for day in touched:
                 shutil.rmtree(staged / f"day={day}")
         return int(dropped), int(differing)
 
     def _attach(self, first: date | None = None, last: date | None = None) -> None:
         """The view ``held``: what the lake holds and what stays of it, within the days."""
-        self._store.attach(CursorEngine(self._cursor), first, last)
-        self._set("footfall_replaces", list(self._order.replaces))
+        self._store.attach(self._session, first, last)
+        self._session.set("footfall_replaces", list(self._order.replaces))
         stays = "WHERE NOT list_contains(getvariable('footfall_replaces'), batch_id)" if self._order.replaces else ""
-        self._cursor.execute(f"CREATE OR REPLACE TEMPORARY VIEW held AS SELECT * FROM events {stays}")  # noqa: S608
+        self._session.cursor.execute(f"CREATE OR REPLACE TEMPORARY VIEW held AS SELECT * FROM events {stays}")  # noqa: S608
 
     def _commit(self, staged: Path, days: Sequence[date]) -> int:
         """Commit the staged files, in place of the batches that go; the events of those."""
@@ -287,14 +267,14 @@ class Batch:
                 "import it without --replace to see what is wrong with its rows",
             )
         self._attach()
-        found = self._cursor.execute(sql("replaced")).fetchall()
+        found = self._session.rows(sql("replaced"))
         if not found:
             self._store.commit(order.batch_id, staged, order.notes)
             return 0
         touched = sorted({*days, *(day for day, _ in found)})
         self._attach(touched[0], touched[-1])
-        self._set("footfall_touched", touched)
-        self._copy(sql("beside"), staged / "kept")
+        self._session.set("footfall_touched", touched)
+        self._session.copy_by_day(sql("beside"), staged / "kept")
         self._store.replace(touched, staged, order.batch_id, order.notes)
         return sum(count for _, count in found)
 
@@ -323,93 +303,8 @@ class Batch:
         """Whether rejects come from an earlier version of this file; a file to be mended may hold a part of them."""
         return bool(about.file) and about.file == self._order.file and not self._origins
 
-    # ------------------------------------------------------------ inside
-
-    def _spool(self, select: str, target: Path) -> None:
-        self._run_sql(f"COPY ({select}) TO $path (FORMAT parquet, DICTIONARY_SIZE_LIMIT 64)", {"path": str(target)})
-
-    def _copy(self, select: str, target: Path) -> None:
-        # A dictionary pays for channels and devices; trying one on ids first would cost a sixth of the import.
-        self._run_sql(
-            f"COPY ({select}) TO $target "
-            "(FORMAT parquet, PARTITION_BY (day), OVERWRITE_OR_IGNORE, DICTIONARY_SIZE_LIMIT 64)",
-            {"target": str(target)},
-        )
-
-    def _run_sql(self, statement: str, params: Mapping[str, object] | None = None) -> None:
-        """Run a long statement in a thread, so that progress shows and an interrupt is heard."""
-        failure: list[BaseException] = []
-
-        def work() -> None:
-            try:
-                self._cursor.execute(statement, dict(params) if params else None)
-            except BaseException as error:  # noqa: BLE001  handed to the caller's thread
-                failure.append(error)
-
-        thread = threading.Thread(target=work, name="footfall-intake", daemon=True)
-        thread.start()
-        try:
-            while thread.is_alive():
-                thread.join(0.2)
-        except BaseException:
-            self._cursor.interrupt()
-            thread.join()
-            raise
-        if failure:
-            raise failure[0]
-
     def _at(self, done: int) -> None:
         self._place.progress(min(done, self._source.size), self._source.size)
-
-    def _set(self, variable: str, value: object) -> None:
-        self._cursor.execute(f"SET VARIABLE {variable} = $value", {"value": value})
-
-    def _repeats(self) -> bool:
-        """Whether an id comes twice in the staged files, by its 64-bit hash; a collision only costs the exact way."""
-        if self._value("SELECT count(*) FROM staged") > _SORT_ROWS:
-            return bool(self._value("SELECT count(*) - count(DISTINCT hash(message_id)) FROM staged"))
-        hashes = self._cursor.execute("SELECT hash(message_id) AS h FROM staged").fetchnumpy()["h"]
-        hashes = np.sort(np.asarray(hashes, dtype=np.uint64))
-        return bool((hashes[1:] == hashes[:-1]).any())
-
-    def _value(self, statement: str) -> Any:
-        return self._cursor.execute(statement).fetchall()[0][0]
-
-    def _view_staged(self, *folders: Path) -> None:
-        self._set("footfall_staged", [str(p) for folder in folders for p in folder.rglob("*.parquet")])
-        columns = ", ".join(
-            quote(c.name) if c.name in self._filled else f"CAST(NULL AS {c.type}) AS {quote(c.name)}"
-            for c in EVENT_COLUMNS
-        )
-        self._cursor.execute(
-            f"CREATE OR REPLACE TEMPORARY VIEW staged AS SELECT {columns} FROM read_parquet("  # noqa: S608
-            "getvariable('footfall_staged'), hive_partitioning = true, hive_types = {'day': 'DATE'})"
-        )
-
-
-class CursorEngine:
-    """``ports.Engine`` on a cursor, so that the store can attach itself to the import's own session."""
-
-    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """cursor: a session of the engine's; it stays the engine's to close."""
-        self._cursor = cursor
-
-    def query(self, sql: str, params: Mapping[str, object] | None = None, /, **tables: pa.Table) -> pa.Table:
-        """As ``Engine.query``."""
-        for name, table in tables.items():
-            self._cursor.register(name, table)
-        try:
-            return pa.table(self._cursor.sql(sql, params=dict(params) if params else None).to_arrow_table())
-        finally:
-            for name in tables:
-                self._cursor.unregister(name)
-
-    def execute(self, sql: str, params: Mapping[str, object] | None = None, /) -> None:
-        """As ``Engine.execute``."""
-        self._cursor.execute(sql, dict(params) if params else None)
-
-    def close(self) -> None:
-        """The session is the engine's to close."""
 
 
 def settle(rows: Sequence[tuple[int, date, int]]) -> list[tuple[int, bool, bool]]:
@@ -422,47 +317,3 @@ def settle(rows: Sequence[tuple[int, date, int]]) -> list[tuple[int, bool, bool]
             kept.append((day, content))
         verdicts.append((line, not near, bool(near) and content not in near))
     return verdicts
-
-
-def _filled(layout: Layout) -> tuple[str, ...]:
-    """Columns of the log that can hold something under a layout."""
-    given = {*layout.columns, *layout.fixed, *_OWN}
-    if "amount" in given:
-        given.add("amount_minor")
-    if layout.rest:
-        given.add("properties")
-    return tuple(c.name for c in EVENT_COLUMNS if c.name in given)
-
-
-def _rows(staged: Path) -> int:
-    return sum(pq.read_metadata(p).num_rows for p in staged.rglob("*.parquet"))
-
-
-def _day_rows(staged: Path) -> dict[date, int]:
-    """Rows of each staged day, ascending."""
-    found: Counter[date] = Counter()
-    for path in staged.rglob("*.parquet"):
-        found[date.fromisoformat(path.parent.name.removeprefix("day="))] += pq.read_metadata(path).num_rows
-    return dict(sorted(found.items()))
-
-
-def _days(staged: Path) -> list[date]:
-    return list(_day_rows(staged))
-
-
-def _spans(rows: Mapping[date, int]) -> list[list[date]]:
-    """Days in spans of no more rows than can be compared with the lake at once (a day stays whole)."""
-    spans: list[list[date]] = []
-    held = 0
-    for day, count in rows.items():
-        if not spans or held + count > _SPAN_ROWS:
-            spans.append([])
-            held = 0
-        spans[-1].append(day)
-        held += count
-    return spans
-
-
-def _clear(folder: Path) -> None:
-    shutil.rmtree(folder)
-    folder.mkdir()

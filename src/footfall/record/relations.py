@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from typing import Any
 
@@ -12,6 +13,7 @@ import duckdb
 import msgspec
 
 from footfall.errors import FormatError
+from footfall.model import EVENT_COLUMNS
 from footfall.record.fields import Column, Layout, given_sql, literal, resolve
 from footfall.record.formats import Source, sample_keys
 from footfall.record.rows import EARLY, LINE, RAW, csv_rows, ndjson_rows
@@ -21,6 +23,8 @@ _BLOCK = 1 << 20  # fits into a core's cache, which makes searching it twice as 
 _LEAD_NONE = "CAST(NULL AS BIGINT) AS line, CAST(NULL AS VARCHAR) AS raw, CAST(NULL AS VARCHAR) AS early"
 _LEAD = f"{LINE} AS line, {RAW} AS raw, {EARLY} AS early"
 _FOR_FIELD = re.compile(r" */\* (\w+) \*/")
+_EMPTY = re.compile(r"nullif\((g\.\"?(\w+)\"?), ''\) AS \"?\2\"?,?$", re.M)
+_LONG = re.compile(r"WHEN strlen\((\w+)\) > (\d+) ")
 _INTEGERS = {
     "TINYINT",
     "SMALLINT",
@@ -203,14 +207,34 @@ class Relations:
         return [Column(name, cells.get(kind, "other")) for name, kind, *_ in described]
 
 
-def checked(given: str, layout: Layout, controls: bool) -> str:
+def checked(given: str, layout: Layout, controls: bool, lean: bool = False) -> str:
     """sql/check.sql over ``given``, in one statement: each view between would be bound again.
 
-    controls: whether control characters have to be looked for.
+    controls: whether control characters have to be looked for. lean: leave out what it does for texts that are empty
+    or too long; whoever reads the rows then has to look at ``passed_on`` and ``longest`` himself.
     """
     asked = {*layout.columns, *layout.fixed, *(["controls"] if controls else [])}
     check = [x for x in sql("check").splitlines() if not (m := _FOR_FIELD.match(x)) or m[1] in asked]
+    if lean:
+        check = [_leaner(x) for x in check if not _LONG.search(x)]
     return f"WITH given AS ({given})\n" + "\n".join(check)
+
+
+def _leaner(line: str) -> str:
+    found = _EMPTY.search(line)
+    return line.replace(f"nullif({found[1]}, '')", found[1]) if found and found[2] in passed_on() else line
+
+
+@lru_cache(maxsize=1)
+def passed_on() -> tuple[str, ...]:
+    """Texts that sql/check.sql hands on as they are, but for empty ones."""
+    return tuple(m[2] for m in _EMPTY.finditer(sql("check")) if m[2] in {c.name for c in EVENT_COLUMNS})
+
+
+@lru_cache(maxsize=1)
+def longest() -> Mapping[str, int]:
+    """Bytes that texts may have by sql/check.sql, by field."""
+    return {m[1]: int(m[2]) for m in _LONG.finditer(sql("check"))}
 
 
 def has_controls(source: Source) -> bool:
