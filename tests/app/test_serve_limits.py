@@ -6,6 +6,7 @@ import asyncio
 import base64
 import gzip
 import json
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,12 +15,15 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from footfall.app.http import access
+from footfall.app.http import access, bodies
 from footfall.app.http.access import Access, is_loopback, key_text
 from footfall.app.http.limits import Rates, check_depth, read_body, unpack
 from footfall.app.http.metrics import CELLS, WIDTH, Metrics, make_board
 from footfall.app.http.problems import Problem, of_error
+from footfall.app.http.read import HANDLERS
+from footfall.app.http.schema import describe
 from footfall.errors import InputError, WorkspaceError
+from footfall.record import calls
 from footfall.stores.keys import SqlKeys
 
 
@@ -166,7 +170,7 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 def test_scopes(keys: SqlKeys) -> None:
-    key, text = keys.create(["collect"], "web", NOW)
+    _, text = keys.create(["collect"], "web", NOW)
     door = Door(keys, loopback=False)
     assert door.check(authorization=f"Bearer {text}") == "web"
     basic = base64.b64encode(f"{text}:".encode()).decode()
@@ -199,7 +203,7 @@ def test_a_revoked_key_ends_within_seconds(keys: SqlKeys) -> None:
 
 
 def test_where_the_state_is_away_known_keys_stay_good(keys: SqlKeys, monkeypatch: pytest.MonkeyPatch) -> None:
-    key, text = keys.create(["collect"], "web", NOW)
+    _, text = keys.create(["collect"], "web", NOW)
     door = Door(keys)
     assert door.check(authorization=f"Bearer {text}") == "web"
 
@@ -284,3 +288,18 @@ def test_errors_become_problems() -> None:
         "way_out": "mend it",
     }
     assert of_error(WorkspaceError("full")).status == 503
+
+
+def test_the_description_of_calls_names_what_is_read() -> None:
+    for described, read in ((bodies.TrackedCall, calls.Call), (bodies.TrackedBatch, calls.Batch)):
+        assert set(described.__struct_encode_fields__) == set(read.__struct_encode_fields__)
+
+
+def test_the_whole_description_can_be_made() -> None:
+    told = describe(list(HANDLERS))
+    assert json.loads(json.dumps(told)) == told
+    refs = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(told)))
+    assert refs <= set(told["components"]["schemas"])
+    for methods in told["paths"].values():
+        for operation in methods.values():
+            assert "4XX" in operation["responses"] and "400" not in operation["responses"]

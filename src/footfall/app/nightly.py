@@ -47,9 +47,7 @@ def doubts(plan: Plan, findings: Iterable[Finding], settings: ServeSettings) -> 
     ]
     largest, who = max(moved, default=(0.0, ""))
     if largest > settings.publish_change:
-        told.append(
-            f"it changes {who!r} by {largest:.0%}, above [serve] publish_change {settings.publish_change:.0%}"
-        )
+        told.append(f"it changes {who!r} by {largest:.0%}, above [serve] publish_change {settings.publish_change:.0%}")
     told += [f"check {f.check}: {f.message}" for f in findings if f.level == "error"]
     return tuple(told)
 

@@ -1,4 +1,4 @@
-"""Bodies of the raw handlers: what decodes them is what describes them."""
+"""Bodies of the raw handlers, as they are described at /schema; decisions are decoded by the same structs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
-
-from footfall.record.calls import Batch
-from footfall.record.calls import Call as TrackedCall
 
 Text = Annotated[str, Meta(min_length=1, max_length=500)]
 
@@ -103,6 +100,41 @@ class CollectBody(msgspec.Struct, frozen=True, kw_only=True):
     reasons: Annotated[dict[str, int], Meta(description="Why events were kept aside, with counts.")] = {}
 
 
+Id = Annotated[str | int | None, Meta(description="Text or a whole number.")]
+Moment = Annotated[str | None, Meta(description="ISO 8601, or seconds or milliseconds since 1970 as a number.")]
+Object = dict[str, Any] | None
+
+
+class TrackedCall(msgspec.Struct, rename="camel", kw_only=True):
+    """One call of Segment's tracking API. Members that are not named here are passed over.
+
+    These are the members that ``record.calls.Call`` reads; a test holds the two together.
+    """
+
+    type: Annotated[str | None, Meta(description="track, page, ...: needed in a batch only.")] = None
+    message_id: Annotated[str | None, Meta(description="Makes sending it again harmless.")] = None
+    event: Annotated[str | None, Meta(description="What happened, of a track call.")] = None
+    anonymous_id: Id = None
+    user_id: Id = None
+    previous_id: Id = None
+    group_id: Id = None
+    name: str | None = None
+    timestamp: Moment = None
+    original_timestamp: Moment = None
+    sent_at: Moment = None
+    context: Object = None
+    properties: Object = None
+    traits: Object = None
+
+
+class TrackedBatch(msgspec.Struct, rename="camel", kw_only=True):
+    """Several calls."""
+
+    batch: list[TrackedCall]
+    sent_at: Moment = None
+    context: Object = None
+
+
 _CALLS = {
     "track": "What somebody did, for example Order Completed.",
     "page": "A page that was viewed.",
@@ -134,7 +166,7 @@ def _calls() -> tuple[Call, ...]:
             "collect",
             summary,
             told,
-            Batch if kind == "batch" else TrackedCall,
+            TrackedBatch if kind == "batch" else TrackedCall,
             CollectBody,
             "The events are on disk.",
             example=_EXAMPLES.get(kind),

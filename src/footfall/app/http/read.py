@@ -9,7 +9,7 @@ from litestar import Litestar, Request, Response, get
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
 from msgspec import Meta
 
 from footfall.app.http.context import Context
@@ -22,12 +22,19 @@ PROBLEM = "application/problem+json"
 PAGE = 100
 MOST = 1000
 
-Limit = Annotated[int, Parameter(ge=1, le=MOST, description=f"Rows of a page, 1 to {MOST}.")]
-Cursor = Annotated[str, Parameter(max_length=200, description="`next` of the page before; empty for the first page.")]
-Version = Annotated[int | None, Parameter(ge=0, le=2**53, description="Version of the plan; else the one in force.")]
-Day = Annotated[str | None, Parameter(pattern=r"^\d{4}-\d{2}-\d{2}$", description="A local day, YYYY-MM-DD.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=MOST, description=f"Rows of a page, 1 to {MOST}.")]
+Cursor = Annotated[
+    str, QueryParameter(max_length=200, description="`next` of the page before; empty for the first page.")
+]
+Version = Annotated[
+    int | None, QueryParameter(ge=0, le=2**53, description="Version of the plan; else the one in force.")
+]
+Day = Annotated[str | None, QueryParameter(pattern=r"^\d{4}-\d{2}-\d{2}$", description="A local day, YYYY-MM-DD.")]
+Provider = Annotated[str, PathParameter(max_length=500, description="The provider, as events name it.")]
+DecisionId = Annotated[str, PathParameter(max_length=200, description="As `decide` answered it.")]
 Known = Annotated[
-    str, Parameter(header="If-None-Match", max_length=2000, description="ETag of what you have: 304 if it is still so.")
+    str,
+    HeaderParameter(name="If-None-Match", max_length=2000, description="ETag of what you have: 304 if it is still so."),
 ]
 
 
@@ -138,13 +145,16 @@ def _context(state: State) -> Context:
 @get("/v1/value", responses=_spec(ValuePage, "A page of values."), summary="What a visitor is worth", tags=["read"])
 async def value(
     state: State,
-    by: Annotated[Literal["provider", "segment", "pair", "day"], Parameter(description="What a row is.")] = "provider",
+    by: Annotated[
+        Literal["provider", "segment", "pair", "day"], QueryParameter(description="What a row is.")
+    ] = "provider",
     as_of: Day = None,
     first: Annotated[
-        str | None, Parameter(query="from", pattern=r"^\d{4}-\d{2}-\d{2}$", description="First day of visits counted.")
+        str | None,
+        QueryParameter(name="from", pattern=r"^\d{4}-\d{2}-\d{2}$", description="First day of visits counted."),
     ] = None,
     last: Annotated[
-        str | None, Parameter(query="to", pattern=r"^\d{4}-\d{2}-\d{2}$", description="Last day of visits counted.")
+        str | None, QueryParameter(name="to", pattern=r"^\d{4}-\d{2}-\d{2}$", description="Last day of visits counted.")
     ] = None,
     limit: Limit = PAGE,
     cursor: Cursor = "",
@@ -160,7 +170,7 @@ async def value(
 async def plan(
     state: State,
     version: Version = None,
-    by: Annotated[Literal["provider", "pair"], Parameter(description="What the items are.")] = "provider",
+    by: Annotated[Literal["provider", "pair"], QueryParameter(description="What the items are.")] = "provider",
     limit: Limit = PAGE,
     cursor: Cursor = "",
     known: Known = "",
@@ -177,7 +187,7 @@ async def plan(
     summary="Why a provider's visits change",
     tags=["read"],
 )
-async def explain(state: State, provider_id: str, version: Version = None, known: Known = "") -> Response[bytes]:
+async def explain(state: State, provider_id: Provider, version: Version = None, known: Known = "") -> Response[bytes]:
     """The change from today to the planned day, in parts that sum to it."""
     question = Question(kind="explain", words={"provider_id": provider_id, "version": version}, etag=known)
     return _response(await _context(state).reader.ask(question))
@@ -189,19 +199,22 @@ async def explain(state: State, provider_id: str, version: Version = None, known
     summary="A decision as logged",
     tags=["read"],
 )
-async def decision(state: State, decision_id: str, known: Known = "") -> Response[bytes]:
+async def decision(state: State, decision_id: DecisionId, known: Known = "") -> Response[bytes]:
     """From the inbox or, once drained, from the lake."""
     question = Question(kind="decision", words={"decision_id": decision_id}, etag=known)
     return _response(await _context(state).reader.ask(question))
 
 
-@get("/healthz", summary="Whether the process lives", tags=["service"], responses={200: ResponseSpec(Health)})
+HEALTH = {200: ResponseSpec(Health, description="It does.", generate_examples=False)}
+
+
+@get("/healthz", summary="Whether the process lives", tags=["service"], responses=HEALTH)
 async def healthz() -> Response[bytes]:
     """Always 200 where it answers at all."""
     return _health(Health(status="ok", checks={}))
 
 
-@get("/readyz", summary="Whether requests should be sent here", tags=["service"], responses={200: ResponseSpec(Health)})
+@get("/readyz", summary="Whether requests should be sent here", tags=["service"], responses=HEALTH)
 async def readyz(state: State) -> Response[bytes]:
     """200 where events can be acknowledged and the state answers, else 503; what is in force and what was held back."""
     ok, checks = await _context(state).live.health()

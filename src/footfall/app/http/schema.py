@@ -1,7 +1,7 @@
 """The service's OpenAPI: Litestar's part (the addresses that are read), and the raw handlers' from their own types.
 
-The schemas of collect and decide are made from the very structs that decode their bodies. ``/schema`` shows it all on
-a page of its own that loads nothing from elsewhere.
+The schemas of collect and decide are made from the structs in bodies.py. ``/schema`` shows it all on a page of its own
+that loads nothing from elsewhere.
 """
 
 from __future__ import annotations
