@@ -7,10 +7,8 @@ scale".
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -18,6 +16,7 @@ import numpy as np
 
 from footfall.acquire import _entropy_kernels as passes
 from footfall.acquire import kernels
+from footfall.acquire._blocks import Crew, cut_rows
 from footfall.acquire._mend import Mended, mend, settle
 from footfall.acquire._search import OutOfTimeError, Progress
 from footfall.acquire._work import entropic_work
@@ -25,7 +24,6 @@ from footfall.acquire.conflict import LimitNames
 from footfall.acquire.problem import Allocation, Problem, Status
 from footfall.model import Floats
 
-_WORTH_A_THREAD = 50_000  # edges
 _MOST_PASSES = 6_000
 _FRESH = 4  # passes for which the dual's curvature is taken as known
 _LONGEST = 4.0  # of a step, in parts of 1 / curvature: a factor e^4 of load
@@ -55,11 +53,9 @@ class Market:
     def __init__(self, problem: Problem, inertia: float, threads: int | None = None) -> None:
         assert problem.reference is not None
         self.problem, self.n, self.m = problem, problem.segments, problem.providers
-        available = threads if threads is not None else min(os.cpu_count() or 1, problem.edges // _WORTH_A_THREAD)
-        self._count = max(1, min(available, self.n))
-        ends = np.searchsorted(problem.row_start, np.linspace(0, problem.edges, self._count + 1)[1:-1])
-        self._cuts = [0, *(int(c) for c in ends), self.n]
-        self._pool = ThreadPoolExecutor(self._count) if self._count > 1 else None
+        self._crew = Crew(threads, problem.edges)
+        cuts = cut_rows(problem.row_start, self._crew.count)
+        self._count, self.each = len(cuts) - 1, self._crew.each(cuts)
         self.row_start = np.ascontiguousarray(problem.row_start).view(np.uint64)
         self.provider = np.ascontiguousarray(problem.provider).view(np.uint32)
         kind = np.result_type(problem.value, problem.reference)
@@ -76,14 +72,7 @@ class Market:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
-
-    def calm(self) -> None:
-        """Wait for what an interrupt left running in threads."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = ThreadPoolExecutor(self._count)
+        self._crew.__exit__(kind, error, at)
 
     def _scales(self, inertia: float) -> Floats:
         """tau by row; rows without a value signal get the others' mean and their values count as 0."""
@@ -98,13 +87,6 @@ class Market:
             passes.silence(self.row_start, silent, self.value)
         signal *= inertia
         return signal
-
-    def each(self, run: Callable[[int, int, int], Any]) -> list[Any]:
-        """``run(k, first, last)`` on each block of rows."""
-        spans = [(k, a, b) for k, (a, b) in enumerate(zip(self._cuts[:-1], self._cuts[1:], strict=True))]
-        if self._pool is None:
-            return [run(*span) for span in spans]
-        return list(self._pool.map(lambda span: run(*span), spans))
 
     def limits_worth(self, price: Floats) -> float:
         """h(l) = sum_j c_j max(l_j, 0) - f_j max(-l_j, 0)."""
@@ -178,7 +160,7 @@ class Prices:
 
     def learn(self, at: Dual) -> None:
         """Relative curvature, from a pass that counted it."""
-        known = at.load > 0
+        known = (at.load > 1e-200) & (at.curve > 0)
         self.rate[known] = at.curve[known] / at.load[known]
 
     def forget(self) -> None:
@@ -399,7 +381,6 @@ class _Run:
             self._last_plan()
             return "optimal" if self.found.gap() <= self.gap else "time_limit"
         except KeyboardInterrupt:
-            self.market.calm()
             self._last_plan()
             return "interrupted"
         if self.found.gap() > self.gap:
