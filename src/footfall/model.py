@@ -517,3 +517,107 @@ class OfferCount:
     committed: int
     reserved_minor: int
     committed_minor: int
+
+
+# ---------------------------------------------------------------- retain: messages
+
+MessageStatus = Literal["waiting", "claimed", "handing", "sent", "dead", "unknown", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message to one person, a row of the outbox before it is sent; unique by journey, person, step and entry.
+
+    ``context``: what the template is filled with, a JSON object. ``value``: expected incremental money, major units.
+    """
+
+    message_id: str
+    journey: str
+    person: str
+    step: int
+    entry: int
+    channel: str
+    address: str
+    template: str
+    language: str
+    context: str
+    due_at: datetime
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A message with what became of it. ``receipt``: what the channel answered; ``error``: why not, in words."""
+
+    message: Message
+    status: MessageStatus
+    attempts: int
+    next_at: datetime
+    handed_at: datetime | None
+    settled_at: datetime | None
+    receipt: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message as a channel takes it: rendered, addressed, with the link that ends it all."""
+
+    message_id: str
+    address: str
+    subject: str
+    text: str
+    html: str
+    unsubscribe_url: str
+    context: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a channel says of a letter.
+
+    sent: taken over. retry: surely not taken over, try later. dead: never will be. unknown: it may have been taken
+    over, so it is not sent again. ``suppress``: the address does not exist, or does not want it: write there no more.
+    """
+
+    outcome: Literal["sent", "retry", "dead", "unknown"]
+    detail: str
+    suppress: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """Most messages of all journeys to one person within 24 hours and within 7 days."""
+
+    per_day: int
+    per_week: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Why a claimed message is not handed over: for good (cancelled), or until a time."""
+
+    reason: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A person in a journey, for the n-th time. ``arm`` is drawn by a hash before anything is sent.
+
+    ``step``: the next one; ``due_at``: when. ``since``: the event time that brought the person in.
+    """
+
+    journey: str
+    person: str
+    entry: int
+    entered_at: datetime
+    since: datetime
+    provider_id: str
+    category: str
+    stake: float
+    arm: Literal["treated", "holdout"]
+    step: int
+    due_at: datetime
+    status: Literal["active", "done", "exited"]
+    reason: str

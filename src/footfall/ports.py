@@ -1,16 +1,16 @@
 """The seams, on one page. An adapter implements one of these; ``testing.py`` holds the contract it must pass.
 
-    Store    where events live            stores/lake.py (Delta on Parquet)
-    Engine   what runs the .sql files     stores/engine.py (DuckDB)
-    Inbox    what was acknowledged        stores/inbox.py (SQLite)
-    State    plans and small records      stores/state.py (SQLAlchemy)
-    Ledger   capacity of live decisions   stores/ledger.py (SQLAlchemy)
-    Keys     who may use the service      stores/keys.py (SQLAlchemy)
-    Leadership  which host leads          stores/leader.py (SQLAlchemy)
-    Offers   coupons and gifts            stores/offers.py (SQLAlchemy)
-    Clock    what time it is              app/build.py (the system's), testing.FixedClock
-
-Channel, the seam of messages, comes with the first channel.
+Store    where events live            stores/lake.py (Delta on Parquet)
+Engine   what runs the .sql files     stores/engine.py (DuckDB)
+Inbox    what was acknowledged        stores/inbox.py (SQLite)
+State    plans and small records      stores/state.py (SQLAlchemy)
+Ledger   capacity of live decisions   stores/ledger.py (SQLAlchemy)
+Keys     who may use the service      stores/keys.py (SQLAlchemy)
+Leadership  which host leads          stores/leader.py (SQLAlchemy)
+Offers   coupons and gifts            stores/offers.py (SQLAlchemy)
+Outbox   messages before they go      stores/outbox.py (SQLAlchemy)
+Channel  a way to reach a person      channels/ (SMTP, webhook, chat robots, files)
+Clock    what time it is              app/build.py (the system's), testing.FixedClock
 """
 
 from __future__ import annotations
@@ -25,14 +25,21 @@ import pyarrow as pa
 
 from footfall.model import (
     Allowance,
+    Caps,
     Coupon,
     Delivered,
+    Held,
     Lead,
+    Letter,
+    Message,
+    MessageStatus,
     Offer,
     OfferCount,
     Pacing,
     Plan,
     PlanStatus,
+    Posted,
+    Receipt,
     Redemption,
     Refusal,
     ServiceKey,
@@ -347,4 +354,94 @@ class Offers(Protocol):
 
     def counts(self) -> tuple[OfferCount, ...]:
         """What became of each offer, by name."""
+        ...
+
+
+class Outbox(Protocol):
+    """Messages, each a row before it is sent; claimed with a lease, marked before it is handed over, settled after."""
+
+    def add(self, messages: Sequence[Message]) -> int:
+        """Put messages in that wait; those whose journey, person, step and entry are there are left. How many."""
+        ...
+
+    def claim(self, worker: str, now: datetime, most: int, lease_s: float) -> tuple[Message, ...]:
+        """Up to ``most`` messages that are due, for this worker only until the lease is over; most valuable first."""
+        ...
+
+    def hand(
+        self,
+        message_id: str,
+        worker: str,
+        now: datetime,
+        caps: Caps,
+        lease_s: float,
+        settled: Sequence[tuple[str, Receipt, datetime | None]] = (),
+    ) -> Held | None:
+        """Mark a claimed message as being handed over; None where it may go, else why it is held back.
+
+        Checked in the same transaction: the lease, suppressions of person and address, caps. ``settled`` are receipts
+        of messages before it, as in ``settle``, so that each message costs one write.
+        """
+        ...
+
+    def settle(self, worker: str, now: datetime, settled: Sequence[tuple[str, Receipt, datetime | None]]) -> None:
+        """Record receipts; a retry waits until the time beside it."""
+        ...
+
+    def hold(self, message_id: str, worker: str, held: Held) -> None:
+        """Put a claimed message back until a time, or cancel it."""
+        ...
+
+    def recover(self, now: datetime, idempotent: Sequence[str]) -> Mapping[str, int]:
+        """Free claims whose lease is over: "waiting" again, or "unknown" where they were being handed over to a
+        channel that is not idempotent; how many of each."""
+        ...
+
+    def cancel(self, reason: str, journey: str | None = None, person: str | None = None) -> int:
+        """Cancel messages that wait, of a journey or to a person; how many."""
+        ...
+
+    def retry(self, message_id: str, now: datetime) -> None:
+        """Let a dead, unknown or cancelled message wait again, because a person said so."""
+        ...
+
+    def suppress(self, rows: Sequence[tuple[str, str]], now: datetime) -> int:
+        """Add (address or person, reason) to whom nothing is sent any more; how many are new."""
+        ...
+
+    def unsuppress(self, who: str) -> bool:
+        """Take an address or person off that list; whether it stood there."""
+        ...
+
+    def suppressed(self) -> Mapping[str, str]:
+        """Address or person -> reason."""
+        ...
+
+    def messages(
+        self, status: MessageStatus | None = None, journey: str | None = None, most: int = 100
+    ) -> tuple[Posted, ...]:
+        """Messages with what became of them, newest due first."""
+        ...
+
+    def posted(self, message_id: str) -> Posted | None:
+        """One message with what became of it."""
+        ...
+
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """(journey, status) -> messages."""
+        ...
+
+
+class Channel(Protocol):
+    """A way to reach a person. ``idempotent``: the same message_id twice reaches them once."""
+
+    name: str
+    idempotent: bool
+
+    def send(self, letter: Letter) -> Receipt:
+        """Hand a letter over. Never raises for what the other side does; the receipt says it."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
         ...

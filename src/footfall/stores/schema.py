@@ -141,6 +141,61 @@ redemptions = sa.Table(
     sa.Index("redemptions_by_status", "status", "expires_at"),
 )
 
+# Journeys and their messages (stores/entries.py, stores/outbox.py).
+entries = sa.Table(
+    "entries",
+    metadata,
+    sa.Column("journey", sa.Text(), primary_key=True),
+    sa.Column("person", sa.Text(), primary_key=True),
+    sa.Column("entry", sa.BigInteger(), primary_key=True),
+    sa.Column("entered_at", sa.DateTime(), nullable=False),
+    sa.Column("since", sa.DateTime(), nullable=False),
+    sa.Column("provider_id", sa.Text(), nullable=False),
+    sa.Column("category", sa.Text(), nullable=False),
+    sa.Column("stake", sa.Double(), nullable=False),
+    sa.Column("arm", sa.Text(), nullable=False),
+    sa.Column("step", sa.Integer(), nullable=False),
+    sa.Column("due_at", sa.DateTime(), nullable=False),
+    sa.Column("status", sa.Text(), nullable=False),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Index("entries_by_status", "journey", "status", "due_at"),
+)
+messages = sa.Table(
+    "messages",
+    metadata,
+    sa.Column("message_id", sa.Text(), primary_key=True),
+    sa.Column("journey", sa.Text(), nullable=False),
+    sa.Column("person", sa.Text(), nullable=False),
+    sa.Column("step", sa.Integer(), nullable=False),
+    sa.Column("entry", sa.BigInteger(), nullable=False),
+    sa.Column("channel", sa.Text(), nullable=False),
+    sa.Column("address", sa.Text(), nullable=False),
+    sa.Column("template", sa.Text(), nullable=False),
+    sa.Column("language", sa.Text(), nullable=False),
+    sa.Column("context", sa.Text(), nullable=False),
+    sa.Column("due_at", sa.DateTime(), nullable=False),
+    sa.Column("value", sa.Double(), nullable=False),
+    sa.Column("status", sa.Text(), nullable=False),
+    sa.Column("attempts", sa.Integer(), nullable=False, server_default=sa.text("0")),
+    sa.Column("worker", sa.Text(), nullable=False, server_default=""),
+    sa.Column("lease_until", sa.DateTime(), nullable=True),
+    sa.Column("next_at", sa.DateTime(), nullable=False),
+    sa.Column("handed_at", sa.DateTime(), nullable=True),
+    sa.Column("settled_at", sa.DateTime(), nullable=True),
+    sa.Column("receipt", sa.Text(), nullable=False, server_default=""),
+    sa.Column("error", sa.Text(), nullable=False, server_default=""),
+    sa.UniqueConstraint("journey", "person", "step", "entry", name="one_message_a_step"),
+    sa.Index("messages_by_status", "status", "next_at"),
+    sa.Index("messages_by_person", "person", "handed_at"),
+)
+suppressions = sa.Table(
+    "suppressions",
+    metadata,
+    sa.Column("who", sa.Text(), primary_key=True),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("at", sa.DateTime(), nullable=False),
+)
+
 # Where databases differ, as data: how a transaction begins, and what makes writers (and migrations) take turns.
 _BEGIN_WRITE = {"sqlite": "BEGIN IMMEDIATE"}
 _BEGIN_READ = {"sqlite": "BEGIN DEFERRED"}

@@ -1,0 +1,316 @@
+"""The outbox in the state's database (``ports.Outbox``): SQLite, or PostgreSQL for many workers.
+
+    waiting -> claimed (a worker's, until its lease is over) -> handing -> sent | dead | unknown | waiting again
+    waiting, claimed -> cancelled
+
+``handing`` is on disk before the channel gets the message. A worker hands over one message at a time, so whatever it
+was doing when it died, at most one message of its is in doubt; that one is ``unknown`` and not sent again, unless its
+channel tells twins apart. Caps and suppressions are looked at in the transaction that says ``handing``, which no other
+writer shares: no number of workers, journeys or rounds gets around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from footfall.errors import InputError
+from footfall.model import Caps, Held, Message, MessageStatus, Posted, Receipt
+from footfall.stores import schema
+from footfall.stores.schema import messages, suppressions
+
+_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}  # both know "on conflict"
+_COUNTED = ("handing", "sent", "unknown")  # what may have reached a person, and counts against the caps
+_STATES = {"sent": "sent", "dead": "dead", "unknown": "unknown", "retry": "waiting"}
+_CHUNK = 2000
+
+Settled = Sequence[tuple[str, Receipt, datetime | None]]
+
+
+class SqlOutbox:
+    """``ports.Outbox`` on SQLAlchemy; opening it brings the schema up to date."""
+
+    def __init__(self, url: str) -> None:
+        """Open the outbox in the state at ``url``; WorkspaceError if it cannot be used."""
+        self._engine = schema.open_engine(url)
+        self._place = schema.place(url)
+        with schema.readable_errors(self._place):
+            schema.migrate(self._engine)
+
+    # ------------------------------------------------------------ in and out
+
+    def add(self, given: Sequence[Message]) -> int:
+        """Put messages in that wait; those whose journey, person, step and entry are there are left. How many."""
+        insert = _INSERTS[self._engine.dialect.name](messages).on_conflict_do_nothing().returning(messages.c.step)
+        added = 0
+        with self._writing() as connection:
+            for at in range(0, len(given), _CHUNK):
+                rows = connection.execute(insert, [_row(message) for message in given[at : at + _CHUNK]])
+                added += len(rows.all())
+        return added
+
+    def claim(self, worker: str, now: datetime, most: int, lease_s: float) -> tuple[Message, ...]:
+        """Up to ``most`` messages that are due, for this worker only until the lease is over; most valuable first."""
+        c, at = messages.c, _naive(now)
+        due = sa.select(messages).where((c.status == "waiting") & (c.next_at <= at))
+        with self._writing() as connection:
+            rows = connection.execute(due.order_by(c.value.desc(), c.message_id).limit(most)).all()
+            change = messages.update().where((c.message_id == sa.bindparam("at_id")) & (c.status == "waiting"))
+            taken = change.values(status="claimed", worker=worker, lease_until=_naive(now + timedelta(seconds=lease_s)))
+            if rows:
+                connection.execute(taken, [{"at_id": row.message_id} for row in rows])
+        return tuple(_message(row) for row in rows)
+
+    def hand(
+        self, message_id: str, worker: str, now: datetime, caps: Caps, lease_s: float, settled: Settled = ()
+    ) -> Held | None:
+        """Mark a claimed message as being handed over; None where it may go, else why it is held back."""
+        c = messages.c
+        with self._writing() as connection:
+            self._settle(connection, worker, now, settled)
+            row = connection.execute(sa.select(messages).where(c.message_id == message_id)).first()
+            if row is None or row.status != "claimed" or row.worker != worker:
+                return Held("another worker has it", None)
+            held = self._against(connection, row, now, caps)
+            if held is not None:
+                self._hold(connection, row.message_id, held)
+                return held
+            change = messages.update().where(c.message_id == message_id)
+            until = _naive(now + timedelta(seconds=lease_s))
+            values = {"status": "handing", "handed_at": _naive(now), "lease_until": until}
+            connection.execute(change.values(attempts=c.attempts + 1, **values))
+        return None
+
+    def settle(self, worker: str, now: datetime, settled: Settled) -> None:
+        """Record receipts; a retry waits until the time beside it."""
+        if settled:
+            with self._writing() as connection:
+                self._settle(connection, worker, now, settled)
+
+    def hold(self, message_id: str, worker: str, held: Held) -> None:
+        """Put a claimed message back until a time, or cancel it."""
+        c = messages.c
+        with self._writing() as connection:
+            row = connection.execute(sa.select(c.worker, c.status).where(c.message_id == message_id)).first()
+            if row is not None and row.worker == worker and row.status == "claimed":
+                self._hold(connection, message_id, held)
+
+    def recover(self, now: datetime, idempotent: Sequence[str]) -> Mapping[str, int]:
+        """Free claims whose lease is over; how many wait again, and how many are "unknown"."""
+        c = messages.c
+        over = c.lease_until <= _naive(now)
+        again = over & ((c.status == "claimed") | ((c.status == "handing") & c.channel.in_(list(idempotent))))
+        free = {"status": "waiting", "worker": "", "lease_until": None}
+        lost = {
+            "status": "unknown",
+            "settled_at": _naive(now),
+            "error": "its worker died between handing it over and the answer: it may have arrived",
+        }
+        with self._writing() as connection:
+            waiting = connection.execute(messages.update().where(again).values(**free)).rowcount
+            unknown = connection.execute(
+                messages.update().where(over & (c.status == "handing")).values(**lost)
+            ).rowcount
+        return {"waiting": waiting, "unknown": unknown}
+
+    # ------------------------------------------------------------ whom not
+
+    def suppress(self, rows: Sequence[tuple[str, str]], now: datetime) -> int:
+        """Add (address or person, reason) to whom nothing is sent any more; how many are new."""
+        with self._writing() as connection:
+            return self._suppress(connection, rows, now)
+
+    def unsuppress(self, who: str) -> bool:
+        """Take an address or person off that list; whether it stood there."""
+        with self._writing() as connection:
+            return connection.execute(suppressions.delete().where(suppressions.c.who == _key(who))).rowcount == 1
+
+    def suppressed(self) -> Mapping[str, str]:
+        """Address or person -> reason."""
+        with self._reading() as connection:
+            return {row.who: row.reason for row in connection.execute(sa.select(suppressions))}
+
+    def cancel(self, reason: str, journey: str | None = None, person: str | None = None) -> int:
+        """Cancel messages that wait, of a journey or to a person; how many."""
+        c = messages.c
+        which: sa.ColumnElement[bool] = c.status.in_(("waiting", "claimed"))
+        if journey is not None:
+            which &= c.journey == journey
+        if person is not None:
+            which &= c.person == person
+        with self._writing() as connection:
+            return connection.execute(messages.update().where(which).values(status="cancelled", error=reason)).rowcount
+
+    def retry(self, message_id: str, now: datetime) -> None:
+        """Let a dead, unknown or cancelled message wait again, because a person said so."""
+        c = messages.c
+        ended = (c.message_id == message_id) & c.status.in_(("dead", "unknown", "cancelled"))
+        values = {"status": "waiting", "next_at": _naive(now), "worker": "", "lease_until": None, "error": ""}
+        with self._writing() as connection:
+            if connection.execute(messages.update().where(ended).values(**values)).rowcount == 0:
+                raise InputError(
+                    f"message {message_id} is not dead, unknown or cancelled", "`footfall outbox list` shows them"
+                )
+
+    # ------------------------------------------------------------ looking
+
+    def messages(
+        self, status: MessageStatus | None = None, journey: str | None = None, most: int = 100
+    ) -> tuple[Posted, ...]:
+        """Messages with what became of them, newest due first."""
+        query = sa.select(messages).order_by(messages.c.due_at.desc(), messages.c.message_id)
+        if status is not None:
+            query = query.where(messages.c.status == status)
+        if journey is not None:
+            query = query.where(messages.c.journey == journey)
+        with self._reading() as connection:
+            return tuple(_posted(row) for row in connection.execute(query.limit(most) if most else query))
+
+    def posted(self, message_id: str) -> Posted | None:
+        """One message with what became of it."""
+        with self._reading() as connection:
+            row = connection.execute(sa.select(messages).where(messages.c.message_id == message_id)).first()
+        return None if row is None else _posted(row)
+
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """(journey, status) -> messages."""
+        c = messages.c
+        query = sa.select(c.journey, c.status, sa.func.count()).group_by(c.journey, c.status)
+        with self._reading() as connection:
+            return {(row[0], row[1]): int(row[2]) for row in connection.execute(query)}
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._engine.dispose()
+
+    # ------------------------------------------------------------ inside
+
+    def _against(self, connection: sa.Connection, row: Any, now: datetime, caps: Caps) -> Held | None:
+        """What forbids handing a message over now: suppressions, then the person's caps."""
+        c = messages.c
+        keys = [_key(row.person), _key(row.address)]
+        found = connection.execute(sa.select(suppressions).where(suppressions.c.who.in_(keys))).first()
+        if found is not None:
+            return Held(f"suppressed: {found.reason}", None)
+        reached = c.status.in_(_COUNTED) & (c.person == row.person)
+        for most, days in ((caps.per_day, 1), (caps.per_week, 7)):
+            since = _naive(now - timedelta(days=days))
+            times = connection.execute(sa.select(c.handed_at).where(reached & (c.handed_at > since))).scalars().all()
+            if len(times) >= most:
+                # The first of them has to be older than the window before the next may go.
+                until = sorted(times)[len(times) - most] + timedelta(days=days)
+                return Held(f"{most} messages in {days} days are this person's cap", until.replace(tzinfo=UTC))
+        return None
+
+    def _hold(self, connection: sa.Connection, message_id: str, held: Held) -> None:
+        values: dict[str, Any] = {"worker": "", "lease_until": None, "error": held.reason}
+        if held.until is None:
+            values |= {"status": "cancelled"}
+        else:
+            values |= {"status": "waiting", "next_at": _naive(held.until)}
+        connection.execute(messages.update().where(messages.c.message_id == message_id).values(**values))
+
+    def _settle(self, connection: sa.Connection, worker: str, now: datetime, settled: Settled) -> None:
+        c = messages.c
+        for message_id, receipt, again in settled:
+            values: dict[str, Any] = {"status": _STATES[receipt.outcome], "worker": "", "lease_until": None}
+            if receipt.outcome == "retry":
+                values |= {"next_at": _naive(again or now), "error": receipt.detail, "handed_at": None}
+            else:
+                told = {"receipt": receipt.detail} if receipt.outcome == "sent" else {"error": receipt.detail}
+                values |= {"settled_at": _naive(now), **told}
+            # A receipt that comes after the lease was taken away still tells the truth of an unknown message.
+            mine = (c.message_id == message_id) & (
+                ((c.status == "handing") & (c.worker == worker)) | (c.status == "unknown")
+            )
+            row = connection.execute(sa.select(c.address).where(mine)).first()
+            if row is not None:
+                connection.execute(messages.update().where(mine).values(**values))
+                if receipt.suppress:
+                    self._suppress(connection, [(row.address, receipt.detail)], now)
+
+    def _suppress(self, connection: sa.Connection, rows: Sequence[tuple[str, str]], now: datetime) -> int:
+        if not rows:
+            return 0
+        made = _INSERTS[self._engine.dialect.name](suppressions)
+        insert = made.on_conflict_do_nothing().returning(suppressions.c.who)
+        given = [{"who": _key(who), "reason": reason, "at": _naive(now)} for who, reason in rows]
+        parts = (given[at : at + _CHUNK] for at in range(0, len(given), _CHUNK))
+        return sum(len(connection.execute(insert, part).all()) for part in parts)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with schema.readable_errors(self._place), schema.writing(self._engine) as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with schema.readable_errors(self._place), self._engine.connect() as connection:
+            yield connection
+
+
+def _key(who: str) -> str:
+    """An address whatever its capitals; a person as it is."""
+    return who.strip().lower() if "@" in who else who.strip()
+
+
+def _row(message: Message) -> dict[str, Any]:
+    due = _naive(message.due_at)
+    return {
+        "message_id": message.message_id,
+        "journey": message.journey,
+        "person": message.person,
+        "step": message.step,
+        "entry": message.entry,
+        "channel": message.channel,
+        "address": message.address,
+        "template": message.template,
+        "language": message.language,
+        "context": message.context,
+        "due_at": due,
+        "value": message.value,
+        "status": "waiting",
+        "next_at": due,
+    }
+
+
+def _message(row: Any) -> Message:
+    return Message(
+        message_id=row.message_id,
+        journey=row.journey,
+        person=row.person,
+        step=row.step,
+        entry=row.entry,
+        channel=row.channel,
+        address=row.address,
+        template=row.template,
+        language=row.language,
+        context=row.context,
+        due_at=row.due_at.replace(tzinfo=UTC),
+        value=row.value,
+    )
+
+
+def _posted(row: Any) -> Posted:
+    def utc(moment: datetime | None) -> datetime | None:
+        return None if moment is None else moment.replace(tzinfo=UTC)
+
+    return Posted(
+        message=_message(row),
+        status=row.status,
+        attempts=row.attempts,
+        next_at=row.next_at.replace(tzinfo=UTC),
+        handed_at=utc(row.handed_at),
+        settled_at=utc(row.settled_at),
+        receipt=row.receipt,
+        error=row.error,
+    )
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)

@@ -1,0 +1,167 @@
+"""The contract of ``ports.Outbox``: an adapter subclasses it and gives the fixture ``outbox``."""
+
+# ruff: noqa: D102  the names of the tests say what they hold
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from footfall.errors import InputError
+from footfall.model import Caps, Held, Message, Receipt
+from footfall.ports import Outbox
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MANY = Caps(per_day=100, per_week=100)
+SENT = Receipt("sent", "250 ok")
+
+
+def message(
+    person: str = "ann", step: int = 0, *, journey: str = "carts", value: float = 1.0, hour: int = 0
+) -> Message:
+    """A message that is due ``hour`` hours after NOW."""
+    name = f"{journey}/{person}/{step}"
+    return Message(
+        message_id=str(uuid.uuid5(uuid.NAMESPACE_URL, name)),
+        journey=journey,
+        person=person,
+        step=step,
+        entry=1,
+        channel="email",
+        address=f"{person}@example.com",
+        template="cart",
+        language="en",
+        context="{}",
+        due_at=NOW + timedelta(hours=hour),
+        value=value,
+    )
+
+
+def status(outbox: Outbox, of: Message) -> str:
+    """The status of a message."""
+    found = outbox.posted(of.message_id)
+    assert found is not None
+    return found.status
+
+
+class OutboxContract:
+    """What every outbox keeps."""
+
+    def test_a_message_is_added_once(self, outbox: Outbox) -> None:
+        assert outbox.add([message("ann"), message("bob")]) == 2
+        assert outbox.add([message("bob"), message("cem")]) == 1
+        assert outbox.counts() == {("carts", "waiting"): 3}
+
+    def test_it_goes_from_waiting_to_sent(self, outbox: Outbox) -> None:
+        outbox.add([message()])
+        (one,) = outbox.claim("w1", NOW, 10, 60)
+        assert one == message()
+        assert outbox.claim("w2", NOW, 10, 60) == ()
+        assert outbox.hand(one.message_id, "w1", NOW, MANY, 60) is None
+        assert status(outbox, one) == "handing"
+        outbox.settle("w1", NOW, [(one.message_id, SENT, None)])
+        found = outbox.posted(one.message_id)
+        assert found is not None
+        assert (found.status, found.receipt, found.attempts) == ("sent", "250 ok", 1)
+
+    def test_the_most_valuable_go_first_and_none_before_its_time(self, outbox: Outbox) -> None:
+        outbox.add([message("ann", value=1.0), message("bob", value=5.0), message("cem", value=9.0, hour=1)])
+        assert [one.person for one in outbox.claim("w", NOW, 2, 60)] == ["bob", "ann"]
+
+    def test_only_who_claimed_it_may_hand_it_over(self, outbox: Outbox) -> None:
+        outbox.add([message()])
+        (one,) = outbox.claim("w1", NOW, 1, 60)
+        held = outbox.hand(one.message_id, "w2", NOW, MANY, 60)
+        assert isinstance(held, Held)
+        assert status(outbox, one) == "claimed"
+
+    def test_a_claim_ends_with_its_lease(self, outbox: Outbox) -> None:
+        outbox.add([message()])
+        outbox.claim("w1", NOW, 1, 60)
+        assert outbox.recover(NOW + timedelta(seconds=59), ()) == {"waiting": 0, "unknown": 0}
+        assert outbox.recover(NOW + timedelta(seconds=61), ()) == {"waiting": 1, "unknown": 0}
+        assert len(outbox.claim("w2", NOW + timedelta(seconds=62), 1, 60)) == 1
+
+    def test_a_crash_while_handing_over_is_unknown_unless_the_channel_is_idempotent(self, outbox: Outbox) -> None:
+        outbox.add([message("ann"), message("bob")])
+        late = NOW + timedelta(minutes=5)
+        for one in outbox.claim("w1", NOW, 1, 60):
+            outbox.hand(one.message_id, "w1", NOW, MANY, 60)
+        assert outbox.recover(late, ("webhook",)) == {"waiting": 0, "unknown": 1}
+        assert outbox.recover(late, ("email",)) == {"waiting": 0, "unknown": 0}
+        for one in outbox.claim("w1", NOW, 1, 60):
+            outbox.hand(one.message_id, "w1", NOW, MANY, 60)
+        assert outbox.recover(late, ("email",)) == {"waiting": 1, "unknown": 0}
+
+    def test_a_receipt_that_comes_late_tells_what_an_unknown_message_became(self, outbox: Outbox) -> None:
+        outbox.add([message()])
+        (one,) = outbox.claim("w1", NOW, 1, 60)
+        outbox.hand(one.message_id, "w1", NOW, MANY, 60)
+        outbox.recover(NOW + timedelta(minutes=5), ())
+        outbox.settle("w1", NOW, [(one.message_id, SENT, None)])
+        assert status(outbox, one) == "sent"
+
+    def test_a_retry_waits(self, outbox: Outbox) -> None:
+        outbox.add([message()])
+        (one,) = outbox.claim("w", NOW, 1, 60)
+        outbox.hand(one.message_id, "w", NOW, MANY, 60)
+        later = NOW + timedelta(minutes=10)
+        outbox.settle("w", NOW, [(one.message_id, Receipt("retry", "421 busy"), later)])
+        assert outbox.claim("w", NOW + timedelta(minutes=9), 1, 60) == ()
+        assert len(outbox.claim("w", later, 1, 60)) == 1
+
+    def test_caps_stand_above_every_journey(self, outbox: Outbox) -> None:
+        caps = Caps(per_day=2, per_week=3)
+        outbox.add([message(step=step, journey=f"j{step % 2}", value=9.0 - step) for step in range(5)])
+        claimed = outbox.claim("w", NOW, 5, 600)
+        held = [outbox.hand(one.message_id, "w", NOW, caps, 60) for one in claimed]
+        assert [found is None for found in held] == [True, True, False, False, False]
+        assert isinstance(held[2], Held)
+        assert held[2].until == NOW + timedelta(days=1)
+        tomorrow = NOW + timedelta(days=1, seconds=1)
+        again = outbox.claim("w", tomorrow, 5, 600)
+        held = [outbox.hand(one.message_id, "w", tomorrow, caps, 60) for one in again]
+        assert [found is None for found in held] == [True, False, False]
+
+    def test_what_was_surely_not_taken_over_does_not_count(self, outbox: Outbox) -> None:
+        caps = Caps(per_day=1, per_week=1)
+        outbox.add([message(step=0, value=2.0), message(step=1)])
+        first, second = outbox.claim("w", NOW, 2, 60)
+        outbox.hand(first.message_id, "w", NOW, caps, 60)
+        refused = [(first.message_id, Receipt("retry", "connection refused"), NOW + timedelta(hours=1))]
+        assert outbox.hand(second.message_id, "w", NOW, caps, 60, refused) is None
+
+    def test_nobody_on_the_list_is_reached(self, outbox: Outbox) -> None:
+        outbox.add([message("ann"), message("bob")])
+        assert outbox.suppress([("Ann@Example.com", "asked"), ("bob", "asked"), ("bob", "again")], NOW) == 2
+        claimed = outbox.claim("w", NOW, 2, 60)
+        held = [outbox.hand(one.message_id, "w", NOW, MANY, 60) for one in claimed]
+        assert [found is not None and found.reason for found in held] == ["suppressed: asked"] * 2
+        assert outbox.counts() == {("carts", "cancelled"): 2}
+        assert outbox.unsuppress("ANN@example.com")
+        assert not outbox.unsuppress("ann@example.com")
+
+    def test_a_hard_bounce_puts_the_address_on_the_list(self, outbox: Outbox) -> None:
+        outbox.add([message()])
+        (one,) = outbox.claim("w", NOW, 1, 60)
+        outbox.hand(one.message_id, "w", NOW, MANY, 60)
+        outbox.settle("w", NOW, [(one.message_id, Receipt("dead", "550 no such user", suppress=True), None)])
+        assert status(outbox, one) == "dead"
+        assert outbox.suppressed() == {"ann@example.com": "550 no such user"}
+
+    def test_waiting_messages_are_cancelled_and_only_they(self, outbox: Outbox) -> None:
+        outbox.add([message("ann", value=2.0), message("bob"), message("cem", journey="other")])
+        (first,) = outbox.claim("w", NOW, 1, 60)
+        outbox.hand(first.message_id, "w", NOW, MANY, 60)
+        assert outbox.cancel("the journey is gone", journey="carts") == 1
+        assert outbox.counts() == {("carts", "handing"): 1, ("carts", "cancelled"): 1, ("other", "waiting"): 1}
+
+    def test_a_person_may_have_a_message_sent_again(self, outbox: Outbox) -> None:
+        outbox.add([message()])
+        with pytest.raises(InputError, match="is not dead"):
+            outbox.retry(message().message_id, NOW)
+        outbox.cancel("mistake")
+        outbox.retry(message().message_id, NOW)
+        assert status(outbox, message()) == "waiting"
