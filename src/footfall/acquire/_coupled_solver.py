@@ -17,6 +17,7 @@ from footfall.acquire._limits_search import Solve, search_limit_prices
 from footfall.acquire._passes import DualPoint
 from footfall.acquire._phase_one import phase_one, phase_one_at_scale
 from footfall.acquire._work import Work, entropic_work, plain_work
+from footfall.acquire.budget import allocate_budget, is_single_budget
 from footfall.acquire.conflict import LimitNames, refuse_limits
 from footfall.acquire.problem import Allocation, Problem, Status
 from footfall.errors import UnsolvedError
@@ -50,6 +51,8 @@ def solve_coupled(
     Raises InfeasibleError with a proof where limits cannot all hold; UnsolvedError where neither a plan nor a proof was
     found. ``solve`` is that of problems without linear limits, called with (problem, gap=, prices=, ...).
     """
+    if is_single_budget(problem, inertia):
+        return allocate_budget(problem, gap)
 
     def inner(problem: Problem, *, gap: float, prices: Floats | None) -> Allocation:
         left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
