@@ -128,7 +128,7 @@ LOOSE = msgspec.json.Decoder(float_hook=lambda text: text)  # floats as they are
 _CONTEXT = msgspec.json.Decoder(Context)
 _RAWS = msgspec.json.Decoder(dict[str, Raw])
 BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-NULL = b"null"
+NULL = Raw(b"null")  # a Raw equals Raws only
 _TEXTS = ("type", "message_id", "event", "anonymous_id", "user_id", "previous_id", "group_id", "name")
 _TIMES = ("original_timestamp", "timestamp", "sent_at")
 _RAW_FIELDS = ("locale", "name", "position", "propensity", "revenue", "total", "value", "products")
@@ -156,8 +156,6 @@ def loose_call(text: bytes, gate: Gate) -> tuple[Call, str]:
     call.context = loose_context(raws.get("context", NOTHING))
     for name in ("properties", "traits"):
         raw = bytes(raws.get(name, NOTHING))
-        if raw not in (b"", NULL) and raw[:1] != b"{":
-            early, raw = early or "properties:object", b""
         setattr(call, name, Raw(raw))
     return call, early
 

@@ -86,7 +86,8 @@ class Said(Struct, gc=False):
     minor: str | None = None
     currency: str | None = None
     propensity: str | None = None
-    early: str = ""  # a fault that was found while reading
+    early: str = ""  # a fault that was found while reading, and counts before all others
+    late: str = ""  # one that counts after them
     raw: bytes = b""  # the text as it came, where it cannot be taken apart
 
 
@@ -166,7 +167,11 @@ class Gate:
         )
 
     def fault(self, row: Row, said: Said, latest: datetime) -> str:
-        """The first fault, as a code of faults.py, or "". Sets ``amount_minor`` and ``propensity`` of the row."""
+        """The first fault, as a code of faults.py, or "". Sets ``amount_minor`` and ``propensity`` of the row, and
+        writes its properties in one line."""
+        text = bytes(row.properties)
+        if b"\n" in text or b"\r" in text:
+            row.properties = Raw(msgspec.json.format(text, indent=-1))
         return (
             said.early
             or self._time_fault(row, latest)
@@ -174,11 +179,8 @@ class Gate:
             or self._money_fault(row, said)
             or _propensity_fault(row, said)
             or _text_fault(row)
-            or (
-                ""
-                if self._is_flat(row.properties) or depth(bytes(row.properties)) <= self._depth
-                else "properties:deep"
-            )
+            or said.late
+            or self._depth_fault(row)
         )
 
     def keep(self, taken: Taken, row: Row, said: Said, code: str) -> None:
@@ -315,6 +317,17 @@ def parsed_amount(text: str) -> Decimal | None:
 def may_hold_controls(body: bytes) -> bool:
     """Whether a text of a JSON body could hold a control character: they have to be written as escapes."""
     return b"\x7f" in body or (b"\\" in body and _CONTROL_IN_JSON.search(body) is not None)
+
+
+def is_text(body: bytes) -> bool:
+    """Whether a body is UTF-8 throughout. A decoder passes over what it has no use for without looking at it."""
+    if body.isascii():
+        return True
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def depth(text: bytes) -> int:

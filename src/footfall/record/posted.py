@@ -24,6 +24,7 @@ from footfall.record.gate import (
     Taken,
     TooManyError,
     as_text,
+    is_text,
     made_id,
     may_hold_controls,
 )
@@ -62,7 +63,7 @@ class Posted(Struct, forbid_unknown_fields=True, gc=False):
 _LINES = msgspec.json.Decoder(Posted)
 _LOOSE = msgspec.json.Decoder(float_hook=lambda text: text)
 _ENCODER = msgspec.json.Encoder()
-_NULL = b"null"
+_NULL = Raw(b"null")
 _QUOTE, _BRACE = b'"{'
 
 
@@ -75,12 +76,11 @@ def take(body: bytes, gate: Gate, source: str, received: datetime, most: int) ->
     if body.startswith(b"\xef\xbb\xbf"):
         body = body[3:]
 
-    def check(line: Posted, early: str = "", raw: bytes = b"") -> None:
+    def check(line: Posted, look: bool, early: str = "", late: str = "", raw: bytes = b"") -> None:
         if line.properties and memoryview(line.properties)[0] != _BRACE:
-            line.properties, fault = merged(line.properties, {})
-            early = early or fault
+            line.properties, late = merged(line.properties, {})
         row, said = _row(line, gate, source, received)
-        said.early, said.raw = early, raw
+        said.early, said.late, said.raw = early, late, raw
         if not row.message_id:
             content = _ENCODER.encode(line)
             repeats[content] += 1
@@ -92,24 +92,28 @@ def take(body: bytes, gate: Gate, source: str, received: datetime, most: int) ->
                 return
         rows.append(row)
 
+    lines: list[Posted] | None
     try:
-        lines = _LINES.decode_lines(body)
+        lines = _LINES.decode_lines(body) if is_text(body) else None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        lines = None
+    if lines is None:
         texts = [text for text in body.split(b"\n") if text.strip()]
         _bound(len(texts), most)
         for text in texts:
-            check(*_read(text.strip(), gate))
+            line, early, late, raw = _read(text.strip(), gate)
+            check(line, True, early, late, raw)
     else:
         _bound(len(lines), most)
         for line in lines:
-            check(line)
+            check(line, look)
     taken.accepted = len(rows)
     taken.body = _ENCODER.encode_lines(rows)
     return taken
 
 
 def _plain(said: Said, gate: Gate) -> bool:
-    if said.amount is not None or said.minor is not None or said.propensity is not None or said.early:
+    if said.amount is not None or said.minor is not None or said.propensity is not None or said.early or said.late:
         return False
     return not said.currency or said.currency == gate.currency
 
@@ -137,7 +141,7 @@ def _row(line: Posted, gate: Gate, source: str, received: datetime) -> tuple[Row
         line.country,
         line.category,
         line.position,
-        properties=line.properties,
+        properties=line.properties or NOTHING,
         source=source,
         received_at=received,
     )
@@ -146,24 +150,25 @@ def _row(line: Posted, gate: Gate, source: str, received: datetime) -> tuple[Row
     return row, said
 
 
-def _read(text: bytes, gate: Gate) -> tuple[Posted, str, bytes]:
-    """One line by itself: (what it holds, a fault or "", the text where it cannot be taken apart)."""
+def _read(text: bytes, gate: Gate) -> tuple[Posted, str, str, bytes]:
+    """One line by itself: (what it holds, faults that count before and after all others, the text where it cannot be
+    taken apart)."""
+    if not is_text(text):
+        return Posted(), "row:encoding", "", text
     try:
-        return _LINES.decode(text), "", b""
+        return _LINES.decode(text), "", "", b""
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     try:
         found = _LOOSE.decode(text)
-    except (msgspec.MsgspecError, RecursionError):
-        return Posted(), "row:json", text
-    except UnicodeDecodeError:
-        return Posted(), "row:encoding", text
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return Posted(), "row:json", "", text
     if not isinstance(found, dict):
-        return Posted(), "row:object", text
+        return Posted(), "row:object", "", text
     return _loose(found, text, gate)
 
 
-def _loose(found: dict[str, Any], text: bytes, gate: Gate) -> tuple[Posted, str, bytes]:
+def _loose(found: dict[str, Any], text: bytes, gate: Gate) -> tuple[Posted, str, str, bytes]:
     """An object with whatever keys and types. Floats come as their texts."""
     raw = msgspec.json.decode(text, type=dict[str, Raw])
     chosen = columns(list(found))
@@ -181,8 +186,8 @@ def _loose(found: dict[str, Any], text: bytes, gate: Gate) -> tuple[Posted, str,
     rest = {
         key: raw[key] for key in sorted(found) if key and key not in chosen.values() and found[key] not in (None, "")
     }
-    line.properties, fault = merged(raw[chosen["properties"]] if "properties" in chosen else NOTHING, rest)
-    return line, early or fault, text if early or fault else b""
+    line.properties, late = merged(raw[chosen["properties"]] if "properties" in chosen else NOTHING, rest)
+    return line, early, late, text if early or late else b""
 
 
 _PLAIN = frozenset(FIELDS) - {"ts", "amount", "amount_minor", "propensity", "properties"}

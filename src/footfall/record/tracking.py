@@ -52,6 +52,7 @@ from footfall.record.gate import (
     Taken,
     TooManyError,
     as_text,
+    is_text,
     made_id,
     may_hold_controls,
     parsed_amount,
@@ -63,6 +64,7 @@ _NAMES = {"page": "page_view", "screen": "screen_view", "identify": "identify", 
 _TRAITS = ("identify", "group")
 _ROOTS = ("properties", "traits", "context", "event", "name", "groupId")
 _IN_CONTEXT = ("campaign", "device", "location", "locale")
+_BRACE = ord("{")
 _NO_PROPERTIES = Properties()
 _ENCODER = msgspec.json.Encoder()
 
@@ -112,8 +114,10 @@ def take(body: bytes, kind: Kind, gate: Gate, means: SourceMap, source: str, rec
         reading.one(body, kind)
         return reading.ended()
     try:
-        batch = BATCH.decode(body)
+        batch = BATCH.decode(body) if is_text(body) else None
     except BAD:
+        batch = None
+    if batch is None:
         reading.loose_batch(body, most)
         return reading.ended()
     _bound(batch.batch, most)
@@ -145,7 +149,7 @@ class _Reading:
         self._repeats: Counter[bytes] = Counter()
         self._mapped = bool(means.paths or means.fixed)
         # Ids that come through a map may be of any length, and hold anything.
-        self._closer = self._mapped or may_hold_controls(body)
+        self._closer = self._mapped or may_hold_controls(body) or b"\n" in body or b"\r" in body
         self._shift = timedelta()
 
     def sent(self, at: datetime | None) -> None:
@@ -161,26 +165,30 @@ class _Reading:
 
     # ------------------------------------------------------------ the usual way
 
-    def call(self, call: Call, kind: str | None, early: str = "", raw: bytes = b"") -> None:
-        """Check one call. early: a fault that was found before; raw: its text, where it cannot be taken apart."""
-        properties = call.properties
-        given = _NO_PROPERTIES
-        if properties:
+    def call(self, call: Call, kind: str | None, early: str = "", raw: bytes = b"", loose: bool = False) -> None:
+        """Check one call. early: a fault that was found before; raw: its text, where it cannot be taken apart; loose:
+        whether its ids may be of any length."""
+        given, late = _NO_PROPERTIES, ""
+        if call.properties:
             try:
-                given = PROPERTIES.decode(properties)
+                given = PROPERTIES.decode(call.properties)
             except BAD:
-                loose = loose_properties(properties)
-                if loose is None:
+                loose = True
+                read = loose_properties(call.properties)
+                if read is None:
+                    late = "" if call.properties == NULL else "properties:object"
                     call.properties = NOTHING
-                    early = early or ("" if properties == NULL else "properties:object")
-                given = loose or _NO_PROPERTIES
+                given = read or _NO_PROPERTIES
+        if kind in _TRAITS and call.traits and memoryview(call.traits)[0] != _BRACE:
+            late = "" if call.traits == NULL else "properties:object"
+            call.traits = NOTHING
         row = self._row(call, kind, given)
         plain = self._gate.is_plain(row, self._latest) and (not given.currency or given.currency == self._gate.currency)
-        if plain and not (self._closer or early or given.propensity):
+        if plain and not (loose or self._closer or early or given.propensity):
             self._rows.append(row)
             return
         said = self._said(call, kind, given, row)
-        said.early, said.raw = early, raw
+        said.early, said.late, said.raw = early, late, raw
         if not row.message_id:
             row.message_id = self._made_id(call)
         code = self._gate.fault(row, said, self._latest)
@@ -200,7 +208,7 @@ class _Reading:
                 previous = call.previous_id
                 visitor = visitor or previous
             elif kind in _TRAITS:
-                properties = call.traits if call.traits != NULL else NOTHING
+                properties = call.traits
                 if call.group_id is not None:
                     properties = _with(properties, b"groupId", _ENCODER.encode(call.group_id))
             elif call.name and not given.name:
@@ -240,7 +248,7 @@ class _Reading:
             raw_text(given.position) if given.position else None,
             None,
             None,
-            properties,
+            properties or NOTHING,  # the very object, by which the encoder knows that there is nothing
             locale or None,
             self._source,
             self._received,
@@ -304,20 +312,21 @@ class _Reading:
 
     def one(self, text: bytes, kind: str | None, context: Context | None = None) -> None:
         """One call by itself; FormatError for the text of a single request that is no JSON object."""
-        early = ""
+        early = "" if is_text(text) else "row:encoding"
         try:
             call = CALL.decode(text)
         except BAD:
             try:
-                call, early = loose_call(text, self._gate)
+                call, fault = loose_call(text, self._gate)
+                early = early or fault
             except (*BAD, TypeError) as error:
                 if kind is not None:
                     raise FormatError(f"the body is no call: {error}", "send one JSON object in UTF-8") from None
-                self.call(Call(), None, "row:object", text)
+                self.call(Call(), None, "row:object", text, True)
                 return
         if call.context is None:
             call.context = context
-        self.call(call, kind or call.type, early, text if early else b"")
+        self.call(call, kind or call.type, early, text if early else b"", True)
 
 
 def _amount(given: Properties) -> str | None:
