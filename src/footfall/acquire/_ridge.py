@@ -33,7 +33,7 @@ _LEVEL_STEPS = (4, 600)  # least and most
 _ROUGH = 0.01  # ridges from here on need not be solved well
 _MEMORY = 0.97  # of a metric's entry, from step to step
 _BASE = 0.3  # least load for the metric, in parts of the capacity
-_UNSCREENED = 4  # first evaluations, while prices move too far to be worth screening
+_SETTLING = 4  # first evaluations, while prices move too far to be worth screening
 _SAMPLE = 0.1  # of the rows, for a cold start
 _WORTH_SAMPLING = 500_000  # edges
 _SEED = 0x466F6F7466616C6C
@@ -157,15 +157,18 @@ def rounded(market: Market, price: Floats) -> Floats:
     return price.astype(np.float32).astype(np.float64)
 
 
-def descend(market: Market, screen: Screen, start: Floats, ridges: Iterator[float], look: Look) -> Floats:
-    """Prices (m,) after the ridges in turn. ``look(point, end of a level?)`` says enough, or raises."""
+def descend(market: Market, screen: Screen, start: Floats, ridges: Iterator[float], look: Look, unscreened: int) -> Floats:
+    """Prices (m,) after the ridges in turn. ``look(point, end of a level?)`` says enough, or raises.
+
+    unscreened: first evaluations that look at all edges.
+    """
     price, step, number = rounded(market, start), np.zeros(len(start)), 0
     least, most = _LEVEL_STEPS
     for ridge in ridges:
         steps = _Steps(market, price, ridge)
         theta = 1.0 if ridge >= _ROUGH * market.worth else 0.1
         for taken in range(1, most + 1):
-            screen.settle(price, ridge, step, number >= _UNSCREENED)
+            screen.settle(price, ridge, step, number >= unscreened)
             at = evaluate(market, screen, price, ridge)
             number += 1
             done = taken >= least and at.missed < theta * (at.plain - at.smooth)
@@ -245,11 +248,11 @@ class Search:
         """Descend until ``look`` says enough; ``tick`` is called at every step of a sample."""
         market = self.market
         if start is not None:
-            return descend(market, self.screen, start, ridges_from(market, _WARM), look)
+            return descend(market, self.screen, start, ridges_from(market, _WARM), look, _SETTLING)
         start, first = np.zeros(len(market.capacity)), _COARSE
         if self.edges >= _WORTH_SAMPLING:
             start, first = self._from_sample(tick), _COLD
-        return descend(market, self.screen, start, ridges_from(market, first), look)
+        return descend(market, self.screen, start, ridges_from(market, first), look, _SETTLING)
 
     def _from_sample(self, tick: Callable[[], None]) -> Floats:
         market, layer = sampled(self.market, self.all_edges, self.crew)
@@ -260,6 +263,6 @@ class Search:
             return False
 
         self.other += self.edges
-        price = descend(market, screen, np.zeros(len(market.capacity)), iter([_COARSE * market.worth]), look)
+        price = descend(market, screen, np.zeros(len(market.capacity)), iter([_COARSE * market.worth]), look, _LEVEL_STEPS[1])
         self.other += screen.work
         return price

@@ -20,8 +20,7 @@ from footfall.model import Floats
 Floats32 = npt.NDArray[np.float32]
 
 SHUT = np.float32(1e37)  # the price of a provider without capacity: no gain reaches 0
-_OUTER = (2.0, 20.0)  # radius of the outer box, in ridges and in recent steps of the provider's price
-_INNER = (0.5, 6.0)
+_BOXES = ((3.0, 30.0), (1.0, 10.0))  # radii of the nested boxes, in ridges and in recent steps of the price
 _SLACK = 1.001  # of the ridge, against rounding of gains
 
 
@@ -118,7 +117,7 @@ class Screen:
             return
         if len(layers) == 3 and layers[-1].ridge > 2 * ridge:
             layers.pop()
-        for part, moves in (_OUTER, _INNER)[len(layers) - 1 :]:
+        for part, moves in _BOXES[len(layers) - 1 :]:
             radius = part * ridge + moves * step
             layers.append(self._narrowed(layers[-1], price, radius, ridge))
 
