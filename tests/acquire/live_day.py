@@ -15,7 +15,7 @@ from footfall.acquire.plan import make_plan
 from footfall.config import LiveSettings
 from footfall.model import VISIT, Floats, Pacing, Plan
 
-TICKS = 288  # of five minutes
+TICKS = 1440  # of a minute, as [live] pacing_interval_s
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ def run_day(
     offsets, reward, refused = np.zeros(len(live.providers)), 0.0, 0
     cumulative = np.array([expected_share(came, 24 * t / TICKS) for t in range(TICKS + 1)])
     for tick in range(TICKS):
-        if paced and tick and tick % 2 == 0:
+        if paced and tick:
             so_far = DaySoFar(expected_share(profile, 24 * tick / TICKS), arrivals, delivered, np.zeros(len(delivered)))
             offsets = pace(live, so_far, offsets, settings).offsets
             named = dict(zip(live.providers, offsets.tolist(), strict=True))

@@ -31,7 +31,9 @@ from footfall.model import Floats
 _ROUNDS = 80
 _DAMPING = 0.6
 _TRUST = 50.0  # decisions of a segment that weigh as much as what all segments tell
-_TRUST_DAY = 0.15  # part of the day's forecast that has to come before arrivals outweigh it: profiles are wrong, too
+_TRUST_DAY = 0.3  # part of the day's forecast that has to come before arrivals outweigh it: profiles are wrong, too
+_SIGMAS = 3.0  # of the draws still to come, above a floor
+_AHEAD = 1.3  # of what a floor still needs
 _LEAST = 1e-9
 
 
@@ -111,7 +113,13 @@ def residual_bounds(plan: LivePlan, so_far: DaySoFar, remaining: Floats, explore
     to_come = so_far.organic * left / max(so_far.elapsed, 0.05)  # organic visits go on as they came
     done = so_far.held + so_far.organic + to_come
     high = np.maximum(most - done, 0.0)
-    return high, np.minimum(np.maximum(least - done, 0.0), high)
+    low = np.maximum(least - done, 0.0)
+    need = np.maximum(plan.floor - done, 0.0)
+    # A floor is aimed at with a margin that melts away with what is still needed: draws are draws, and where less comes
+    # than foretold it is too late to begin. What is met early costs what it costs late.
+    low = np.maximum(low, np.where(need > 0, _AHEAD * need + _SIGMAS * np.sqrt(need + 1), 0.0))
+    high = np.maximum(high, np.where(need > 0, np.minimum(low, np.maximum(plan.capacity - done, 0.0)), 0.0))
+    return high, np.minimum(low, high)
 
 
 def _solve(
