@@ -119,9 +119,13 @@ def rows(here: Workspace, **question: Any) -> pa.Table:
 def forget(here: Workspace, visitor: str) -> Erased:
     """Erase a person from the lake and from the rows kept aside."""
     from footfall.record import erase
+    from footfall.value import facts
 
+    facts.forget(here.facts_directory)  # before and after: it may be killed between, and facts may be counted between
     with here.engine() as engine:
-        return erase.forget(here.store, engine, visitor, here.quarantine)
+        erased = erase.forget(here.store, engine, visitor, here.quarantine)
+    facts.forget(here.facts_directory)
+    return erased
 
 
 # ---------------------------------------------------------------- value

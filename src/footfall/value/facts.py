@@ -1,7 +1,7 @@
 """Up-to-date facts of a workspace: kept on disk, brought up to date by what new batches change.
 
     <directory>/facts.json            what is counted: batches, settings, and the folder that holds the tables
-    <directory>/<folder>/*.parquet    the tables of FactTables, one file each
+    <directory>/<folder>/*.parquet    the tables of FactTables, one file each; money-*.parquet for the next update
     <directory>/lock                  held while they are brought up to date
 
 ``facts.json`` is replaced in one step after its folder is whole, so a crash at any line leaves the state before, and
@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -29,13 +29,13 @@ import pyarrow.parquet as pq
 from footfall.config import Config
 from footfall.disk import sync, writing
 from footfall.ports import Engine, Store
-from footfall.value import touched
+from footfall.value import kept_money, touched
 from footfall.value.fact_tables import FactTables
 from footfall.value.recipes import recipe
 from footfall.value.relations import Progress, Rules, count
 from footfall.value.statements import fingerprint, text
 
-__all__ = ["FactTables", "Rules", "Update", "facts", "rules_of", "update"]
+__all__ = ["FactTables", "Rules", "Update", "facts", "forget", "rules_of", "update"]
 
 LARGEST_UPDATE = 0.2  # above this share of new rows, counting all anew is faster
 
@@ -49,12 +49,22 @@ class Update:
     new_events: int
 
 
+class _Money(NamedTuple):
+    """Orders and refunds for the next update: ``new`` ones, beside what ``folder`` has in ``parts`` parts."""
+
+    new: pa.Table
+    folder: str = ""
+    parts: int = 0
+    kept: pa.Table | None = None
+
+
 class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     folder: str
     settings: str
     version: int
     batches: dict[str, int]
     files: frozenset[str]  # short hashes of the paths that were counted
+    money_parts: int = 0  # of orders and refunds kept for the next update; 0 where they are not
 
 
 def rules_of(config: Config, providers: Mapping[str, Mapping[str, str]] | None = None) -> Rules:
@@ -124,13 +134,15 @@ def _brought_up(
     version, files = _attached(store, engine)
     rows = engine.query(text("batches")).to_pylist()
     batches = {row["batch_id"]: row["events"] for row in rows}
-    days = {row["batch_id"]: row["last_day"] for row in rows}
+    days = {row["batch_id"]: (row["first_day"], row["last_day"]) for row in rows}
     now = _State(f"facts-{uuid.uuid4().hex[:12]}", settings, version, batches, files)
     found = _updated(engine, rules, directory, now, days, progress, largest_update)
     if found is None:
-        found = Update(count(engine, rules, progress), "counted", sum(batches.values()))
-    _keep(directory, found.facts, now)
-    return found
+        anew = Update(count(engine, rules, progress), "counted", sum(batches.values()))
+        money = kept_money.counted(engine, rules)
+        found = anew, None if money is None else _Money(money)
+    _keep(directory, found[0].facts, now, found[1])
+    return found[0]
 
 
 def _attached(store: Store, engine: Engine) -> tuple[int, frozenset[str]]:
@@ -153,10 +165,10 @@ def _updated(
     rules: Rules,
     directory: Path,
     now: _State,
-    last_days: Mapping[str, date],
+    days: Mapping[str, tuple[date, date]],
     progress: Progress | None,
     largest_update: float,
-) -> Update | None:
+) -> tuple[Update, _Money | None] | None:
     """The facts on disk with what new batches change; None where all has to be counted anew."""
     state = _state(directory)
     if state is None or state.settings != now.settings or not state.files <= now.files:
@@ -168,11 +180,36 @@ def _updated(
     added = sum(now.batches[batch] for batch in new)
     if known is None or added > largest_update * sum(now.batches.values()):
         return None
+    try:
+        money = kept_money.read(directory / state.folder, state.money_parts)
+    except (FileNotFoundError, pa.ArrowException):
+        return None
     if not new:
-        return Update(known, "read", 0)
-    last_old_day = max((last_days[batch] for batch in state.batches), default=date.min)
-    changed = touched.change(engine, rules, new, last_old_day, progress or (lambda _: None))
-    return None if changed is None else Update(known + changed, "updated", added)
+        same = None if money is None else _Money(money.slice(0, 0), state.folder, state.money_parts, money)
+        return Update(known, "read", 0), same
+    span = touched.Span(
+        last_old_day=max((days[batch][1] for batch in state.batches), default=date.min),
+        first_new_day=min(days[batch][0] for batch in new),
+        last_new_day=max(days[batch][1] for batch in new),
+    )
+    changed = touched.change(engine, rules, new, span, progress or (lambda _: None), money)
+    if changed is None:
+        return None
+    found = Update(known + changed, "updated", added)
+    if money is None or money.num_rows > kept_money.LARGEST_KEPT:
+        return found, None
+    return found, _Money(kept_money.added(engine, rules), state.folder, state.money_parts, money)
+
+
+def forget(directory: Path) -> None:
+    """Remove all rows about persons that stand beside the facts; for when somebody is erased from the log.
+
+    They are there again after counting anew, which files that an erasure replaced lead to.
+    """
+    if directory.is_dir():
+        with _alone(directory), _writing(directory):
+            for folder in directory.glob("facts-*"):
+                kept_money.forget(folder)
 
 
 # ---------------------------------------------------------------- on disk
@@ -208,14 +245,21 @@ def _tables(directory: Path, state: _State) -> FactTables | None:
         return None
 
 
-def _keep(directory: Path, facts: FactTables, state: _State) -> None:
+def _keep(directory: Path, facts: FactTables, state: _State, money: _Money | None) -> None:
     old = _state(directory)
     with _writing(directory):
         folder = directory / state.folder
         folder.mkdir(parents=True)
         for name, table in facts.tables().items():
-            pq.write_table(table, folder / f"{name}.parquet", compression="lz4")
+            keys = [field.name for field in table.schema if pa.types.is_string(field.type) or field.name == "day"]
+            # (neither statistics nor dictionaries of measures help who reads all of it)
+            options: dict[str, Any] = {"compression": "lz4", "use_dictionary": keys, "write_statistics": False}
+            pq.write_table(table, folder / f"{name}.parquet", **options)
             sync(folder / f"{name}.parquet")
+        if money is not None:
+            parts = kept_money.write(folder, money.new, directory / money.folder, money.parts, money.kept)
+            sync(folder / f"money-{parts - 1}.parquet")
+            state = msgspec.structs.replace(state, money_parts=parts)
         sync(folder)
         draft = folder / "facts.json"
         draft.write_bytes(msgspec.json.encode(state))
@@ -225,6 +269,8 @@ def _keep(directory: Path, facts: FactTables, state: _State) -> None:
         for other in directory.glob("facts-*"):  # the lock is held, so what is neither new nor in use is left over
             if other.name not in (state.folder, old.folder if old else ""):
                 shutil.rmtree(other, ignore_errors=True)
+        if old is not None and old.folder != state.folder:  # kept for who reads its tables just now
+            kept_money.forget(directory / old.folder)
 
 
 @contextmanager

@@ -16,7 +16,14 @@ from footfall.ports import Engine
 from footfall.value.statements import statement
 
 Source = Literal[
-    "events", "old_events", "new_events", "touched_events", "touched_events_old", "touched_all", "touched_old"
+    "events",
+    "old_events",
+    "new_events",
+    "touched_events",
+    "touched_events_old",
+    "touched_all",
+    "touched_old",
+    "money_rows",
 ]
 When = Literal["now", "before"]
 

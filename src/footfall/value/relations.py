@@ -22,6 +22,21 @@ from footfall.value.statements import marks_of, statement
 
 Progress = Callable[[str], None]
 
+# What an event is counted by, beside the columns of a segment.
+RAW_COLUMNS = (
+    "message_id",
+    "ts",
+    "day",
+    "name",
+    "visitor_id",
+    "user_id",
+    "visit_id",
+    "provider_id",
+    "order_id",
+    "amount_minor",
+    "batch_id",
+)
+
 _STEPS = (
     "money",
     "purchases",
@@ -56,6 +71,7 @@ class Rules:
         marks = marks_of(self.recipe, self.segment, self.attribution)
         for name, source in (("visit_columns", "v.{0}"), ("refund_columns", "o.{0}")):
             marks[name] = ", ".join(source.format(c) for c in self.segment)
+        marks["raw_columns"] = ", ".join(f"e.{c}" for c in (*RAW_COLUMNS, *self.segment))
         marks["made_trace_columns"] = ", ".join(f"m.{c}" for c in self.segment)
         marks["made_columns"] = ", ".join(f"arg_min_null(p.{c}, p.purchase) AS {c}" for c in self.segment)
         which = (

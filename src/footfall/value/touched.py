@@ -10,44 +10,46 @@ outside these days are then counted with visits missing, but alike before and no
 from __future__ import annotations
 
 from datetime import date
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from footfall.ports import Engine
 from footfall.value import identity
 from footfall.value.fact_tables import FactTables
-from footfall.value.relations import Progress, Rules, aggregate, relate
+from footfall.value.relations import RAW_COLUMNS, Progress, Rules, aggregate, relate
 from footfall.value.statements import statement
 
-_RAW = (
-    "message_id",
-    "ts",
-    "day",
-    "name",
-    "visitor_id",
-    "user_id",
-    "visit_id",
-    "provider_id",
-    "order_id",
-    "amount_minor",
-    "batch_id",
-)
 # What visits without a visit_id are read with, in a log without users, where ties do not matter.
 _UNREAD = {"message_id": "'' AS message_id", "amount_minor": "CAST(NULL AS BIGINT) AS amount_minor"} | {
     name: f"CAST(NULL AS VARCHAR) AS {name}" for name in ("user_id", "visit_id", "order_id")
 }
 
 
+class Span(NamedTuple):
+    """Days that are looked into: of old events up to ``last_old_day``, of new batches between the other two."""
+
+    last_old_day: date
+    first_new_day: date
+    last_new_day: date
+
+
 def change(
-    engine: Engine, rules: Rules, new_batches: list[str], last_old_day: date, progress: Progress
+    engine: Engine,
+    rules: Rules,
+    new_batches: list[str],
+    span: Span,
+    progress: Progress,
+    kept_money: pa.Table | None = None,
 ) -> FactTables | None:
     """What ``new_batches`` of the view ``events`` change, as facts to add; counts in it can be negative.
 
-    last_old_day: the last day that other batches have; old events are not looked for after it.
+    kept_money: the orders and refunds of other batches, as ``kept_money`` has them; None: they are looked for in the
+    log.
 
     None where the change is not local: excluded visitors are other persons than before.
     """
-    marks = {**rules.marks(), "raw_columns": ", ".join(f"e.{name}" for name in (*_RAW, *rules.segment))}
+    marks = rules.marks()
     given = pa.table({"batch_id": pa.array(new_batches, pa.string())})
     engine.query("CREATE OR REPLACE TEMPORARY TABLE new_batches AS SELECT * FROM given", None, given=given)
     engine.execute(statement("old_events", marks))
@@ -59,7 +61,7 @@ def change(
     before = identity.learn(engine, rules.exclude_visitors, "old_events", "before", use=use)
     if now.excluded != before.excluded:
         return None
-    _collect(engine, rules, marks, now, before, last_old_day, progress)
+    _collect(engine, rules, marks, now, before, span, progress, kept_money)
 
     progress("counts before")
     identity.show(engine, before, marks, "touched_old")
@@ -77,16 +79,22 @@ def _collect(
     marks: dict[str, str],
     now: identity.Identity,
     before: identity.Identity,
-    last_old_day: date,
+    span: Span,
     progress: Progress,
+    kept_money: pa.Table | None,
 ) -> None:
     """Make the view ``touched_all``, and the view ``touched_old`` of its old events."""
     engine.execute(statement("changed_persons" if now.needed else "no_changed_persons", marks))
-    engine.execute(statement("touched_events", marks))
+    new_days = {"first_new_day": span.first_new_day, "last_new_day": span.last_new_day}
+    engine.execute(statement("touched_events", marks), new_days)
     engine.execute(
         "CREATE OR REPLACE TEMPORARY VIEW touched_events_old AS SELECT * FROM touched_events WHERE NOT is_new"
     )
+    if kept_money is not None:
+        engine.query("CREATE OR REPLACE TEMPORARY TABLE kept_money AS SELECT * FROM given", None, given=kept_money)
+    engine.execute(statement("money_read" if kept_money is None else "money_rows", marks))
     identity.show(engine, now, marks, "events")
+    identity.show(engine, now, marks, "money_rows", "money_now")
     identity.show(engine, now, marks, "touched_events", "touched_now")
     identity.show(engine, before, marks, "touched_events_old", "touched_before")
     for name in ("touched_keys", "money_keys", "links", "touched_ids", "touched_pairs"):
@@ -99,8 +107,8 @@ def _collect(
     single = engine.query("SELECT min(day) AS first_touched_day, max(day) AS last_touched_day FROM touched_days")
     days |= single.to_pylist()[0]
     for name in ("last_day", "last_touched_day"):
-        days[name] = min(days[name] or last_old_day, last_old_day)
-    unread = ", ".join(_UNREAD.get(name, f"e.{name}") for name in (*_RAW, *rules.segment))
+        days[name] = min(days[name] or span.last_old_day, span.last_old_day)
+    unread = ", ".join(_UNREAD.get(name, f"e.{name}") for name in (*RAW_COLUMNS, *rules.segment))
     if not now.needed:
         engine.execute(statement("reached", {**marks, "visit_columns_read": unread}), days)
     if now.needed or engine.query(statement("ambiguous", marks))["ambiguous"][0].as_py():

@@ -1,6 +1,5 @@
--- Orders and refunds, read from the log once.
+-- Orders and refunds, read from the log once; with all that a later update asks of them (money_rows.sql).
 CREATE OR REPLACE TEMPORARY TABLE money AS
-SELECT person, message_id, ts, day, coalesce(name IN ({refund_events}), FALSE) AS is_refund, visit_id, provider_id, order_id,
-       amount_minor, {columns}
-FROM person_events
-WHERE name IN ({order_events}, {refund_events})
+SELECT person, {raw_columns}, coalesce(e.name IN ({refund_events}), FALSE) AS is_refund
+FROM person_events e
+WHERE e.name IN ({order_events}, {refund_events})

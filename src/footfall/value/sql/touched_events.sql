@@ -2,6 +2,7 @@
 CREATE OR REPLACE TEMPORARY TABLE touched_events AS
 SELECT {raw_columns}, TRUE AS is_new
 FROM new_events e
+WHERE e.day BETWEEN $first_new_day AND $last_new_day
 UNION ALL
 SELECT {raw_columns}, FALSE AS is_new
 FROM old_events e
