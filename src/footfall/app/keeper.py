@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from footfall.app import draining, steering
 
 COMPACT_S = 60.0
-RETRY_S = 300.0
+NICE = 5  # answers go before bookkeeping where cores are few
 _DRAIN_REST_S = 5.0  # at most, after drains that failed
 
 
@@ -205,6 +205,7 @@ def main(arguments: list[str]) -> int:
     log = logs.set_up("keeper", spec.level)
     here = open_workspace(Path(spec.directory))
     keeper = Keeper(here, spec.settings, Metrics(spec.board, spec.index, spec.rows), log)
+    os.nice(NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: keeper.stop.set())
     threading.Thread(target=_orphaned, args=(spec.alive, keeper.stop), daemon=True).start()

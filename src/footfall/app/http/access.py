@@ -15,6 +15,7 @@ import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from footfall.app.http.limits import Rates, header
@@ -142,12 +143,17 @@ def refuse_strangers(scope: Scope, origins: tuple[str, ...]) -> None:
             403, "strange-origin", f"pages of {origin[:200]!r} may not call this service",
             "add the origin to [serve] cors_origins in footfall.toml",
         )  # fmt: skip
-    host = header(scope, b"host").decode("latin-1")
-    if host and not is_loopback(_host(f"//{host}")):
+    host = header(scope, b"host")
+    if host and not _names_loopback(host):
         raise Problem(
             403, "strange-host", "without keys this service answers to loopback names only",
             "make a key: `footfall keys create --scope admin`",
         )  # fmt: skip
+
+
+@lru_cache(256)
+def _names_loopback(host: bytes) -> bool:
+    return is_loopback(_host(f"//{host.decode('latin-1')}"))
 
 
 def _host(address: str) -> str:

@@ -25,6 +25,7 @@ from footfall.app.http.problems import Problem, of_error, unavailable
 from footfall.errors import FootfallError
 
 MOST_KEPT = 6
+NICE = 5  # answers of the worker go first where cores are few
 _LENGTH = 4
 
 
@@ -258,6 +259,7 @@ def main(arguments: list[str]) -> int:
     from footfall.app import logs
 
     log = logs.set_up("reader", arguments[2])
+    os.nice(NICE)
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints goes to the log, not among the answers
     stream = sys.stdin.buffer
