@@ -1,0 +1,193 @@
+"""E-mail by SMTP (RFC 5321), one kept connection, one-click unsubscribe (RFC 8058), a Message-ID that never changes.
+
+What is certain decides: a letter is taken over when the server answers 250 to its content. Before the content has gone
+out nothing was taken over, so it is tried again; a line that drops after it leaves the letter ``unknown``.
+"""
+
+from __future__ import annotations
+
+import re
+import smtplib
+import ssl
+from dataclasses import dataclass
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP as RULES
+from email.utils import format_datetime
+from typing import Literal
+
+from footfall.errors import ConfigError
+from footfall.model import Letter, Receipt
+from footfall.ports import Clock
+
+_LOCAL = re.compile(r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]{1,64}")
+_DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.I)
+_NOBODY = re.compile(r"\b5\.1\.[123]\b")  # enhanced codes of addresses that do not exist (RFC 3463)
+_NO_SUCH = (550, 551, 553)
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpSettings:
+    """Where and as whom mail goes out. ``tls``: "starttls", "tls" from the first byte, or "none"."""
+
+    host: str
+    port: int
+    tls: Literal["starttls", "tls", "none"]
+    user: str
+    password: str
+    sender: str
+    sender_name: str
+    timeout_s: float
+
+
+class SmtpChannel:
+    """``ports.Channel`` over one SMTP connection, opened when first needed and again where it was closed."""
+
+    idempotent = False
+
+    def __init__(self, name: str, settings: SmtpSettings, clock: Clock) -> None:
+        """ConfigError where the sender is no address."""
+        if mailbox(settings.sender) is None:
+            raise ConfigError(f"[channels.{name}] sender {settings.sender!r} is no e-mail address", "name@example.com")
+        self.name = name
+        self._settings = settings
+        self._clock = clock
+        self._line: smtplib.SMTP | None = None
+
+    def send(self, letter: Letter) -> Receipt:
+        """Hand a letter over; the receipt says what is certain."""
+        to = mailbox(letter.address)
+        if to is None:
+            return Receipt("dead", f"{letter.address!r} is no e-mail address", suppress=True)
+        try:
+            content = self._content(letter, to)
+        except (ValueError, UnicodeError) as error:
+            return Receipt("dead", f"the letter cannot be written: {error}")
+        for attempt in (1, 2):
+            fresh = self._line is None
+            try:
+                return self._hand_over(self._open(), to, content)
+            except smtplib.SMTPServerDisconnected as error:
+                self.close()
+                if fresh or attempt == 2:
+                    return Receipt("retry", f"the server closed the line: {error}")
+            except (OSError, smtplib.SMTPException) as error:
+                self.close()
+                return Receipt("retry", f"the server cannot be used: {_said(error)}")
+        raise AssertionError("two attempts always answer")
+
+    def close(self) -> None:
+        """Say goodbye, if anybody listens."""
+        line, self._line = self._line, None
+        if line is not None:
+            try:
+                line.quit()
+            except (OSError, smtplib.SMTPException):
+                line.close()
+
+    # ------------------------------------------------------------ inside
+
+    def _open(self) -> smtplib.SMTP:
+        if self._line is not None:
+            return self._line
+        s = self._settings
+        if s.tls == "tls":
+            line: smtplib.SMTP = smtplib.SMTP_SSL(s.host, s.port, timeout=s.timeout_s, context=_trust())
+        else:
+            line = smtplib.SMTP(s.host, s.port, timeout=s.timeout_s)
+        try:
+            line.ehlo_or_helo_if_needed()
+            if s.tls == "starttls":
+                line.starttls(context=_trust())
+                line.ehlo()
+            if s.user:
+                line.login(s.user, s.password)
+        except BaseException:
+            line.close()
+            raise
+        self._line = line
+        return line
+
+    def _hand_over(self, line: smtplib.SMTP, to: str, content: bytes) -> Receipt:
+        utf8 = not to.isascii()
+        if utf8 and not line.has_extn("smtputf8"):
+            return Receipt("dead", f"the server takes no addresses like {to!r} (SMTPUTF8)")
+        code, said = line.mail(self._settings.sender, ["SMTPUTF8", "BODY=8BITMIME"] if utf8 else [])
+        if code != 250:
+            return self._refused(line, code, said)
+        code, said = line.rcpt(to)
+        if code not in (250, 251):
+            return self._refused(line, code, said)
+        code, said = line.docmd("DATA")
+        if code != 354:
+            return self._refused(line, code, said)
+        try:
+            line.send(content)
+            code, said = line.getreply()
+        except (OSError, smtplib.SMTPException) as error:
+            self.close()
+            return Receipt("unknown", f"the line dropped after the letter went out: {_said(error)}")
+        if code != 250:
+            return self._refused(line, code, said)
+        return Receipt("sent", f"{code} {_text(said)}")
+
+    def _refused(self, line: smtplib.SMTP, code: int, said: bytes) -> Receipt:
+        text = f"{code} {_text(said)}"
+        try:
+            if code == 421 or code < 0:
+                self.close()
+            else:
+                line.rset()
+        except (OSError, smtplib.SMTPException):
+            self.close()  # what was refused stays refused, whether the line holds or not
+        if 500 <= code < 600:
+            return Receipt("dead", text, suppress=code in _NO_SUCH and bool(_NOBODY.search(text)))
+        return Receipt("retry", text)
+
+    def _content(self, letter: Letter, to: str) -> bytes:
+        """The letter as it goes over the line: headers, bodies, dots doubled, the closing dot."""
+        s = self._settings
+        mail = EmailMessage(policy=RULES)
+        mail["From"] = Address(s.sender_name, addr_spec=s.sender)
+        mail["To"] = to
+        mail["Subject"] = letter.subject
+        mail["Date"] = format_datetime(self._clock.now())
+        mail["Message-ID"] = f"<{letter.message_id}@{s.sender.rpartition('@')[2]}>"
+        if letter.unsubscribe_url:
+            mail["List-Unsubscribe"] = f"<{letter.unsubscribe_url}>"
+            mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+        mail.set_content(letter.text)
+        if letter.html:
+            mail.add_alternative(letter.html, subtype="html")
+        whole = mail.as_bytes(policy=RULES.clone(utf8=not to.isascii()))
+        lines = whole if whole.endswith(b"\r\n") else whole + b"\r\n"
+        return re.sub(rb"(?m)^\.", b"..", lines) + b".\r\n"
+
+
+def mailbox(address: str) -> str | None:
+    """An address as the line takes it, its domain in ASCII (IDNA); None where it is none."""
+    local, at, domain = address.strip().rpartition("@")
+    try:
+        domain = domain.encode("idna").decode("ascii")
+    except UnicodeError:
+        return None
+    if not at or not _LOCAL.fullmatch(local) or not _DOMAIN.fullmatch(domain):
+        return None
+    if local.startswith(".") or local.endswith(".") or ".." in local:
+        return None
+    return f"{local}@{domain}"
+
+
+def _trust() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def _text(said: bytes) -> str:
+    return " ".join(said.decode("utf-8", "replace").split())[:300]
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, smtplib.SMTPResponseException):
+        code, text = error.smtp_code, error.smtp_error
+        return f"{code} {_text(text if isinstance(text, bytes) else str(text).encode())}"
+    return str(error) or type(error).__name__
