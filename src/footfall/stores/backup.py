@@ -5,22 +5,27 @@ database through its online backup (so that others may go on writing to it), and
 quarantine/, state/ and inbox/ as it is. Left out is what can be made again: state/tmp, state/facts, lock
 files. The manifest is the last member, so that an archive that was cut off has none.
 
+Nothing that is not whole stands under the name it will have: both work in a hidden folder beside it, which the next run
+with the same target removes if its process was killed. A workspace gets its footfall.toml last.
+
 A backup holds personal data; it is made readable for its owner only. Erasing a person does not reach into
 backups.
 """
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
 import os
+import re
 import shutil
 import sqlite3
 import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
@@ -28,12 +33,14 @@ from uuid import uuid4
 
 import msgspec
 
+from footfall.disk import sync
 from footfall.errors import FormatError, WorkspaceError
 from footfall.stores.lake import LOCK_NAME, Lake
 
 SETTINGS = "footfall.toml"
 FOLDERS = ("lake", "quarantine", "state", "inbox")
 MANIFEST = "manifest.json"
+_SETTINGS_UNFINISHED = f"{SETTINGS}.unfinished"  # a folder without settings is no workspace
 FORMAT = 1
 
 _LOG = PurePosixPath("lake/events")
@@ -80,20 +87,13 @@ def backup(directory: Path, archive: Path, progress: Progress | None = None, wai
         raise WorkspaceError(f"{archive} exists already", "name another file, or remove it first")
     if any(archive.is_relative_to(directory / folder) for folder in FOLDERS):
         raise WorkspaceError(f"{archive} lies inside what is backed up", "name a file outside of the workspace")
-    temporary = archive.with_name(f".{archive.name}.{uuid4().hex}")
     log = Lake(directory / _LOG)
-    try:
-        with (
-            _disk(archive),
-            log.lock(wait_s),
-            tempfile.TemporaryDirectory(prefix="footfall-", dir=archive.parent) as spool,
-        ):
-            files = _snapshot(directory, log, Path(spool))
-            manifest = _write(temporary, files, log.version(), progress)
-        with _disk(archive):
-            temporary.replace(archive)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _disk(archive), _unfinished(archive) as spool:
+        with log.lock(wait_s):
+            files = _snapshot(directory, log, spool)
+            manifest = _write(spool / "archive", files, log.version(), progress)
+        (spool / "archive").replace(archive)
+        sync(archive.parent)
     return manifest
 
 
@@ -109,18 +109,49 @@ def restore(archive: Path, directory: Path, progress: Progress | None = None) ->
         raise WorkspaceError(f"{directory} is not empty", "name a folder that is empty or does not exist")
     with _disk(directory):
         directory.parent.mkdir(parents=True, exist_ok=True)
-        made = directory.with_name(f".{directory.name}.{uuid4().hex}")
-        try:
+        with _unfinished(directory) as outside:
+            made = outside / "workspace"
             made.mkdir()
             manifest = _extract(archive, made, progress)
             for folder in FOLDERS[:3]:
                 (made / folder).mkdir(exist_ok=True)
-            if directory.exists():
-                directory.rmdir()
-            made.replace(directory)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
+            for inside in (path for path in made.rglob("*") if path.is_dir()):
+                sync(inside)
+            (made / _SETTINGS_UNFINISHED).replace(made / SETTINGS)
+            sync(made)
+            made.replace(directory)  # an empty folder gives way
+            sync(directory.parent)
     return manifest
+
+
+@contextmanager
+def _unfinished(target: Path) -> Iterator[Path]:
+    """A hidden folder beside ``target`` for what is not whole yet; it goes at the end, as do those of killed processes.
+
+    Who works in one holds its lock, which the system lets go of when the process dies.
+    """
+    named = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{32}}\.unfinished")
+    for left in (path for path in target.parent.iterdir() if named.fullmatch(path.name)):
+        with suppress(OSError), _held(left):  # OSError: somebody is at work in it, or may
+            shutil.rmtree(left)
+    folder = target.with_name(f".{target.name}.{uuid4().hex}.unfinished")
+    folder.mkdir(mode=0o700)
+    try:
+        with _held(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold the lock of ``folder``; BlockingIOError where another process does."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 # ---------------------------------------------------------------- writing
@@ -259,7 +290,7 @@ def _unpack(archive: Path, info: tarfile.TarInfo, content: IO[bytes], to: Path) 
     # path.
     if not inside or ".." in path.parts or "\\" in info.name or str(path) != info.name:
         raise FormatError(f"{archive}: {info.name!r} leads out of the workspace", "do not trust this archive")
-    target = to / path
+    target = to / (_SETTINGS_UNFINISHED if info.name == SETTINGS else path)
     target.parent.mkdir(parents=True, exist_ok=True)
     hashing = _Hashing(content)
     with target.open("xb") as out:

@@ -13,7 +13,7 @@ from footfall.app import cycle, output
 from footfall.app.build import open_workspace
 from footfall.app.cli.options import FormatOption, TextFormat, WorkspaceOption, day
 from footfall.app.progress import bar
-from footfall.errors import InfeasibleError
+from footfall.errors import InfeasibleError, WorkspaceError
 from footfall.model import Plan
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ PROVIDER_COLUMNS = (
     "price",
     "limits",
 )
+LIST_COLUMNS = ("version", "status", "day", "as_of", "created_at", "inertia", "reward", "gap")
 PAIR_COLUMNS = (
     "segment",
     "provider_id",
@@ -233,21 +234,24 @@ def _draw_rest(made: Plan) -> None:
 
 @plan_app.command(name="list")
 def list_(*, workspace: WorkspaceOption = None, format: FormatOption = "table") -> None:
-    """List all plans, newest first."""
-    rows = [
-        {
-            "version": p.version,
-            "status": p.status,
-            "day": p.day,
-            "as_of": p.as_of,
-            "created_at": p.created_at,
-            "inertia": p.inertia,
-            "reward": p.comparison.plan,
-            "gap": p.gap,
-        }
-        for p in open_workspace(workspace).state.plans()
-    ]
-    output.write(rows, format, ("version", "status", "day", "as_of", "created_at", "inertia", "reward", "gap"))
+    """List all plans, newest first. One that cannot be read back is listed as damaged, and the others as they are."""
+    state = open_workspace(workspace).state
+    rows: list[dict[str, Any]] = []
+    for version, status in state.versions().items():
+        try:
+            rows.append(_listed(state.plan(version)))
+        except WorkspaceError as error:
+            rows.append({**dict.fromkeys(LIST_COLUMNS), "version": version, "status": f"damaged, {status}"})
+            output.console(stderr=True).print(f"note: {error.message}; {error.way_out}", soft_wrap=True)
+    output.write([row for row in rows if row], format, LIST_COLUMNS)
+
+
+def _listed(made: Plan | None) -> dict[str, Any]:
+    """The line of a plan in the list; nothing for one that has just been taken away."""
+    if made is None:
+        return {}
+    own = {name: getattr(made, name) for name in LIST_COLUMNS if name != "reward"}
+    return {**own, "reward": made.comparison.plan}
 
 
 @plan_app.command
