@@ -307,11 +307,96 @@ class LiveSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class RetainSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How visitors and customers are followed up."""
+    """How visitors and customers are followed up: rules that stand above every journey."""
 
     audience_limit_s: Annotated[
         float, Meta(description="Longest time for one audience's SQL, seconds.", gt=0, le=3600)
     ] = 30.0
+    per_day: Annotated[int, Meta(description="Most messages of all journeys to one person in 24 hours.", ge=0)] = 1
+    per_week: Annotated[int, Meta(description="Most messages of all journeys to one person in 7 days.", ge=0)] = 3
+    quiet: Annotated[
+        str,
+        Meta(
+            description="Hours without messages, in the person's time zone; empty = none.",
+            pattern=r"^$|^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$",
+        ),
+    ] = "21:00-09:00"
+    consent: Annotated[
+        Literal["opt-out", "opt-in"],
+        Meta(description="opt-in: only to persons who subscribed; opt-out: to all who did not unsubscribe."),
+    ] = "opt-out"
+    shop: Annotated[str, Meta(description="The name that letters are signed with.", max_length=200)] = ""
+    link: Annotated[str, Meta(description="Where letters lead, an http(s) address; {provider_id} is filled in.")] = ""
+    public_url: Annotated[
+        str, Meta(description="Address under which the service is reached from outside, for links that unsubscribe.")
+    ] = ""
+    prior_lift: Annotated[
+        float,
+        Meta(description="Part of the stake that a message is taken to win until its journey is measured.", gt=0, le=1),
+    ] = 0.05
+    interval_s: Annotated[
+        float, Meta(description="Least time between two rounds of the service, seconds.", ge=1, le=86400)
+    ] = 60.0
+
+
+class StepSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One message of a journey, in [[journeys.NAME.steps]]."""
+
+    template: Annotated[str, Meta(description="The template's name.", min_length=1)]
+    wait: Annotated[
+        str,
+        Meta(
+            description="Time after what brought the person in, or after the step before: 3d, 12h, 30m; auto: the best.",
+            pattern=r"^(auto|now|\d+(\.\d+)?[dhm])$",
+        ),
+    ] = "auto"
+    channel: Annotated[str, Meta(description="The channel's name.", min_length=1)] = "email"
+    offer: Annotated[str, Meta(description="The offer that goes with it; empty: none.")] = ""
+    cost: Annotated[float, Meta(description="What sending one costs, major units.", ge=0)] = 0.0
+
+
+class JourneySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One journey, in a section [journeys.NAME]: to whom, what, when, and how it is proved."""
+
+    audience: Annotated[str, Meta(description="The audience's name: `footfall audiences`.", min_length=1)]
+    steps: Annotated[
+        tuple[StepSettings, ...], Meta(description="The messages, each a [[journeys.NAME.steps]].", min_length=1)
+    ]
+    exit: Annotated[
+        tuple[Literal["bought", "unsubscribed", "left"], ...],
+        Meta(description="What ends it for a person: bought, unsubscribed, left (the audience)."),
+    ] = ("bought", "unsubscribed")
+    holdout: Annotated[
+        float, Meta(description="Share of persons who get nothing, to prove what the others' messages add.", ge=0, lt=1)
+    ] = 0.1
+    re_entry_days: Annotated[
+        float, Meta(description="A person may enter again this long after entering before; 0 = never.", ge=0)
+    ] = 0.0
+    paused: Annotated[bool, Meta(description="True: nobody enters and nothing is sent until it goes on.")] = False
+    budget: Annotated[float, Meta(description="Most cost of its messages in a round, major units; 0: any.", ge=0)] = 0.0
+    margin: Annotated[float, Meta(description="Part of GMV that is kept, for proving what it earned.", gt=0, le=1)] = (
+        1.0
+    )
+    outcome_days: Annotated[
+        int, Meta(description="Days after entering in which purchases count for or against it.", ge=1, le=365)
+    ] = 30
+
+
+class ChannelSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One channel, in a section [channels.NAME]; its password, secret or robot's URL is FOOTFALL_CHANNEL_NAME."""
+
+    kind: Annotated[
+        Literal["smtp", "webhook", "robot", "file"], Meta(description="smtp, webhook, robot (apprise) or file.")
+    ]
+    host: Annotated[str, Meta(description="smtp: the server.")] = "localhost"
+    port: Annotated[int, Meta(description="smtp: its port.", ge=1, le=65535)] = 587
+    tls: Annotated[Literal["starttls", "tls", "none"], Meta(description="smtp: starttls, tls or none.")] = "starttls"
+    user: Annotated[str, Meta(description="smtp: who signs in; empty: nobody.")] = ""
+    sender: Annotated[str, Meta(description="smtp: the address that letters come from.")] = ""
+    sender_name: Annotated[str, Meta(description="smtp: the name beside it.")] = ""
+    url: Annotated[str, Meta(description="webhook: where letters are posted.")] = ""
+    folder: Annotated[str, Meta(description="file: the folder of letters, in the workspace.")] = "letters"
+    timeout_s: Annotated[float, Meta(description="Longest wait for an answer, seconds.", gt=0, le=120)] = 30.0
 
 
 class OfferSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -345,13 +430,20 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     check: CheckSettings = CheckSettings()
     retain: RetainSettings = RetainSettings()
     offers: dict[str, OfferSettings] = {}
+    journeys: dict[str, JourneySettings] = {}
+    channels: dict[str, ChannelSettings] = {}
     collect: CollectSettings = CollectSettings()
     live: LiveSettings = LiveSettings()
     serve: ServeSettings = ServeSettings()
     state: StateSettings = StateSettings()
 
 
-NAMED_SECTIONS: dict[str, type[Struct]] = {"offers": OfferSettings}  # [section.NAME], as many as wanted
+# [section.NAME], as many as wanted; each with an example, since some settings have no default.
+NAMED_SECTIONS: dict[str, Struct] = {
+    "offers": OfferSettings(),
+    "journeys": JourneySettings(audience="cart_abandoned", steps=(StepSettings(template="cart"),)),
+    "channels": ChannelSettings(kind="smtp"),
+}
 
 
 def load(directory: Path) -> Config:
@@ -393,7 +485,7 @@ def _refuse_unknown(raw: dict[str, Any], name: str) -> None:
             raise ConfigError(f"{name}: unknown section [{section}]", f"known sections: {', '.join(sections)}")
         if section in NAMED_SECTIONS:
             for own, inner in values.items() if isinstance(values, dict) else ():
-                _refuse_keys(inner, NAMED_SECTIONS[section], f"{section}.{own}", name)
+                _refuse_keys(inner, type(NAMED_SECTIONS[section]), f"{section}.{own}", name)
         else:
             _refuse_keys(values, sections[section], section, name)
 
@@ -445,10 +537,10 @@ def settings() -> list[tuple[str, str, object, str]]:
     """Every setting as (section, key, default, meaning), in file order; named sections stand as offers.NAME."""
     rows = []
     for section, kind in get_type_hints(Config).items():
+        default = NAMED_SECTIONS.get(section) or kind()
         if section in NAMED_SECTIONS:
-            section, kind = f"{section}.NAME", NAMED_SECTIONS[section]
+            section, kind = f"{section}.NAME", type(default)
         hints = get_type_hints(kind, include_extras=True)
-        default = kind()
         for key in kind.__struct_fields__:
             hint = hints[key]
             meaning = (
@@ -482,12 +574,20 @@ def toml_value(value: object) -> str:
         return msgspec.json.encode(value).decode()  # a JSON string is a TOML basic string
     if isinstance(value, (tuple, list)):
         return "[" + ", ".join(toml_value(v) for v in value) + "]"
+    if isinstance(value, Struct):
+        told = {key: getattr(value, key) for key in value.__struct_fields__}
+        return "{ " + ", ".join(f"{key} = {toml_value(v)}" for key, v in told.items()) + " }"
     return re.sub(r"^(\d+(\.\d+)?)e\+?(-?\d+)$", r"\1e\3", repr(value))
 
 
 def workspace_from_environment() -> Path:
     """The workspace when no --workspace is given: FOOTFALL_WORKSPACE, else the current folder."""
     return Path(os.environ.get("FOOTFALL_WORKSPACE", "."))
+
+
+def channel_secret_from_environment(name: str) -> str:
+    """A channel's password, signing secret or robot's URL: FOOTFALL_CHANNEL_NAME, the name in capitals, - as _."""
+    return os.environ.get(f"FOOTFALL_CHANNEL_{name.upper().replace('-', '_')}", "")
 
 
 def state_url_from_environment() -> str:

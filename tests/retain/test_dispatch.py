@@ -200,6 +200,7 @@ def killed_at_random(tmp_path: Path, many: int, kills: int, seed: int, pause_s: 
     assert states["sent"] + states["unknown"] + states["cancelled"] + states["waiting"] == len(given)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_sends_nothing_twice(tmp_path: Path) -> None:
     killed_at_random(tmp_path, many=300, kills=1, seed=1, pause_s=0.3)
 
