@@ -66,7 +66,8 @@ def trace(
     }
     counted = ("amount_minor", "provider_id") if kind == "refunds" else ()  # a refund need tell neither
     columns = ",\n       ".join(f"{'c' if c.name in counted else 'e'}.{c.name}" for c in EVENT_COLUMNS)
-    return engine.query(statement(f"trace_{kind}", {**marks, "log_columns": columns}), wanted)
+    counted_rows = statement(f"counted_{kind}", marks).rstrip()
+    return engine.query(statement("trace", {"log_columns": columns, "counted": counted_rows}), wanted)
 
 
 def rows(
