@@ -8,16 +8,12 @@ scale".
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from types import TracebackType
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from footfall.acquire import _entropy_kernels as passes
-from footfall.acquire import kernels
-from footfall.acquire._blocks import Crew, cut_rows
+from footfall.acquire._entropy_market import Dual, Market
 from footfall.acquire._mend import Mended, mend, settle
+from footfall.acquire._ridge_plan import allocate, suits
 from footfall.acquire._search import OutOfTimeError, Progress
 from footfall.acquire._work import entropic_work
 from footfall.acquire.conflict import LimitNames
@@ -30,118 +26,11 @@ _LONGEST = 4.0  # of a step, in parts of 1 / curvature: a factor e^4 of load
 _SURE = 0.8  # a plan is tried once loads miss their aims by this part of the gap wanted
 _TRIES = 25  # passes after which a plan is tried in any case; then twice as many, and so on
 _QUICK_NOISE, _EXACT_NOISE = 1e-8, 1e-14  # of the dual: rises that are rounding
+_WELL_BOUND, _ROUGH = 1_000_000, 1e-2  # edges up to which the plain bound is as good as the gap; how good beyond
+_FINEST = 2e-6  # gap of the plain programme that single precision is worth trying for
 _HALVINGS = 30  # of the interval of shifts
 _WAIT = 4  # passes
 _STIFFEST = 2.0**24  # multiplier of the curvature at which steps lead nowhere
-
-
-class Dual(NamedTuple):
-    """The dual at some prices: value, loads (m,), curvature by price (m,) or empty, and in a shift of all prices."""
-
-    value: float
-    load: Floats
-    curve: Floats
-    soft: float
-
-
-class Market:
-    """A problem at some inertia as the passes see it, with threads over blocks of rows; a context manager.
-
-    tau: float64 (n,). closed: bool (m,), no capacity. value is a copy only where silent rows count as 0.
-    """
-
-    def __init__(self, problem: Problem, inertia: float, threads: int | None = None) -> None:
-        assert problem.reference is not None
-        self.problem, self.n, self.m = problem, problem.segments, problem.providers
-        self._crew = Crew(threads, problem.edges)
-        cuts = cut_rows(problem.row_start, self._crew.count)
-        self._count, self.each = len(cuts) - 1, self._crew.each(cuts)
-        self.row_start = np.ascontiguousarray(problem.row_start).view(np.uint64)
-        self.provider = np.ascontiguousarray(problem.provider).view(np.uint32)
-        kind = np.result_type(problem.value, problem.reference)
-        self.value = np.ascontiguousarray(problem.value, dtype=kind)
-        self.reference = np.ascontiguousarray(problem.reference, dtype=kind)
-        self.demand = np.ascontiguousarray(problem.demand)
-        self.closed = problem.capacity <= 0
-        self._shift = np.zeros(self.n, dtype=np.float32)
-        self.tau = self._scales(inertia)
-        self.traffic = float(self.demand.sum())
-        self.worth = float(self.demand @ self.tau) / self.traffic if self.traffic > 0 else 1.0
-
-    def __enter__(self) -> Market:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._crew.__exit__(kind, error, at)
-
-    def _scales(self, inertia: float) -> Floats:
-        """tau by row; rows without a value signal get the others' mean and their values count as 0."""
-        signal, mass = np.empty(self.n), np.empty(self.n)
-        self.each(lambda _, a, b: passes.row_signals(self.row_start, self.value, self.reference, a, b, signal, mass))
-        silent = ~(signal > 0)
-        if silent.any():
-            weight = float(self.demand[~silent].sum())
-            usual = float(self.demand[~silent] @ signal[~silent]) / weight if weight > 0 else 1.0
-            signal[silent] = usual
-            self.value = self.value.copy()
-            passes.silence(self.row_start, silent, self.value)
-        signal *= inertia
-        return signal
-
-    def limits_worth(self, price: Floats) -> float:
-        """h(l) = sum_j c_j max(l_j, 0) - f_j max(-l_j, 0)."""
-        up = price > 0
-        return float(self.problem.capacity[up] @ price[up]) + float(self.problem.floor @ np.minimum(price, 0.0))
-
-    def allowed(self, price: Floats) -> Floats:
-        """Prices with a finite bound; 0 where there is no capacity, which needs none."""
-        return np.where(np.isinf(self.problem.capacity), np.minimum(price, 0.0), np.where(self.closed, 0.0, price))
-
-    def _rows(self) -> tuple[Any, ...]:
-        return (self.row_start, self.provider, self.value, self.reference, self.tau, self.demand)
-
-    def quick(self, price: Floats, steep: bool) -> Dual:
-        """The dual less a constant, nearly; its curvature only with ``steep``."""
-        at = np.where(self.closed, np.inf, price).astype(np.float32)
-        none = np.zeros(0)
-        kernel: Any = passes.entropy_loads
-        return self._dual(
-            price,
-            steep,
-            lambda a, b, sums: kernel(*self._rows(), at, self._shift, a, b, sums[0], sums[1] if steep else none),
-        )
-
-    def exact(self, price: Floats, share: Floats) -> Dual:
-        """The dual, an upper bound; shares into ``share``."""
-        at = np.where(self.closed, np.inf, price)
-        kernel: Any = passes.entropy_shares
-        return self._dual(price, True, lambda a, b, sums: kernel(*self._rows(), at, a, b, share, sums[0], sums[1]))
-
-    def _dual(self, price: Floats, steep: bool, run: Callable[[int, int, Floats], tuple[float, float]]) -> Dual:
-        sums = np.zeros((self._count, 2, self.m))
-        parts = self.each(lambda k, a, b: run(a, b, sums[k]))
-        load, curve = sums.sum(axis=0)
-        rows, soft = (float(sum(part[q] for part in parts)) for q in (0, 1))
-        return Dual(rows + self.limits_worth(price), load, curve if steep else np.zeros(0), soft)
-
-    def objective(self, share: Floats) -> float:
-        """What the programme maximises, of shares."""
-        rows = (self.row_start, self.value, self.reference, self.tau, self.demand)
-        parts = self.each(lambda _, a, b: passes.entropy_worth(*rows, share, a, b))
-        return float(sum(part[0] for part in parts)) - float(sum(part[1] for part in parts))
-
-    def plain_bound(self, price: Floats) -> float:
-        """H(l) of the plain programme."""
-        p, at = self.problem, np.where(self.closed, np.inf, price)
-        parts = self.each(
-            lambda _, a, b: kernels.bound_rows(self.row_start, self.provider, p.value, p.demand, at, a, b)
-        )
-        return float(sum(parts)) + self.limits_worth(price)
-
-    def reward(self, share: Floats) -> float:
-        """sum d x v, with the values of silent rows too."""
-        p = self.problem
-        return float(sum(self.each(lambda _, a, b: kernels.worth_rows(p.row_start, p.value, p.demand, share, a, b))))
 
 
 class Prices:
@@ -255,7 +144,8 @@ class Certificate:
         self.market, self.names, self._inertia, self._wanted = market, names, inertia, wanted
         self.bound, self.objective = np.inf, -np.inf
         self.price = np.zeros(market.m)
-        self._best = self._held = (self.price, False)  # prices and whether filled: of the best plan, of ``share``
+        self._best = (self.price, False)  # prices and whether filled, of the best plan
+        self._held: tuple[Floats, bool] | None = None  # the same of ``share``
         self.share = np.empty(market.problem.edges)
         self.load, self.slack = np.zeros(market.m), np.zeros(market.n)
         self.scale = 0.0
@@ -267,18 +157,23 @@ class Certificate:
             return 0.0
         return float(missing / max(abs(self.bound), 1e-9 * self.scale))
 
+    def scratch(self) -> Floats:
+        """The array of shares, whose content is lost."""
+        self._held = None
+        return self.share
+
     def offer(self, price: Floats) -> None:
         """Exact bound of prices (m,), and the plan that their shares make; InfeasibleError where there is none."""
-        bound = self.market.exact(price, self.share).value
+        bound = self.market.exact(price, self.scratch()).value
         self.scale = max(self.scale, abs(bound), float(self.market.demand @ self.market.tau))
         if bound < self.bound:
             self.bound, self.price = bound, price
         for fill in (False, True):
             self._mend(price, fill)
             objective = self.market.objective(self.share)
-            self._held = (price, fill)
+            self._held = here = (price, fill)
             if objective > self.objective:
-                self.objective, self._best = objective, self._held
+                self.objective, self._best = objective, here
             if self.gap() <= self._wanted:
                 return
 
@@ -306,7 +201,7 @@ class Certificate:
         """Bring the best plan back, with the prices' own shares in rows without demand."""
         if self._held is not self._best:
             price, filled = self._best
-            self.market.exact(price, self.share)
+            self.market.exact(price, self.scratch())
             for fill in (False, True)[: 1 + filled]:
                 self._mend(price, fill)
         idle = np.flatnonzero(self.market.demand <= 0)
@@ -327,11 +222,12 @@ def solve_entropic(
     deadline: float | None,
     progress: Progress | None,
     names: LimitNames,
-    plain: Callable[[Floats], float] | None = None,
+    beside: bool = True,
 ) -> Allocation:
     """``solve`` for inertia > 0 and problems without ``upper`` or further limits, checked by the caller.
 
-    deadline: of time.monotonic. plain: a bound of the plain programme from prices; without it H at the best prices.
+    deadline: of time.monotonic. With ``beside``, a plain solve of its own gives ``lp_bound`` (to 1 % above a million
+    edges), else H at the best prices.
     """
     with Market(problem, inertia, threads) as market:
         found = Certificate(market, names, inertia, gap)
@@ -340,7 +236,9 @@ def solve_entropic(
         status = run.until_done()
         found.finish()
         reward = market.reward(found.share)
-        lp_bound = min(market.plain_bound(found.price), np.inf if plain is None else plain(found.price))
+        lp_bound = market.plain_bound(found.price)
+        if beside and status in ("optimal", "stalled"):
+            lp_bound = min(lp_bound, _plain_bound(problem, gap, threads, found.price, deadline, names))
         return Allocation(
             share=found.share,
             price=found.price,
@@ -354,6 +252,18 @@ def solve_entropic(
             iterations=run.iterations,
             status=status,
         )
+
+
+def _plain_bound(
+    problem: Problem, gap: float, threads: int | None, price: Floats, deadline: float | None, names: LimitNames
+) -> float:
+    """An upper bound of the plain programme from a solve of its own; infinite where there is none."""
+    close = gap if problem.edges <= _WELL_BOUND else max(gap, _ROUGH)
+    close = max(close, _FINEST)
+    if not suits(problem, close):
+        return np.inf
+    plain = allocate(problem, close, threads, price, deadline, None, names)
+    return np.inf if plain is None else plain.bound
 
 
 class _Run:
@@ -370,7 +280,7 @@ class _Run:
     ) -> None:
         self.market, self.move, self.found, self.gap = market, move, found, gap
         self.iterations, self._deadline, self._progress = 0, deadline, progress
-        self._try_at, self._close, self._exact = _TRIES, _SURE * gap, False
+        self._try_at, self._close, self._exact = _TRIES, _SURE * gap, not market.moderate()
 
     def until_done(self) -> Status:
         """Search; what ended it. There is a plan afterwards."""
@@ -395,7 +305,7 @@ class _Run:
         """One pass and step; whether the search is over."""
         move, market = self.move, self.market
         if self._exact:
-            at = market.exact(move.point, self.found.share)
+            at = market.exact(move.point, self.found.scratch())
         else:
             steep = self.iterations < 2 or self.iterations % _FRESH == 0
             at = market.quick(move.point, steep)

@@ -15,6 +15,7 @@ import numpy as np
 from footfall.acquire import _capped, kernels
 from footfall.acquire._coupled_solver import solve_coupled
 from footfall.acquire._descent import descend_entropic, descend_plain
+from footfall.acquire._entropic import solve_entropic
 from footfall.acquire._interior import interior
 from footfall.acquire._passes import DualPoint, Passes
 from footfall.acquire._polish import polish
@@ -32,6 +33,8 @@ _MOST_DENSE = 5_000  # providers up to which an (m, m) matrix is held
 _POLISHED = 1_500  # providers up to which prices are polished at inertia > 0
 _QUICK = 4e9  # operations of one interior-point step that are worth its certainty from the start
 _MOST_PASSES = 6_000  # of descent; a quarter where the interior-point method can follow
+_COMMON = 250_000  # edges up to which they are polished
+_BEARABLE = 2_000_000  # edges up to which interior point follows where descent over many edges did not certify
 _NEAR = 1e-6  # prices within this part of the largest value (or tau) may be 0 but for rounding
 _FREE = 1e-9  # what exact zeros may cost, in parts of the bound
 
@@ -67,6 +70,13 @@ def solve(
         if large is not None and (large.status != "stalled" or problem.providers > _MOST_DENSE):
             return large
         prices = prices if large is None else large.price
+    if inertia > 0 and problem.edges > _SMALL and problem.upper is None:
+        polished = problem.providers <= _POLISHED and problem.edges <= _COMMON
+        many = solve_entropic(problem, inertia, gap, threads, prices, deadline, progress, names, beside=not polished)
+        reached = many.status == "optimal" or problem.providers > _MOST_DENSE or problem.edges > _BEARABLE
+        if many.status in ("time_limit", "interrupted") or (reached and not polished):
+            return many
+        prices = many.price
     work = entropic_work(problem, inertia) if inertia > 0 else plain_work(problem)
     with Passes(work, threads) as passes:
         search = Search(passes, names, gap, deadline, progress)
@@ -176,6 +186,10 @@ def _polish(search: Search) -> None:
 
 def _plain_bound(problem: Problem, search: Search, gap: float, threads: int | None, deadline: float | None) -> float:
     """An upper bound of the plain programme, near its optimum where there is time."""
+    if problem.edges > _SMALL and suits(problem, gap):
+        large = allocate(problem, gap, threads, search.price, deadline, None, search.names)
+        if large is not None:
+            return large.bound
     work = plain_work(problem)
     with Passes(work, threads) as passes:
         plain = Search(passes, search.names, gap, deadline)
