@@ -22,17 +22,23 @@ from footfall.record.fields import Layout, quote
 from footfall.record.formats import Source
 from footfall.record.relations import Relations, Unclean, checked, has_controls, longest, passed_on
 from footfall.record.session import Session
-from footfall.record.staging import DayFiles, clear
+from footfall.record.staging import DayFiles, clear, count_rows, scattered
 
 _BATCH_ROWS = 122_880
 # What DuckDB may read ahead of the writers; its default of 1 MB makes them wait for one another.
 _AHEAD = "32MB"
 _HASH = "footfall_hash"
+_REPEATED = "SELECT count(*) - count(DISTINCT hash(message_id)) FROM staged"
+_NO_DAY = "day=__HIVE_DEFAULT_PARTITION__"
 # Up to here ids are compared in memory (8 bytes each), beyond by the engine, which can spill.
 _SORT_ROWS = 20_000_000
 _OWN = ("message_id", "day", "source", "batch_id", "received_at")
 _N = TypeVar("_N", bound=np.generic)
 _FAULTS = ("Invalid Input Error", "Conversion Error")  # what DuckDB says of a file's contents
+
+
+class _Scattered(Exception):  # noqa: N818  no error: it says that DuckDB's own way by day is better
+    """Rows are in no order of days, and the days are many."""
 
 
 class _Empty(Exception):  # noqa: N818  no error: it says that all of check.sql is needed
@@ -48,12 +54,17 @@ def stage(session: Session, source: Source, relations: Relations, staged: Path) 
     # Columns that no field of the file fills are left out: writing nothing costs as much as writing something.
     columns = _filled(relation.layout)
     session.execute(f"SET streaming_buffer_size = '{_AHEAD}'")
-    try:
-        read = _stream(session, checked(relation.given(), relation.layout, controls, lean=True), columns, staged)
-    except _Empty:
-        clear(staged)
-        read = _stream(session, checked(relation.given(), relation.layout, controls), columns, staged)
-    return read, columns
+    lean = checked(relation.given(), relation.layout, controls, lean=True)
+    full = checked(relation.given(), relation.layout, controls)
+    for rows in (lean, full):
+        try:
+            return _stream(session, rows, columns, staged), columns
+        except _Empty:
+            clear(staged)
+        except _Scattered:
+            clear(staged)
+            break
+    return _copy(session, full, columns, staged), columns
 
 
 def _stream(session: Session, rows: str, columns: Sequence[str], staged: Path) -> int:
@@ -70,11 +81,33 @@ def _stream(session: Session, rows: str, columns: Sequence[str], staged: Path) -
             if not batch.num_rows:
                 continue
             _look(batch)
+            days = _numbers(batch.column("day"), np.int32)
+            if not read and scattered(days):
+                raise _Scattered
             read += batch.num_rows
             if read <= _SORT_ROWS:
                 hashes.append(_numbers(batch.column(_HASH), np.uint64).copy())
-            files.add(batch.select(written.names), _numbers(batch.column("day"), np.int32))
-    if _twice(session, staged, columns, hashes, read):
+            files.add(batch.select(written.names), days)
+    if read > _SORT_ROWS:
+        session.view_staged([staged], columns)
+    if _twice(hashes) if read <= _SORT_ROWS else session.value(_REPEATED):
+        raise Unclean("one id twice")
+    return read
+
+
+def _copy(session: Session, rows: str, columns: Sequence[str], staged: Path) -> int:
+    """As ``_stream``, by DuckDB's PARTITION_BY: slower, but for rows that are scattered over very many days."""
+    try:
+        session.copy_by_day(f"SELECT {', '.join(quote(c) for c in columns)} FROM ({rows})", staged)  # noqa: S608
+    except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
+        raise Unclean(str(error)) from None
+    if (staged / _NO_DAY).exists():
+        raise Unclean("rows at fault")
+    read = count_rows(staged)
+    if not read:
+        return 0
+    session.view_staged([staged], columns)
+    if session.value(_REPEATED):
         raise Unclean("one id twice")
     return read
 
@@ -122,15 +155,10 @@ def _numbers(column: pa.Array, kind: type[_N]) -> npt.NDArray[_N]:
     return np.frombuffer(column.buffers()[1], kind)[column.offset : column.offset + len(column)]
 
 
-def _twice(
-    session: Session, staged: Path, columns: Sequence[str], hashes: Sequence[npt.NDArray[np.uint64]], read: int
-) -> bool:
+def _twice(hashes: Sequence[npt.NDArray[np.uint64]]) -> bool:
     """Whether an id comes twice, by its 64-bit hash; a collision only costs the exact way."""
-    if not read:
+    if not hashes:
         return False
-    if read > _SORT_ROWS:
-        session.view_staged([staged], columns)
-        return bool(session.value("SELECT count(*) - count(DISTINCT hash(message_id)) FROM staged"))
     found = np.concatenate(hashes)
     found.sort()
     return bool((found[1:] == found[:-1]).any())

@@ -167,6 +167,15 @@ class DayFiles:
                 _sync(day.path)  # while others are written; the commit's own sync finds nothing left to do
 
 
+def scattered(days: npt.NDArray[np.int32]) -> bool:
+    """Whether rows are spread over so many days, in no order, that each would get a file of crumbs. days: (n,)."""
+    cuts = int(np.count_nonzero(days[1:] != days[:-1]))
+    if cuts <= len(days) // _RUN_ROWS:
+        return False
+    found = len(np.unique(days))
+    return found > _OPEN_FILES and cuts > 4 * found
+
+
 def _indices(order: npt.NDArray[np.int64]) -> pa.Array:
     """An Arrow array of row numbers. pa.array would import pandas, where that is installed: half a second."""
     return pa.Array.from_buffers(pa.int64(), len(order), [None, pa.py_buffer(order)])
