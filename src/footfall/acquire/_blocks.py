@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -47,7 +48,7 @@ class Crew:
 
     def each(self, cuts: Sequence[int]) -> Callable[[Callable[[int, int, int], Any]], list[Any]]:
         """What runs ``f(k, first, last)`` on each block of rows between neighbouring cuts."""
-        spans = [(k, a, b) for k, (a, b) in enumerate(zip(cuts[:-1], cuts[1:], strict=True))]
+        spans = [(k, a, b) for k, (a, b) in enumerate(pairwise(cuts))]
         return lambda run: self.map(lambda span: run(*span), spans)
 
 

@@ -2,13 +2,14 @@
 
     G_g(l) = sum_i d_i max { (v_i - l).x - g/2 |x|^2 : x >= 0, sum x <= 1 } + h(l)
 
-is smooth but for h, so it falls by accelerated proximal steps in a diagonal metric (Nesterov 1983; Beck & Teboulle 2009)
-with restarts (O'Donoghue & Candes 2015). Its loads tell the price of each provider where to go; its prices bound the
-plain programme by H(l). Cold starts come from a sample of the rows. docs/solver.md, "Ridge", has the derivation.
+is smooth but for h, so it falls by accelerated proximal steps in a diagonal metric (Nesterov 1983; Beck & Teboulle
+2009) with restarts (O'Donoghue & Candes 2015). Its loads tell the price of each provider where to go; its prices bound
+the plain programme by H(l). Cold starts come from a sample of the rows. docs/solver.md, "Ridge", has the derivation.
 
-A linear limit with price k_e per unit shifts the value of its edges: a pass over ``value - sum_k price_k a_ke`` in place
-of ``value`` is the row's part of the dual with these prices held, so that a search over them goes around ``descend`` on a
-``Market`` with such a shifted value; the limits' own sums are those of a plan's shares.
+Linear limits: where limit k has price p_k, the rows see v_ie - sum_k p_k a_ke in place of the value, and h gains
+sum_k high_k max(p_k, 0) - low_k max(-p_k, 0). So a search over these few prices goes around ``descend`` on a ``Market``
+with ``value`` shifted so (``dataclasses.replace``), started from the prices before; the slope of p_k is what the
+limit's sum over the shares (``_ridge_kernels.share_rows``) leaves of it.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from footfall.acquire import _ridge_kernels as rows
 from footfall.acquire._blocks import Crew, added, cut_rows
-from footfall.acquire._screen import Floats32, Layer, Piece, Screen, whole
+from footfall.acquire._screen import Floats32, Layer, Piece, Screen, rows, whole
 from footfall.model import Floats
 
 _COLD, _COARSE, _WARM = 0.03, 0.1, 0.012  # the first ridge, in parts of the mean best value
@@ -43,8 +43,9 @@ _SEED = 0x466F6F7466616C6C
 class Market:
     """Rows as the kernels take them, and the providers' limits.
 
-    row_start: int64 (n + 1,). index: uint16 or int32 (E,). value: float32 (E,). demand: (n,) visits. capacity, floor: (m,)
-    visits. widest: edges of the widest row. worth: mean best value of a visit, > 0.
+    row_start: int64 (n + 1,). index: uint16 or int32 (E,). value: float32 (E,), which may be shifted by the prices of
+    linear limits. demand: (n,) visits. capacity, floor: (m,) visits. widest: edges of the widest row. worth: mean best
+    value of a visit, > 0.
     """
 
     row_start: npt.NDArray[np.int64]
@@ -74,7 +75,7 @@ class Market:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Point:
-    """The dual at some prices: with the ridge, plain (H), the rows' reward, loads (m,), and what loads miss, in reward."""
+    """The dual at some prices, with the ridge and plain (H); the rows' reward, loads (m,), reward that loads miss."""
 
     price: Floats
     ridge: float
@@ -139,9 +140,7 @@ class _Steps:
             self.value = np.inf  # the best is looked at again, for its gradient
             return self.best
         new = np.empty_like(at.price)
-        if rows.proximal(
-            at.price, at.load, market.capacity, market.floor, self.metric, self.stiff, self.last, new
-        ):
+        if rows.proximal(at.price, at.load, market.capacity, market.floor, self.metric, self.stiff, self.last, new):
             self.t = 1.0
         t = (1 + np.sqrt(1 + 4 * self.t * self.t)) / 2
         point = new + (self.t - 1) / t * (new - self.last)
@@ -150,14 +149,16 @@ class _Steps:
 
 
 def rounded(market: Market, price: Floats) -> Floats:
-    """Prices that are exact in single precision; none above 0 without a capacity or below 0 without a floor, and 0 where
-    capacity is 0.
+    """Prices that are exact in single precision; none above 0 without a capacity or below 0 without a floor, and 0
+    where capacity is 0.
     """
     price = np.clip(price, market.least_price, market.most_price)
     return price.astype(np.float32).astype(np.float64)
 
 
-def descend(market: Market, screen: Screen, start: Floats, ridges: Iterator[float], look: Look, unscreened: int) -> Floats:
+def descend(
+    market: Market, screen: Screen, start: Floats, ridges: Iterator[float], look: Look, unscreened: int
+) -> Floats:
     """Prices (m,) after the ridges in turn. ``look(point, end of a level?)`` says enough, or raises.
 
     unscreened: first evaluations that look at all edges.
@@ -206,10 +207,10 @@ def sampled(market: Market, all_edges: Layer, crew: Crew) -> tuple[Market, Layer
 
     def pick(k: int) -> Piece:
         piece, (n, edges) = all_edges.pieces[k], reached[k][1]
-        to = (np.zeros(n + 1, dtype=np.int64), np.empty(edges, dtype=piece.index.dtype))
-        to = (*to, np.empty(edges, dtype=np.float32), np.empty(n))
-        rows.pick_rows(*piece.arrays, piece.first, piece.last, _SEED, _SAMPLE, *to)
-        return Piece(*to, 0, n, piece.widest)
+        start, index = np.zeros(n + 1, dtype=np.int64), np.empty(edges, dtype=piece.index.dtype)
+        value, demand = np.empty(edges, dtype=np.float32), np.empty(n)
+        rows.pick_rows(*piece.arrays, piece.first, piece.last, _SEED, _SAMPLE, start, index, value, demand)
+        return Piece(start, index, value, demand, 0, n, piece.widest)
 
     pieces = tuple(crew.map(pick, range(len(all_edges.pieces))))
     far = np.full(m, np.inf, dtype=np.float32)
@@ -263,6 +264,7 @@ class Search:
             return False
 
         self.other += self.edges
-        price = descend(market, screen, np.zeros(len(market.capacity)), iter([_COARSE * market.worth]), look, _LEVEL_STEPS[1])
+        start, ridges = np.zeros(len(market.capacity)), iter([_COARSE * market.worth])
+        price = descend(market, screen, start, ridges, look, _LEVEL_STEPS[1])
         self.other += screen.work
         return price

@@ -56,17 +56,17 @@ def ridge_rows(row_start, index, value, demand, price, ridge, first, last, wides
             best = max(best, here)
         if best <= np.float32(0.0):
             continue
-        level = max(best - ridge, np.float32(0.0))
+        level = max(-ridge, -best)  # gains count from the best, since differences of like numbers are exact
         count = 0
         for k in range(b - a):
-            here = gain[k]
+            here = gain[k] - best
             gain[count] = here
             which[count] = index[a + k]
             count += here > level
         d = demand[i]
         plain += d * best
         if count == 1:
-            x = min((best - level) / ridge, np.float32(1.0))
+            x = np.float32(1.0) if best >= ridge else best / ridge
             j = which[0]
             sums[j, 0] += d * x
             sums[j, 1] += d
@@ -82,8 +82,8 @@ def ridge_rows(row_start, index, value, demand, price, ridge, first, last, wides
                 j = which[k]
                 sums[j, 0] += d * x
                 sums[j, 1] += d
-                won += x * (gain[k] - np.float32(0.5) * excess)
-                worth += x * gain[k]
+                won += x * (best + gain[k] - np.float32(0.5) * excess)
+                worth += x * (best + gain[k])
         smooth += d * won
         carried += d * worth
     return smooth, plain, carried
@@ -109,12 +109,15 @@ def share_rows(row_start, index, value, demand, price, ridge, first, last, wides
                 share[a + k] = np.float32(x)
                 best = np.float32(np.inf) if x else best
             continue
-        level = max(best - ridge, np.float32(0.0))
+        level = max(-ridge, -best)
         count = 0
         for k in range(b - a):
+            gain[k] -= best
             few[count] = gain[k]
             count += gain[k] > level
         level = _level(few, count, level, ridge)
+        if count == 1 and best >= ridge:
+            level = -ridge
         for k in range(b - a):
             share[a + k] = max(gain[k] - level, np.float32(0.0)) / ridge
 

@@ -1,4 +1,4 @@
-"""The plain programme at scale, from a problem to an allocation: prices by ``_ridge``, a plan by ``_mend``, both certified.
+"""The plain programme at scale: prices by ``_ridge``, a plan by ``_mend``, an allocation with its certificate.
 
 Bounds and objectives are sums in double precision over the problem's own values; single precision only finds prices.
 """
@@ -38,15 +38,16 @@ def suits(problem: Problem, gap: float) -> bool:
 class Certificate:
     """The least bound and the best plan so far of one problem, and when to try for a better one."""
 
-    def __init__(self, problem: Problem, market: Market, crew: Crew, search: Search, free: float, scale: float) -> None:
-        self.problem, self.market, self.search, self.scale = problem, market, search, scale
-        self.each = crew.each(search.cuts())
+    def __init__(self, problem: Problem, search: Search, names: LimitNames, free: float, scale: float) -> None:
+        self.problem, self.market, self.search = problem, search.market, search
+        self.names, self.scale = names, scale
+        self.each = search.crew.each(search.cuts())
         self.bound, self.price = free, np.zeros(problem.providers)
         self.objective, self.iterations = -np.inf, 0
         self.share: npt.NDArray[Any] | None = None
         self.mended: Mended | None = None
         self._made: tuple[Floats, float] = (self.price, 1.0)
-        self._last: Point | None = None
+        self.last: Point | None = None
         self._near: Point | None = None  # the point of least known H since the last exact bound
         self._tried = np.inf
 
@@ -81,19 +82,15 @@ class Certificate:
         if len(mended.short):
             work = plain_work(p)
             part = work.gather(shares)
-            settle(work, part, LimitNames() if self.names is None else self.names)
+            settle(work, part, self.names)
             shares[:] = work.spread(part)
             mended = self._mend(shares, price)
         worth = self.each(lambda _, a, b: kernels.worth_rows(p.row_start, p.value, p.demand, shares, a, b))
         self.mended, self.objective, self._made = mended, float(sum(worth)), (price, ridge)
 
-    names: LimitNames | None = None
-
     def _mend(self, share: npt.NDArray[Any], price: Floats) -> Mended:
         p = self.problem
-        return mend(
-            p.row_start, p.provider, p.value, p.demand, p.capacity, p.floor, share, price, each=self.each
-        )
+        return mend(p.row_start, p.provider, p.value, p.demand, p.capacity, p.floor, share, price, each=self.each)
 
     def attempt(self, at: Point) -> None:
         """A plan and the bounds that go with it; the plan before stays where it was better."""
@@ -114,7 +111,7 @@ class Certificate:
 
     def note(self, at: Point) -> None:
         """Take notice of a point, without looking at the edges."""
-        self._last = at
+        self.last = at
         if at.plain < (self.bound if self._near is None else self._near.plain):
             self._near = at
 
@@ -127,7 +124,7 @@ class Certificate:
         if self._near is not None:
             self.certify(self._near.price)
             self._near = None
-        last = self._last
+        last = self.last
         if self.mended is None:
             self.plan(self.price if last is None else last.price, 1.0 if last is None else last.ridge)
 
@@ -141,15 +138,14 @@ def allocate(
     progress: Progress | None,
     names: LimitNames,
 ) -> Allocation | None:
-    """As ``solver.solve`` at inertia 0, for a problem that ``suits``; None where its values are all 0 or too extreme."""
+    """As ``solver.solve`` at inertia 0, for a problem that ``suits``; None where all values are 0 or one is extreme."""
     with Crew(threads, problem.edges) as crew:
         found = _market(problem, crew)
         if found is None:
             return None
         market, free, scale = found
         search = Search(market, crew)
-        best = Certificate(problem, market, crew, search, free, scale)
-        best.names = names
+        best = Certificate(problem, search, names, free, scale)
         search.other += problem.edges
         status = _run(best, gap, prices, deadline, progress)
         return _allocation(best, status)
@@ -193,8 +189,8 @@ def _run(
     look = _look(best, gap, tick)
     try:
         best.search.run(prices, look, tick)
-        if best.gap() > gap and best._last is not None:
-            best.attempt(best._last)
+        if best.gap() > gap and best.last is not None:
+            best.attempt(best.last)
     except OutOfTimeError:
         best.finish()
         return "optimal" if best.gap() <= gap else "time_limit"
@@ -206,12 +202,12 @@ def _run(
 
 def _look(best: Certificate, gap: float, tick: Callable[[], None]) -> Callable[[Point, bool], bool]:
     """What judges a point: tries for a plan where that promises to do, or where floors stay unmet for long."""
-    level = [0.0, 0]
+    level = [0.0, 0.0]  # ridge and steps taken on it
 
     def look(at: Point, last: bool) -> bool:
         best.note(at)
         tick()
-        level[:] = [at.ridge, level[1] + 1 if at.ridge == level[0] else 1]
+        level[:] = [at.ridge, level[1] + 1 if at.ridge == level[0] else 1.0]
         doubtful = level[1] % _DOUBT == 0 and _far_below(best.market, at.load)
         if doubtful or best.worth_a_plan(at, gap):
             best.attempt(at)

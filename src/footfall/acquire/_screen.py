@@ -8,15 +8,17 @@ before it. An evaluation uses the innermost layer whose box holds the prices, an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from footfall.acquire import _ridge_kernels as rows
+from footfall.acquire import _ridge_kernels
 from footfall.acquire._blocks import WORTH_A_THREAD, Crew, added, cut_rows
 from footfall.model import Floats
 
+rows: Any = _ridge_kernels  # compiled functions have no signature that a type checker could read
 Floats32 = npt.NDArray[np.float32]
 
 SHUT = np.float32(1e37)  # the price of a provider without capacity: no gain reaches 0
@@ -69,7 +71,7 @@ class Layer:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Sums:
-    """The rows' parts at some prices: ridge dual, plain dual, sum d a x; loads (m,), diagonal above the Hessian (m,)."""
+    """The rows' parts at some prices: ridge dual, plain dual, sum d a x; loads, a diagonal above the Hessian (m,)."""
 
     smooth: float
     plain: float
@@ -89,9 +91,7 @@ def whole(
 ) -> Layer:
     """All edges, in ``count`` pieces."""
     cuts = cut_rows(row_start, count)
-    pieces = tuple(
-        Piece(row_start, index, value, demand, a, b, widest) for a, b in zip(cuts[:-1], cuts[1:], strict=True)
-    )
+    pieces = tuple(Piece(row_start, index, value, demand, a, b, widest) for a, b in pairwise(cuts))
     far = np.full(m, np.inf, dtype=np.float32)
     return Layer(pieces, -far, far, np.inf, np.zeros(m), 0.0, len(index))
 
