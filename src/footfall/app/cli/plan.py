@@ -20,7 +20,41 @@ if TYPE_CHECKING:
     from footfall.acquire.plans import Explanation
     from footfall.acquire.winback import WinBack
 
-plan_app = App(name="plan", help_format="plaintext", version_flags=[])
+PLAN_HELP = """Plan tomorrow's visits: for each segment, the share of its demand that each provider gets.
+
+Limits that cannot all hold end with exit status 3, the limits in conflict, and by how much they must give.
+
+For example:
+
+    footfall plan
+    footfall plan --inertia 0.1 --rules rules.toml --capacity capacity.csv
+    footfall plan --date 2026-11-11 --demand double11.csv --format json
+    footfall plan publish
+
+A rules file holds any number of these, the segment of an exclude or boost may be left out:
+
+    [[pin]]
+    segment = "ads"
+    provider = "shop-1"
+    share = 0.2
+
+    [[exclude]]
+    provider = "shop-2"
+    segment = "ads"
+
+    [[boost]]
+    provider = "shop-3"
+    factor = 1.2
+
+    [[floor]]
+    provider = "shop-4"
+    visits = 50
+
+    [[cap]]
+    provider = "shop-4"
+    visits = 80
+"""
+plan_app = App(name="plan", help=PLAN_HELP, help_format="plaintext", version_flags=[])
 
 View = Literal["provider", "pair"]
 SHOWN = 40
@@ -31,6 +65,7 @@ NUMBERS = {
     "change": "+,.1f",
     "price": ",.3g",
 }
+DateOption = Annotated[str | None, Parameter(name="--date", help="The day to plan; the day after the last otherwise.")]
 ByOption = Annotated[View, Parameter(name="--by", help="Rows of csv and parquet: provider or pair.")]
 PROVIDER_COLUMNS = (
     "provider_id",
@@ -60,9 +95,7 @@ PAIR_COLUMNS = (
 @plan_app.default
 def plan(
     *,
-    date: Annotated[
-        str | None, Parameter(name="--date", help="The day to plan; the day after the last otherwise.")
-    ] = None,
+    date: DateOption = None,
     inertia: float | None = None,
     capacity: Path | None = None,
     rules: Path | None = None,
@@ -74,38 +107,6 @@ def plan(
     format: FormatOption = "table",
 ) -> None:
     """Plan tomorrow's visits: for each segment, the share of its demand that each provider gets.
-
-    Limits that cannot all hold end with exit status 3, the limits in conflict, and by how much they must give.
-
-    For example:
-
-        footfall plan
-        footfall plan --inertia 0.1 --rules rules.toml --capacity capacity.csv
-        footfall plan --date 2026-11-11 --demand double11.csv --format json
-        footfall plan publish
-
-    A rules file holds any number of these, the segment of an exclude or boost may be left out:
-
-        [[pin]]
-        segment = "ads"
-        provider = "shop-1"
-        share = 0.2
-
-        [[exclude]]
-        provider = "shop-2"
-        segment = "ads"
-
-        [[boost]]
-        provider = "shop-3"
-        factor = 1.2
-
-        [[floor]]
-        provider = "shop-4"
-        visits = 50
-
-        [[cap]]
-        provider = "shop-4"
-        visits = 80
 
     Parameters
     ----------

@@ -15,15 +15,19 @@ from footfall.app.progress import bar
 from footfall.errors import ConfigError, FootfallError
 from footfall.model import Finding, ImportSummary
 
+MapOption = Annotated[list[str] | None, Parameter(help="field=column: the column that holds a field; repeat it.")]
+SetOption = Annotated[list[str] | None, Parameter(help="field=value: one value for all rows; repeat it.")]
+RejectsOption = Annotated[
+    Path | None, Parameter(help="Write the rows kept aside to this file (.csv, .ndjson) instead of importing.")
+]
+
 
 def import_(
     *files: str,
     event: str | None = None,
-    map: Annotated[list[str] | None, Parameter(help="field=column: the column that holds a field; repeat it.")] = None,
-    set: Annotated[list[str] | None, Parameter(help="field=value: one value for all rows; repeat it.")] = None,
-    rejects: Annotated[
-        Path | None, Parameter(help="Write the rows kept aside to this file (.csv, .ndjson) instead of importing.")
-    ] = None,
+    map: MapOption = None,
+    set: SetOption = None,
+    rejects: RejectsOption = None,
     replace: bool = False,
     decimal: Literal["point", "comma"] = "point",
     delimiter: str | None = None,
@@ -69,13 +73,10 @@ def import_(
     if rejects is not None:
         _write_rejects(here, rejects, files)
         return
-    if not files:
-        raise ConfigError("no file to import", "name one or more files, or - for standard input")
-    files = tuple("-" if file == "/dev/stdin" else file for file in files)
     with bar("import") as advance:
         summary = cycle.import_files(
             here,
-            files,
+            _named(files),
             event=event,
             mapping=pairs(map, "--map"),
             fixed=pairs(set, "--set"),
@@ -87,11 +88,13 @@ def import_(
             progress=advance,
         )
     _print_summary(summary, format)
-    if summary.read and not summary.added and not summary.duplicates:
-        raise FootfallError(
-            f"none of {summary.read:,} rows could be used",
-            "see the reasons above; `footfall import --rejects FILE` writes the rows",
-        )
+
+
+def _named(files: tuple[str, ...]) -> tuple[str, ...]:
+    """The files to import; the command line's name of standard input is put back to ``-``."""
+    if not files:
+        raise ConfigError("no file to import", "name one or more files, or - for standard input")
+    return tuple("-" if file == "/dev/stdin" else file for file in files)
 
 
 def _write_rejects(here: Workspace, path: Path, files: tuple[str, ...]) -> None:
@@ -104,10 +107,20 @@ def _write_rejects(here: Workspace, path: Path, files: tuple[str, ...]) -> None:
 
 
 def _print_summary(summary: ImportSummary, format: str) -> None:
+    """Print what an import did; FootfallError where none of its rows could be used."""
     if format == "json":
         row: dict[str, Any] = {name: getattr(summary, name) for name in ImportSummary.__slots__}
         output.write([row], "json", ())
-        return
+    else:
+        _draw_summary(summary)
+    if summary.read and not summary.added and not summary.duplicates:
+        raise FootfallError(
+            f"none of {summary.read:,} rows could be used",
+            "see the reasons above; `footfall import --rejects FILE` writes the rows",
+        )
+
+
+def _draw_summary(summary: ImportSummary) -> None:
     screen = output.console()
     span = f", days {summary.first_day} to {summary.last_day}" if summary.first_day else ""
     known = f"{summary.duplicates:,} known already, {summary.rejected:,} kept aside"
