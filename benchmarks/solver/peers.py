@@ -3,8 +3,8 @@
     python benchmarks/solver/peers.py highs-pdlp M 1e-4 60       # solver, instance, tolerance, seconds it may take
 
 Solvers: highs-ipm, highs-pdlp (highspy), ortools-pdlp, ortools-glop (ortools, which cannot share a process with
-highspy). A solver is given the plain programme in visits, one thread, and its time is that of the call that solves: neither the
-building of its model nor the scoring counts. A time limit that passes is the answer "over", not an error.
+highspy). A solver is given the plain programme in visits, one thread, and its time is that of the call that solves:
+neither the building of its model nor the scoring counts. A time limit that passes is the answer "over", not an error.
 """
 
 from __future__ import annotations

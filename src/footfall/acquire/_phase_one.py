@@ -105,12 +105,17 @@ def _elastic(work: Work, coupling: Coupling) -> _Elastic:
     return _Elastic(programme, wide, floors, sides)
 
 
-def _scaled(work: Work, price: Floats) -> Floats:
-    """Prices (m + 1 + k,) of the elastic programme as those of the problem, in the range where they prove something."""
-    m = work.m
-    providers, limits = price[:m], price[m + 1 :]
-    largest = max(1.0, float((-providers[work.floor > 0]).max(initial=0.0)), float(np.abs(limits).max(initial=0.0)))
-    return np.concatenate([np.where(work.floor > 0, providers, np.maximum(providers, 0.0)), limits]) / largest
+def _rays(work: Work, price: Floats) -> list[Floats]:
+    """Prices (m + 1 + k,) of the elastic programme as those of the problem, in the range where they prove something:
+    all scaled down, or each cut off (which is better where a limit that nothing can break has any price at all).
+    """
+    m, floored = work.m, work.floor > 0
+    providers, limits = np.where(floored, price[:m], np.maximum(price[:m], 0.0)), price[m + 1 :]
+    largest = max(1.0, float((-providers).max(initial=0.0)), float(np.abs(limits).max(initial=0.0)))
+    scaled = np.concatenate([providers, limits]) / largest
+    if largest <= 1.0 + 1e-9:
+        return [scaled]
+    return [scaled, np.concatenate([np.maximum(providers, -1.0), np.clip(limits, -1.0, 1.0)])]
 
 
 def phase_one(work: Work, coupling: Coupling, tick: Callable[[], None]) -> PhaseOne:
@@ -159,10 +164,11 @@ class _Best:
     def offer(self, price: Floats, share: Floats | None) -> None:
         """Note what prices of the elastic programme prove, and what its shares give."""
         n, wide = self.own.work.n, self.elastic.work
-        ray = self.own.allowed(_scaled(self.own.work, price))
-        excess = -self.own.plain_bound(ray)
-        if excess > self.excess:
-            self.price, self.excess = ray, excess
+        for ray in _rays(self.own.work, price):
+            ray = self.own.allowed(ray)
+            excess = -self.own.plain_bound(ray)
+            if excess > self.excess:
+                self.price, self.excess = ray, excess
         if share is not None:
             self.share, self.given = share, wide.demand[n:] * share[wide.row_start[n:-1]]
             self.give = float(self.given.sum())
