@@ -1,10 +1,10 @@
 """Intake: files and frames in; validated, de-duplicated events in the lake and rejected rows in the quarantine out.
 
-A clean file takes the fast way: one COPY from DuckDB's own reader through ``sql/check.sql`` into day-partitioned
-Parquet. A file in which anything is wrong (a malformed line, a row at fault, one id twice) takes the exact way: its
-rows are numbered first (rows.py), so that each reject has its line and the first of two rows is known. Both ways end
-in the same files, ids and counts (batch.py). Each file is a batch of its own, committed once, and leaves a note of its
-content and of how it was read (history.py).
+A clean file takes the fast way (fast.py): one stream from DuckDB's own reader through ``sql/check.sql`` into
+day-partitioned Parquet. A file in which anything is wrong (a malformed line, a row at fault, one id twice) takes the
+exact way: its rows are numbered first (rows.py), so that each reject has its line and the first of two rows is known.
+Both ways end in the same ids and counts (batch.py). Each file is a batch of its own, committed once, and leaves a note
+of its content and of how it was read (history.py).
 """
 
 from __future__ import annotations
