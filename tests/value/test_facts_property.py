@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from facts_support import START, MemoryStore, as_counts, by_definition, log
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from footfall.stores.engine import DuckEngine
@@ -65,7 +65,9 @@ RULES = st.builds(
     categories=st.sampled_from([{}, {"A": "books"}]),
 )
 FEW = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-MANY = settings(FEW, max_examples=800, derandomize=False)
+# 800 examples in pieces, each with the seed of its number, that take a minute or two each.
+MANY = settings(FEW, max_examples=100, derandomize=False)
+PIECES = range(8)
 
 
 def split(rows: list[dict[str, Any]]) -> tuple[pa.Table, list[int]]:
@@ -110,16 +112,24 @@ def test_updates_equal_counting_anew(
 
 
 @pytest.mark.slow
-@given(LOGS, RULES)
-@MANY
-def test_facts_equal_the_definitions_on_many_logs(engine: DuckEngine, rows: list[dict[str, Any]], rules: Rules) -> None:
-    check_definition(engine, rows, rules)
+@pytest.mark.parametrize("piece", PIECES)
+def test_facts_equal_the_definitions_on_many_logs(engine: DuckEngine, piece: int) -> None:
+    @seed(piece)
+    @given(LOGS, RULES)
+    @MANY
+    def law(rows: list[dict[str, Any]], rules: Rules) -> None:
+        check_definition(engine, rows, rules)
+
+    law()
 
 
 @pytest.mark.slow
-@given(LOGS, RULES, st.permutations(range(4)))
-@MANY
-def test_updates_equal_counting_anew_on_many_logs(
-    engine: DuckEngine, rows: list[dict[str, Any]], rules: Rules, order: list[int]
-) -> None:
-    check_updates(engine, rows, rules, order)
+@pytest.mark.parametrize("piece", PIECES)
+def test_updates_equal_counting_anew_on_many_logs(engine: DuckEngine, piece: int) -> None:
+    @seed(piece)
+    @given(LOGS, RULES, st.permutations(range(4)))
+    @MANY
+    def law(rows: list[dict[str, Any]], rules: Rules, order: list[int]) -> None:
+        check_updates(engine, rows, rules, order)
+
+    law()

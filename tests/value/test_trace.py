@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from facts_support import MemoryStore, log
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from test_facts_property import FEW, LOGS, MANY, RULES, split
 
 from footfall.config import Config
@@ -59,10 +59,15 @@ def test_rows_count_to_the_figure(engine: DuckEngine, rows: list[dict[str, Any]]
 
 
 @pytest.mark.slow
-@given(LOGS, RULES)
-@settings(MANY, max_examples=150)
-def test_rows_count_to_the_figure_on_many_logs(engine: DuckEngine, rows: list[dict[str, Any]], rules: Rules) -> None:
-    check_rows(engine, rows, rules)
+@pytest.mark.parametrize("piece", range(3))
+def test_rows_count_to_the_figure_on_many_logs(engine: DuckEngine, piece: int) -> None:
+    @seed(piece)
+    @given(LOGS, RULES)
+    @settings(MANY, max_examples=50)
+    def law(rows: list[dict[str, Any]], rules: Rules) -> None:
+        check_rows(engine, rows, rules)
+
+    law()
 
 
 STORY = (
