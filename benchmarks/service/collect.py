@@ -1,0 +1,307 @@
+"""Collect against a bare handler: events a second, tail of the answers, and whether the drain keeps up.
+
+    python benchmarks/service/collect.py [--seconds 10] [--rounds 3] [--connections 16]
+
+Load by wrk (Debian's package). Both handlers run on uvicorn in one worker process each, on this machine, one after the
+other in each round: the bare one reads the body, decodes it into the same structures and answers 200; Footfall's
+checks every event, writes them to the inbox (SQLite, synchronous=FULL) and answers when they are on the disk. Bodies
+are batches of 100 track calls as an SDK sends them. The ratio is of the best round of each; on a loaded machine the
+CPU seconds that a server spent for an event say more than the clock, so they are printed, too.
+
+Bounds: half the bare handler's events a second; 99 % of the answers within 50 ms at 16 connections; the drain moves at
+least as many events a second as collect takes in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+EVENTS = 100
+NAMES = ("Product Viewed", "Product List Viewed", "Product Added", "Product Clicked")
+RATIO, TAIL_MS = 0.5, 50.0
+
+LUA = """
+local bodies = {}
+for path in io.popen('ls {folder}/*.json'):lines() do
+  local file = io.open(path, 'rb'); bodies[#bodies + 1] = file:read('*a'); file:close()
+end
+local at = 0
+local headers = {{['Content-Type'] = 'application/json', ['Authorization'] = 'Basic a2V5Og=='}}
+request = function()
+  at = at % #bodies + 1
+  return wrk.format('POST', '/v1/batch', headers, bodies[at])
+end
+done = function(summary, latency, requests)
+  io.write(string.format('RESULT %d %d %d %f %f\\n', summary.requests, summary.duration,
+    summary.errors.status + summary.errors.read + summary.errors.write + summary.errors.timeout,
+    latency:percentile(50), latency:percentile(99)))
+end
+"""
+
+
+def call(chance: random.Random, ascii_only: bool) -> dict[str, object]:
+    """One call as an SDK sends it."""
+    return {
+        "type": "track",
+        "event": chance.choice(NAMES),
+        "messageId": str(uuid.UUID(int=chance.getrandbits(128))),
+        "anonymousId": str(uuid.UUID(int=chance.getrandbits(128))),
+        "userId": f"u{chance.randrange(10**6)}",
+        "timestamp": datetime.now(UTC).isoformat(),
+        "context": {
+            "library": {"name": "analytics-python", "version": "2.4.0"},
+            "ip": "203.0.113.7",
+            "campaign": {"name": "spring", "source": "google", "medium": "cpc"},
+            "locale": "en-US",
+        },
+        "integrations": {},
+        "properties": {
+            "provider_id": f"shop-{chance.randrange(50)}",
+            "product_id": f"p{chance.randrange(10**5)}",
+            "category": "Games",
+            "name": "Monopoly: 3rd Edition" if ascii_only else "大富翁",
+            "price": 18.99,
+            "quantity": 1,
+            "currency": "USD",
+            "position": 3,
+            "url": "https://www.example.com/product/path",
+        },
+    }
+
+
+def write_bodies(folder: Path, count: int, ascii_only: bool) -> int:
+    """Bodies for the load generator; the bytes of one."""
+    chance, size = random.Random(1), 0
+    folder.mkdir(parents=True)
+    for number in range(count):
+        calls = [call(chance, ascii_only) for _ in range(EVENTS)]
+        text = json.dumps({"batch": calls, "sentAt": datetime.now(UTC).isoformat()})
+        size = (folder / f"{number:04}.json").write_bytes(text.encode())
+    return size
+
+
+# ---------------------------------------------------------------- the two servers
+
+
+def serve(kind: str, port: int, folder: Path) -> None:
+    """Run one of the servers in this process until it is told to end."""
+    import uvicorn
+
+    app, close = bare_app() if kind == "bare" else footfall_app(folder)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False, loop="uvloop", http="httptools")
+    close()
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    (folder / f"{kind}.cpu").write_text(f"{used.ru_utime + used.ru_stime} {used.ru_maxrss}")
+
+
+def bare_app():
+    """Decodes the body into the structures that Footfall decodes it into, and answers 200."""
+    from footfall.record.calls import BATCH
+
+    async def app(scope, receive, send) -> None:
+        if scope["type"] != "http":
+            return
+        message = await receive()
+        body = message["body"]
+        if message.get("more_body"):
+            parts = [body]
+            while message.get("more_body"):
+                message = await receive()
+                parts.append(message["body"])
+            body = b"".join(parts)
+        BATCH.decode(body)
+        answer = b'{"success":true}'
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    return app, lambda: None
+
+
+def footfall_app(folder: Path):
+    """Footfall's own handlers, on an inbox in ``folder``."""
+    from footfall.app.build import SystemClock
+    from footfall.app.http.collect import Collector
+    from footfall.app.http.commit import GroupCommit
+    from footfall.app.http.problems import Problem, answer
+    from footfall.config import Config
+    from footfall.stores.inbox import SqliteInbox
+
+    inbox = SqliteInbox(folder / "inbox.db")
+    commit = GroupCommit(inbox)
+
+    async def anyone(scope) -> str:
+        return "bench"
+
+    routes = Collector(Config(), SystemClock(), commit, anyone).routes()
+
+    async def app(scope, receive, send) -> None:
+        if scope["type"] != "http":
+            return
+        try:
+            await routes[scope["path"]](scope, receive, send)
+        except Problem as problem:
+            await answer(send, problem)
+
+    def close() -> None:
+        commit.close()
+        inbox.close()
+
+    return app, close
+
+
+# ---------------------------------------------------------------- the load
+
+
+class Round:
+    """What one server did under load for some seconds."""
+
+    def __init__(self, requests: int, seconds: float, errors: int, p50_ms: float, p99_ms: float, cpu_s: float) -> None:
+        self.events = requests * EVENTS / seconds
+        self.errors = errors
+        self.p50_ms = p50_ms
+        self.p99_ms = p99_ms
+        self.cpu_us = 1e6 * cpu_s / max(requests * EVENTS, 1)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.events:>9,.0f} events/s   p50 {self.p50_ms:5.1f} ms   p99 {self.p99_ms:5.1f} ms   "
+            f"{self.cpu_us:5.2f} CPU us/event   {self.errors} errors"
+        )
+
+
+def measure(kind: str, folder: Path, wrk: str, script: Path, seconds: float, connections: int) -> Round:
+    """Start a server, load it, end it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, __file__, "--serve", kind, "--port", str(port), "--folder", str(folder)]
+    )
+    try:
+        wait_for(port)
+        load = [wrk, "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(script), f"http://127.0.0.1:{port}"]
+        warm = [*load[:3], "-d1s", *load[4:]]
+        subprocess.run(warm, check=True, capture_output=True)
+        before = cpu_of(process.pid)
+        told = subprocess.run(load, check=True, capture_output=True, text=True).stdout
+        cpu = cpu_of(process.pid) - before
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+    found = re.search(r"RESULT (\d+) (\d+) (\d+) ([\d.]+) ([\d.]+)", told)
+    assert found, told
+    requests, micros, errors = (int(found[i]) for i in (1, 2, 3))
+    return Round(requests, micros / 1e6, errors, float(found[4]) / 1e3, float(found[5]) / 1e3, cpu)
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_for(port: int) -> None:
+    """Until the server listens."""
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError("the server did not start")
+
+
+def drain_all(folder: Path) -> tuple[int, float, float]:
+    """(events, seconds, CPU seconds) of draining what the rounds left; ids are made anew so that all are new."""
+    from footfall.app.build import SystemClock
+    from footfall.config import Config
+    from footfall.record.drained import drain
+    from footfall.stores.engine import DuckEngine
+    from footfall.stores.inbox import SqliteInbox
+    from footfall.stores.lake import Lake
+
+    source, inbox = SqliteInbox(folder / "inbox.db"), SqliteInbox(folder / "fresh.db")
+    held = 0
+    for _, _, body in source.read(0, 256 << 20):
+        lines = [b'{"message_id":"%032x"' % (held + n) + line[52:] for n, line in enumerate(body.splitlines())]
+        held += len(lines)
+        inbox.append([("event", b"\n".join(lines))])
+    source.close()
+    engine, lake = DuckEngine(1024, 0, folder / "tmp"), Lake(folder / "lake" / "events")
+    started, used = time.perf_counter(), time.process_time()
+    moved = drain(inbox, lake, None, engine, Config(), SystemClock(), quarantine_dir=folder / "quarantine")
+    took, cpu = time.perf_counter() - started, time.process_time() - used
+    assert moved.events == held, (moved, held)
+    engine.close()
+    inbox.close()
+    return held, took, cpu
+
+
+def main() -> int:
+    """Run it; 1 where a bound is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--chinese", action="store_true", help="texts beyond ASCII, escaped as SDKs do")
+    parser.add_argument("--serve", choices=("bare", "footfall"), help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve(options.serve, options.port, options.folder)
+        return 0
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        print("skipped: there is no wrk (Debian: apt-get install wrk)")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="footfall-collect-") as text:
+        return compare(Path(text), wrk, options)
+
+
+def compare(folder: Path, wrk: str, options: argparse.Namespace) -> int:
+    """Interleaved rounds, the ratio, the drain."""
+    size = write_bodies(folder / "bodies", 200, not options.chinese)
+    script = folder / "load.lua"
+    script.write_text(LUA.format(folder=folder / "bodies"))
+    print(f"batches of {EVENTS}, {size:,} bytes each, {options.connections} connections, one worker")
+    rounds: dict[str, list[Round]] = {"bare": [], "footfall": []}
+    for _ in range(options.rounds):
+        for kind, found in rounds.items():
+            for path in folder.glob("inbox.db*"):
+                path.unlink()
+            found.append(measure(kind, folder, wrk, script, options.seconds, options.connections))
+            print(f"{kind:>9}: {found[-1]}", flush=True)
+    best = {kind: max(found, key=lambda r: r.events) for kind, found in rounds.items()}
+    ratio = best["footfall"].events / best["bare"].events
+    tail = min(r.p99_ms for r in rounds["footfall"])
+    cpu = min(r.cpu_us for r in rounds["footfall"]) / min(r.cpu_us for r in rounds["bare"])
+    print(f"events a second: {ratio:.2f} of the bare handler's (bound {RATIO}); CPU an event: {cpu:.2f} times")
+    print(f"p99 of the best round: {tail:.1f} ms (bound {TAIL_MS:g} ms)")
+    events, took, cpu_s = drain_all(folder)
+    rate = events / took
+    print(f"drain: {events:,} events, {rate:,.0f} a second ({1e6 * cpu_s / events:.2f} CPU us/event); collect took in "
+          f"{best['footfall'].events:,.0f} a second")  # fmt: skip
+    errors = sum(r.errors for found in rounds.values() for r in found)
+    met = ratio >= RATIO and tail <= TAIL_MS and rate >= best["footfall"].events and not errors
+    print("bounds met" if met else "a bound is missed")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
