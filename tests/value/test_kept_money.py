@@ -53,13 +53,13 @@ def parts(where: Path) -> list[Path]:
 def test_parts_are_linked_and_joined_when_many(
     engine: DuckEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_money, "MOST_PARTS", 3)
+    monkeypatch.setattr(kept_money, "MOST_PARTS", 2)
     store, seen = MemoryStore(), []
-    for number in range(6):
+    for number in range(4):
         step(store, engine, tmp_path / "facts", number)
         seen.append(len(parts(tmp_path / "facts")))  # of the folder in use only: the one before keeps its tables
         assert sum(pq.read_metadata(path).num_rows for path in parts(tmp_path / "facts")) == 2 * (number + 1)
-    assert seen == [1, 2, 3, 1, 2, 3]
+    assert seen == [1, 2, 1, 2]
 
 
 def test_no_links_no_matter(engine: DuckEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,3 +95,23 @@ def test_the_log_is_read_where_none_are_kept(
     store = MemoryStore()
     assert [step(store, engine, tmp_path / "two", n) for n in range(4)] == ["counted"] + ["updated"] * 3
     assert not parts(tmp_path / "two")  # few at first, then too many
+
+
+def test_who_is_forgotten_is_in_no_file_beside_the_facts(cli, shop: Path, tmp_path: Path) -> None:
+    row = '{{"ts":"2024-05-0{0}T10:00:00Z","name":"purchase","visitor_id":"{1}","provider_id":"p","amount":"1"}}\n'
+    file = tmp_path / "log.ndjson"
+    for days in ((1, 2), (3, 3)):
+        file.write_text("".join(row.format(day, who) for day in days for who in ("anna-1", "bob-2")))
+        assert cli("import", file, workspace=shop).status == 0
+        assert cli("value").status == 0
+
+    def named(who: str) -> bool:
+        tables = [pq.read_table(path) for path in (shop / "state" / "facts").rglob("money-*.parquet")]
+        return any(who in str(table.to_pylist()) for table in tables)
+
+    assert named("anna-1")
+    assert cli("forget", "anna-1", "--yes").status == 0
+    assert not named("anna-1")
+    assert cli("value").status == 0
+    assert named("bob-2")
+    assert not named("anna-1")
