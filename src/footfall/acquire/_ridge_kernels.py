@@ -9,8 +9,11 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from footfall.acquire._lanes import WIDTH, from_on, lowest_bit, top
+
 # mypy: disable-error-code="no-untyped-def,untyped-decorator"
 
+_BLOCK = 4096  # edges whose gains are held at once
 _STEPS = 60  # of the level's search; each but the last drops a candidate
 
 
@@ -43,26 +46,38 @@ def ridge_rows(row_start, index, value, demand, price, ridge, first, last, wides
     slope at most 1/ridge). x = (a - t)_+ / ridge; only edges within ``ridge`` of the row's best can carry anything, and
     these few are set aside while the row is in cache. widest: edges of the widest row.
     """
-    gain = np.empty(widest + 1, dtype=np.float32)
+    gain = np.empty(_BLOCK + widest + WIDTH, dtype=np.float32)
+    near = np.empty(widest + 1, dtype=np.float32)
     which = np.empty(widest + 1, dtype=np.int64)
     smooth, plain, carried = 0.0, 0.0, 0.0
-    half = np.float32(0.5) * ridge
+    half, steep = np.float32(0.5) * ridge, np.float32(1.0) / ridge
+    base, ready = row_start[first], first
     for i in range(first, last):
-        a, b = row_start[i], row_start[i + 1]
+        if i == ready:  # gains of a block of rows at once: they are loads that wait for nothing
+            base = row_start[i]
+            while ready < last and (ready == i or row_start[ready + 1] - base <= _BLOCK):
+                ready += 1
+            for e in range(base, row_start[ready]):
+                gain[e - base] = value[e] - price[index[e]]
+        a, width = row_start[i] - base, row_start[i + 1] - row_start[i]
         best = np.float32(0.0)
-        for e in range(a, b):
-            here = value[e] - price[index[e]]
-            gain[e - a] = here
-            best = max(best, here)
+        for k in range(0, width, WIDTH):
+            best = max(best, top(gain, a + k, width - k))
         if best <= np.float32(0.0):
             continue
         level = max(-ridge, -best)  # gains count from the best, since differences of like numbers are exact
-        count = 0
-        for k in range(b - a):
-            here = gain[k] - best
-            gain[count] = here
-            which[count] = index[a + k]
-            count += here > level
+        count, total, least = 0, np.float32(0.0), np.float32(0.0)
+        for k in range(0, width, WIDTH):
+            bits = from_on(gain, a + k, width - k, best + level)
+            while bits != 0:
+                at = a + k + lowest_bit(bits)
+                bits &= bits - np.uint64(1)
+                here = gain[at] - best
+                near[count] = here
+                total += here
+                least = min(least, here)
+                which[count] = index[base + at]
+                count += 1
         d = demand[i]
         plain += d * best
         if count == 1:
@@ -73,17 +88,19 @@ def ridge_rows(row_start, index, value, demand, price, ridge, first, last, wides
             smooth += d * (x * (best - half * x))
             carried += d * (x * best)
             continue
-        level = _level(gain, count, level, ridge)
+        level = max(level, (total - ridge) / np.float32(count))
+        if least < level:
+            level = _level(near, count, level, ridge)
         won, worth = np.float32(0.0), np.float32(0.0)
         for k in range(count):
-            excess = gain[k] - level
+            excess = near[k] - level
             if excess > np.float32(0.0):
-                x = excess / ridge
+                x = excess * steep
                 j = which[k]
                 sums[j, 0] += d * x
                 sums[j, 1] += d
-                won += x * (best + gain[k] - np.float32(0.5) * excess)
-                worth += x * (best + gain[k])
+                won += x * (best + near[k] - np.float32(0.5) * excess)
+                worth += x * (best + near[k])
         smooth += d * won
         carried += d * worth
     return smooth, plain, carried
