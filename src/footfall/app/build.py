@@ -112,6 +112,11 @@ class Workspace:
         """The folder of the log; several hosts may share one."""
         return self.directory / (self.config.state.lake or "lake")
 
+    @property
+    def common(self) -> Path:
+        """Where plans' inputs are kept: with the log where hosts share it, so that each can explain them."""
+        return self.lake if self.config.state.lake else self.directory
+
     @cached_property
     def decisions(self) -> Store:
         """The log of decisions: a lake of its own, seen as the view ``decisions``."""

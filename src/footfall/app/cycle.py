@@ -279,7 +279,7 @@ def plan(
         made_from, uuid.uuid4().hex, here.clock.now(), solve=solve, progress=inputs.solver_progress(progress)
     )
     made = replace(made, notes=(*notes, *known.values.notes, *made.notes))
-    inputs.keep(here.directory, made.plan_id, made_from)
+    inputs.keep(here.common, made.plan_id, made_from)
     return here.state.save_plan(made)
 
 
@@ -333,7 +333,7 @@ def explain(here: Workspace, provider: str, version: int | None = None) -> Expla
     from footfall.app import inputs
 
     made = stored_plan(here, version)
-    made_from = inputs.kept(here.directory, made.plan_id)
+    made_from = inputs.kept(here.common, made.plan_id)
     if provider not in made_from.providers:
         named = [key for key, row in here.state.providers().items() if row.get("name") == provider]
         provider = named[0] if len(named) == 1 else provider

@@ -95,7 +95,7 @@ def _explanations(here: Workspace, made: Plan) -> tuple[ExplanationLine, ...]:
     chosen = [line for line in lines[:EXPLAINED] if line.visits_tomorrow < line.visits_today]
     chosen += [line for line in reversed(lines[-EXPLAINED:]) if line.visits_tomorrow > line.visits_today]
     try:
-        detail = plan_detail(inputs.kept(here.directory, made.plan_id), solve)
+        detail = plan_detail(inputs.kept(here.common, made.plan_id), solve)
     except WorkspaceError:
         return ()  # a plan whose inputs are gone (an old backup) is shown without reasons
     return tuple(explanation_line(plans.explain(detail, line.provider_id, solve)) for line in chosen)

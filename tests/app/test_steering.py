@@ -1,0 +1,209 @@
+"""What became of a day's decisions, counted by hand; leases of dead workers; when a nightly plan is made, published."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from footfall import make_workspace
+from footfall.acquire.decide import encode_decision
+from footfall.app import cycle, nightly, steering
+from footfall.app.build import Workspace
+from footfall.app.draining import Drainer, compact
+from footfall.config import ServeSettings
+from footfall.model import VISIT, Decision, Delivered, Finding, Plan, ProviderLine
+from footfall.testing import FixedClock
+from footfall.testing_state import sample_plan
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+DAY = NOW.date()
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Workspace:
+    return make_workspace(tmp_path / "shop", clock=FixedClock(NOW))
+
+
+def decision(name: str, minutes_ago: float, *choices: str, **changes: Any) -> Decision:
+    parts = {1: (VISIT,), 2: (600_000, 400_000)}[len(choices)]
+    made = Decision(
+        message_id=name,
+        ts=NOW - timedelta(minutes=minutes_ago),
+        day=DAY,
+        visitor_id=f"visitor-{name}",
+        segment="email",
+        candidates=None,
+        unavailable=(),
+        eligible=2,
+        slots=len(choices),
+        choices=choices,
+        propensities=(0.5,) * len(choices),
+        reserved=parts,
+        explore=0.05,
+        mode="live",
+        answered=None,
+        repeat_of=None,
+        reason=None,
+        plan_version=1,
+        pacing_version=0,
+        worker_id="w1",
+    )
+    return replace(made, **changes)
+
+
+def log(here: Workspace, decisions: list[Decision], visits: list[tuple[str, str, float, str | None]]) -> None:
+    """Put decisions and visits (visitor, provider, minutes ago, decision named) into the lake."""
+    here.inbox.append([("decision", encode_decision(one) + b"\n") for one in decisions])
+    drainer = Drainer(here)
+    assert drainer.drain().decisions == len(decisions)
+    drainer.close()
+    rows = [
+        {
+            "ts": (NOW - timedelta(minutes=ago)).isoformat(),
+            "name": "page_view",
+            "visitor_id": visitor,
+            "provider_id": provider,
+            "decision_id": named,
+        }
+        for visitor, provider, ago, named in visits
+    ]
+    if rows:
+        cycle.record(here, pa.Table.from_pylist(rows))
+
+
+def delivered(here: Workspace) -> dict[str, Delivered]:
+    with here.engine() as engine:
+        steering._attach(here, engine, DAY)
+        return steering.delivered(here, engine, DAY, NOW)
+
+
+def test_what_became_of_reservations_and_visits(here: Workspace) -> None:
+    """reservation_s is 1800: 30 minutes, and a minute for the way to the lake."""
+    log(
+        here,
+        [
+            decision("kept", 40, "a"),
+            decision("late", 50, "a"),  # its visit comes 35 minutes later: too late
+            decision("waits", 10, "a"),
+            decision("expired", 32, "b"),
+            decision("slack", 30.5, "b"),  # expired, but its visit may still be on its way to the lake
+            decision("two", 20, "a", "b"),  # its visitor goes to b
+            decision("again", 15, "a", repeat_of="waits-not", reserved=(0,)),
+            decision("shadow", 15, "a", mode="shadow", reserved=(0,)),
+        ],
+        [
+            ("v1", "a", 39, "kept"),
+            ("v1", "a", 38, "kept"),  # the same visit: one person, provider and day
+            ("v2", "a", 15, "late"),
+            ("v3", "b", 19, "two"),
+            ("v4", "b", 5, None),
+            ("v5", "b", 5, "unknown"),
+        ],
+    )
+    assert delivered(here) == {
+        # kept: 1; waits: 1 and 0.6 of two are outstanding; late: 1 released, its visit organic
+        "a": Delivered(VISIT, VISIT + 600_000, VISIT, VISIT),
+        # two's visit keeps 0.4, the other 0.6 of that visit and two more visits are organic
+        "b": Delivered(400_000, VISIT, VISIT, 2 * VISIT + 600_000),
+    }
+
+
+def test_a_sticky_repeats_visit_keeps_the_first_decisions_reservation(here: Workspace) -> None:
+    log(
+        here,
+        [decision("first", 20, "a"), decision("repeat", 10, "a", repeat_of="first", reserved=(0,))],
+        [("v1", "a", 9, "repeat")],
+    )
+    assert delivered(here) == {"a": Delivered(committed=VISIT)}
+
+
+def test_dead_workers_leases_come_back_less_what_they_logged(here: Workspace) -> None:
+    ledger = here.ledger
+    ledger.open_day(DAY, {"a": 10.0})
+    ledger.enter("w1", here.inbox.id, NOW - timedelta(seconds=60))
+    assert ledger.lease("w1", DAY, {"a": 5 * VISIT}, NOW - timedelta(seconds=90)) == {"a": 5 * VISIT}
+    reclaimer = steering.Reclaimer(here)
+    here.inbox.append([("decision", encode_decision(decision("d", 2, "a")) + b"\n")])
+    assert reclaimer.turn() == 0  # what it logged waits in the inbox
+    drainer = Drainer(here)
+    drainer.drain()
+    drainer.close()
+    assert reclaimer.turn() == 4 * VISIT
+    assert ledger.allowances(DAY)["a"].leased == VISIT
+    assert reclaimer.turn() == 0
+
+
+def plan_of(changes: dict[str, tuple[float, float]], newcomers: tuple[str, ...] = ()) -> Plan:
+    lines = tuple(
+        ProviderLine(name, "all", name in newcomers, today, tomorrow, 1.0, 0.0, ())
+        for name, (today, tomorrow) in changes.items()
+    )
+    return replace(sample_plan(), providers=lines, gap=1e-4)
+
+
+def test_a_plan_that_passes_has_no_doubts() -> None:
+    settings = ServeSettings()
+    quiet = plan_of({"a": (100, 130), "b": (100, 70), "small": (1, 9), "new": (50, 900)}, ("new",))
+    assert nightly.doubts(quiet, [Finding("bots", "warning", "some")], settings) == ()
+    wild = plan_of({"a": (100, 151), "b": (100, 49)})
+    (told,) = nightly.doubts(wild, [], settings)
+    assert "publish_change" in told and "51%" in told
+    (told,) = nightly.doubts(replace(quiet, gap=0.01), [], settings)
+    assert "gap" in told
+    (told,) = nightly.doubts(replace(quiet, gap=float("nan")), [], settings)
+    assert "gap" in told
+    (told,) = nightly.doubts(quiet, [Finding("refunds", "error", "more refunds than orders")], settings)
+    assert "more refunds" in told
+
+
+@pytest.mark.parametrize(
+    ("record", "clock", "plan_at", "in_force", "expected"),
+    [
+        (None, "00:14", "00:15", None, False),
+        (None, "00:15", "00:15", None, True),
+        (None, "18:00", "00:15", None, True),  # the service was down at night
+        ({"night": "2026-11-21"}, "00:15", "00:15", None, True),
+        ({"night": "2026-11-22"}, "09:00", "00:15", None, False),
+        (None, "09:00", "00:15", date(2026, 11, 21), True),
+        (None, "09:00", "00:15", date(2026, 11, 22), False),  # somebody published today's plan already
+        (None, "09:00", "", None, False),
+    ],
+)
+def test_when_a_plan_is_due(record: Any, clock: str, plan_at: str, in_force: date | None, expected: bool) -> None:
+    now = datetime.fromisoformat(f"2026-11-22T{clock}:00+08:00")
+    plan = None if in_force is None else replace(sample_plan(), day=in_force)
+    assert nightly.due(record, now, plan_at, plan) is expected
+
+
+def test_a_plan_that_cannot_be_made_leaves_yesterdays_and_says_why(here: Workspace) -> None:
+    kept = here.state.publish(here.state.save_plan(sample_plan()).version).version
+    record = nightly.make(here, here.config.serve, lambda: True)
+    assert record["published"] is False and "log" in record["reasons"][0]
+    assert here.state.get(nightly.RECORD) == record
+    assert [v for v, status in here.state.versions().items() if status == "published"] == [kept]
+
+
+def test_small_files_are_joined_when_their_day_is_over(here: Workspace) -> None:
+    for number in range(3):
+        rows = [{"ts": f"2026-11-20T08:0{number}:00Z", "name": "page_view", "visitor_id": "v", "provider_id": "a"}]
+        cycle.record(here, pa.Table.from_pylist(rows))
+    assert len(here.store.files()) == 3
+    assert compact(here) == 3
+    assert len(here.store.files()) == 1
+    assert compact(here) == 0
+
+
+def test_local_days_have_23_or_25_hours_where_the_clock_changes(tmp_path: Path) -> None:
+    from footfall.app.http.live import local_day
+
+    here = make_workspace(tmp_path / "paris", {"workspace": {"timezone": "Europe/Paris"}})
+    spring = local_day(here, datetime(2026, 3, 29, 12, tzinfo=UTC))
+    autumn = local_day(here, datetime(2026, 10, 25, 12, tzinfo=UTC))
+    assert spring.ends - spring.begins == timedelta(hours=23)
+    assert autumn.ends - autumn.begins == timedelta(hours=25)
+    assert spring.begins == datetime(2026, 3, 28, 23, tzinfo=UTC)
