@@ -30,6 +30,8 @@ _WELL_BOUND, _ROUGH = 1_000_000, 1e-2  # edges up to which the plain bound is as
 _FINEST = 2e-6  # gap of the plain programme that single precision is worth trying for
 _HALVINGS = 30  # of the interval of shifts
 _WAIT = 4  # passes
+_FAILURES = 3  # returns to the best prices in a row, before steps are doubted
+_BLUR = 1e-8  # of the bound: aims that quick passes cannot see
 _STIFFEST = 2.0**24  # multiplier of the curvature at which steps lead nowhere
 
 
@@ -44,6 +46,7 @@ class Prices:
         self.last = self.point = self.best = start
         self.best_at, self.value, self.before = Dual(np.inf, start, start, 0.0), np.inf, np.inf
         self.t, self.stiff, self.plain, self.shifted = 1.0, 1.0, False, False
+        self.failed = 0  # returns to the best since it was found
         self.quiet, self.patience = _WAIT, _WAIT  # passes before a shift is tried, and after one has failed
         self.rate = np.full(market.m, 1.0 / market.worth if market.worth > 0 else 1.0)
 
@@ -56,7 +59,7 @@ class Prices:
         """Values before this are not comparable with those to come."""
         self.value = self.before = np.inf
         self.last = self.point = self.best
-        self.t, self.stiff, self.plain = 1.0, 1.0, False
+        self.t, self.stiff, self.plain, self.failed = 1.0, 1.0, False, 0
 
     def target(self, price: Floats, load: Floats) -> Floats:
         """Where a step from ``price`` with these loads ends."""
@@ -95,11 +98,12 @@ class Prices:
         price, fallen = self.point, self.before - at.value
         shifted, self.shifted = self.shifted, False
         if at.value < self.value:
-            self.value, self.best, self.best_at = at.value, price, at
+            self.value, self.best, self.best_at, self.failed = at.value, price, at, 0
         elif fallen < -noise * abs(at.value):
+            self.failed += 1
             if shifted:
                 self.quiet = self.patience = 2 * self.patience
-            elif self.plain:
+            elif self.plain or self.failed > _FAILURES:
                 self.stiff *= 2.0
             price, at = self.best, self.best_at
             self.last, self.t = price, 1.0
@@ -328,7 +332,8 @@ class _Run:
                 self._try_at *= 2
             else:
                 self._close *= 0.3
-        if move.stiff > _STIFFEST or (self._close < 1e-9 and not self._exact):
+        lost = move.failed > _FAILURES or self._close < _BLUR  # quick passes cannot tell better from worse any more
+        if move.stiff > _STIFFEST or (lost and not self._exact):
             if self._exact:
                 return True
             self._exact = True

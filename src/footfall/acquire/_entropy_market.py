@@ -68,6 +68,7 @@ class Market:
             self.value = self.value.copy()
             passes.silence(self.row_start, silent, self.value)
         signal *= inertia
+        self._offset = float((self.demand * signal) @ (1.0 - mass))  # quick passes take the reference's sums as 1
         return signal
 
     def limits_worth(self, price: Floats) -> float:
@@ -83,15 +84,16 @@ class Market:
         return (self.row_start, self.provider, self.value, self.reference, self.tau, self.demand)
 
     def quick(self, price: Floats, steep: bool) -> Dual:
-        """The dual less a constant, nearly; its curvature only with ``steep``."""
+        """The dual, nearly; its curvature only with ``steep``."""
         at = np.where(self.closed, np.inf, price).astype(np.float32)
         none = np.zeros(0)
         kernel: Any = passes.entropy_loads
-        return self._dual(
+        found = self._dual(
             price,
             steep,
             lambda a, b, sums: kernel(*self._rows(), at, self._shift, a, b, sums[0], sums[1] if steep else none),
         )
+        return found._replace(value=found.value + self._offset)
 
     def exact(self, price: Floats, share: Floats) -> Dual:
         """The dual, an upper bound; shares into ``share``."""
