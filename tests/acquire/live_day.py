@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from plan_cases import NOW, market
@@ -14,8 +14,6 @@ from footfall.acquire.pacing import DaySoFar, expected_share, pace
 from footfall.acquire.plan import make_plan
 from footfall.config import LiveSettings
 from footfall.model import VISIT, Floats, Pacing, Plan
-
-TICKS = 1440  # of a minute, as [live] pacing_interval_s
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +55,10 @@ def run_day(
     came: Floats,
     settings: LiveSettings,
     rng: np.random.Generator,
-    paced: bool = True,
+    minutes: int = 1,
 ) -> Day:
-    """Serve the day. profile: traffic by hour as the log foretells it; came: as it really comes; both (24,)."""
-    live = LivePlan.of(plan)
+    """Serve the day, prices moved every so many minutes. profile: traffic by hour as the log foretells it; came: as it really comes; both (24,)."""
+    live, ticks = LivePlan.of(plan), 1440 // minutes
     roster = Roster()
     rows = Rows(live, None, roster)
     lease = np.zeros(roster.size, dtype=np.int64)
@@ -70,10 +68,10 @@ def run_day(
     value[live.edges.segment, live.edges.provider] = live.value
     arrivals, delivered = np.zeros(len(live.segments)), np.zeros(len(live.providers))
     offsets, reward, refused = np.zeros(len(live.providers)), 0.0, 0
-    cumulative = np.array([expected_share(came, 24 * t / TICKS) for t in range(TICKS + 1)])
-    for tick in range(TICKS):
-        if paced and tick:
-            so_far = DaySoFar(expected_share(profile, 24 * tick / TICKS), arrivals, delivered, np.zeros(len(delivered)))
+    cumulative = np.array([expected_share(came, 24 * t / ticks) for t in range(ticks + 1)])
+    for tick in range(ticks):
+        if tick:
+            so_far = DaySoFar(expected_share(profile, 24 * tick / ticks), arrivals, delivered, np.zeros(len(delivered)))
             offsets = pace(live, so_far, offsets, settings).offsets
             named = dict(zip(live.providers, offsets.tolist(), strict=True))
             rows = Rows(live, Pacing(tick, plan.day, plan.version, NOW, named), roster)
@@ -102,13 +100,16 @@ def run_day(
 
 
 def hindsight(inputs: PlanInputs, true_demand: Floats, explore: float) -> float:
-    """Reward of the plan made for the demand as it came, with the same part spread evenly."""
-    from dataclasses import replace
-
+    """Reward of the plan made for the demand as it came, with the same part spread evenly; what that part would send
+    a provider beyond its capacity earns nothing.
+    """
     demand = replace(inputs.demand, visits=true_demand)
     live = LivePlan.of(make_plan(replace(inputs, demand=demand), "hindsight", NOW))
     rows, free = live.edges.segment, live.free
     count = np.bincount(rows[free], minlength=len(true_demand))
     mass = 1.0 - np.bincount(rows, weights=live.pin, minlength=len(true_demand))
     served = np.where(free, (1 - explore) * live.share + explore * (mass / np.maximum(count, 1))[rows], live.pin)
-    return float((true_demand[rows] * served * live.value).sum())
+    visits = true_demand[rows] * served
+    load = live.edges.by_provider(visits)
+    fits = np.minimum(1.0, live.capacity / np.maximum(load, 1e-9))
+    return float((visits * fits[live.edges.provider] * live.value).sum())

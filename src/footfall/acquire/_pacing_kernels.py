@@ -13,12 +13,14 @@ from footfall.acquire._live_kernels import within_caps
 
 
 @nb.njit(cache=True, nogil=True)
-def loads(row_start, provider, share, cap, pin, free, visits, tau, explore, offset, load, steep):
+def loads(row_start, provider, share, cap, pin, free, room, visits, tau, explore, offset, load, steep):
     """Add each provider's visits to ``load`` (m,), and visits x share / tau to ``steep`` (m,): how they fall by price.
 
     share, cap, pin: float64 (E,); free: bool (E,); visits, tau: float64 (n,), visits and reward per visit; offset:
     float64 (m,), reward per visit. The form is that of ``live.Rows`` under ``_live_kernels.draw`` with all of a
-    segment's pairs eligible: pins first, of the rest a part ``explore`` evenly.
+    segment's pairs eligible: pins first, of the rest a part ``explore`` evenly. room: float64 (n,), how far the sum of
+    the weights may fall until the plan would rather leave visits unassigned: without it prices have no level where
+    all capacities bind.
     """
     for i in range(len(visits)):
         a, b = row_start[i], row_start[i + 1]
@@ -38,10 +40,11 @@ def loads(row_start, provider, share, cap, pin, free, visits, tau, explore, offs
                 k += 1
         within_caps(weight, most, mass, out)
         total = out.sum()
+        served = mass * min(1.0, room[i] * weight.sum() / mass) if mass > 0.0 else 0.0
         k = 0
         for e in range(a, b):
             if free[e]:
-                part = mass * out[k] / total if total > 0.0 else 0.0
+                part = served * out[k] / total if total > 0.0 else 0.0
                 k += 1
                 load[provider[e]] += visits[i] * ((1.0 - explore) * part + explore * mass / count)
                 steep[provider[e]] += visits[i] * part / tau[i]

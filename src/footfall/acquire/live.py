@@ -35,9 +35,10 @@ class LivePlan:
 
     share: float64 (E,), tomorrow's share of the segment. reference: the same as p_ij. closed: bool (E,), excluded, or
     pinned to 0. pin: float64 (E,), pinned share, 0 where none. cap: float64 (E,), largest share. tau: float64 (n,),
-    reward per visit; usual_tau: its mean over demand. price, capacity, floor, change_high, change_low, load: float64
-    (m,), reward per visit and visits a day. excluded: bool (m,), excluded in all segments. newcomer_share: what unknown
-    candidates share.
+    reward per visit; usual_tau: its mean over demand. room: float64 (n,), how far a row's weights may sum to less until
+    the plan would leave visits unassigned (inf at inertia 0). price, capacity, floor, change_high, change_low, load:
+    float64 (m,), reward per visit and visits a day. excluded: bool (m,), excluded in all segments. newcomer_share: what
+    unknown candidates share.
     """
 
     version: int
@@ -53,6 +54,7 @@ class LivePlan:
     cap: Floats
     tau: Floats
     usual_tau: float
+    room: Floats
     price: Floats
     capacity: Floats
     floor: Floats
@@ -128,7 +130,9 @@ def _arrays(plan: Plan, rules: Rules, settings: PlanSettings) -> LivePlan:
     closed |= excluded[edges.provider]
     pin[closed] = 0.0
     free = ~closed & (pin == 0) & (capacity > 0)[edges.provider] & ((reference > 0) | (plan.inertia == 0))
-    tau = _tau(edges, _boosted(edges, value, rules, provider_at, segment_at), reference, free, plan)
+    boosted = _boosted(edges, value, rules, provider_at, segment_at)
+    tau = _tau(edges, boosted, reference, free, plan)
+    price = column(p.price for p in plan.providers)
     count = row_totals(edges.row_start, free.astype(np.float64))[edges.segment]
     cap = np.maximum(np.maximum(settings.max_provider_share, today), np.minimum(1.0, 2 / np.maximum(count, 1)))
     demand = plan.demand.visits.astype(np.float64)
@@ -147,7 +151,10 @@ def _arrays(plan: Plan, rules: Rules, settings: PlanSettings) -> LivePlan:
         cap=np.maximum(cap, share),
         tau=tau,
         usual_tau=float(demand @ tau / total) if total > 0 else float(tau.mean()) if n else 1.0,
-        price=column(p.price for p in plan.providers),
+        room=_room(
+            edges, np.where(free, reference, 0.0), share, pin, boosted - price[edges.provider], tau, plan.inertia
+        ),
+        price=price,
         capacity=capacity,
         floor=column(p.floor for p in plan.providers),
         change_high=column(p.change_high for p in plan.providers),
@@ -185,6 +192,23 @@ def _tau(edges: Edges, value: Floats, reference: Floats, free: Bools, plan: Plan
     weight = float(demand[there].sum())
     usual = float(demand[there] @ signal[there]) / weight if weight > 0 else 1.0
     return inertia * np.where(there, signal, usual)
+
+
+def _room(
+    edges: Edges, reference: Floats, share: Floats, pin: Floats, gain: Floats, tau: Floats, inertia: float
+) -> Floats:
+    """S_i over what the row's free weights sum to, S_i = sum_j p_ij exp((v_ij - l_j) / tau_i), p of the free part."""
+    if inertia == 0:
+        return np.full(len(tau), np.inf)
+    mass = row_totals(edges.row_start, reference)[edges.segment]
+    exponent = np.minimum(gain / tau[edges.segment], 500.0)
+    s = row_totals(
+        edges.row_start, np.where(reference > 0, reference, 0.0) / np.where(mass > 0, mass, 1.0) * np.exp(exponent)
+    )
+    full = 1.0 - row_totals(edges.row_start, pin)
+    weight = row_totals(edges.row_start, np.where(pin > 0, 0.0, share))
+    room: Floats = np.where(weight > 0, np.maximum(s * full, weight) / np.where(weight > 0, weight, 1.0), np.inf)
+    return room
 
 
 class Roster:

@@ -154,6 +154,7 @@ def _loads(plan: LivePlan, visits: Floats, offset: Floats, explore: float) -> tu
         plan.cap,
         plan.pin,
         plan.free,
+        plan.room,
         visits,
         plan.tau,
         explore,
