@@ -346,7 +346,7 @@ class StepSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     wait: Annotated[
         str,
         Meta(
-            description="Time after what brought the person in, or after the step before: 3d, 12h, 30m; auto: the best.",
+            description="Time after what brought the person in, or the step before: 3d, 12h, 30m, now; auto.",
             pattern=r"^(auto|now|\d+(\.\d+)?[dhm])$",
         ),
     ] = "auto"

@@ -356,6 +356,42 @@ class Offers(Protocol):
         """What became of each offer, by name."""
         ...
 
+    def spent(self, offer: str) -> Mapping[str, int]:
+        """person -> money of an offer's committed uses, minor units."""
+        ...
+
+
+class Entries(Protocol):
+    """Who is in which journey; rows go in and out in bulk. Columns: those of ``model.Entry``."""
+
+    def add(self, rows: pa.Table) -> None:
+        """Put entries in; one that is there already is left as it is."""
+        ...
+
+    def latest(self, journey: str) -> pa.Table:
+        """The newest entry of each person who ever was in the journey."""
+        ...
+
+    def active(self, journey: str) -> pa.Table:
+        """Entries that go on."""
+        ...
+
+    def all(self, journey: str) -> pa.Table:
+        """All entries of a journey."""
+        ...
+
+    def move(self, journey: str, rows: pa.Table) -> None:
+        """Set step, due_at, status and reason of entries (person, entry and these four)."""
+        ...
+
+    def counts(self) -> Sequence[Mapping[str, Any]]:
+        """Persons by journey, arm, status and reason."""
+        ...
+
+    def journeys(self) -> tuple[str, ...]:
+        """Names of all journeys that anybody ever entered."""
+        ...
+
 
 class Outbox(Protocol):
     """Messages, each a row before it is sent; claimed with a lease, marked before it is handed over, settled after."""
@@ -429,6 +465,10 @@ class Outbox(Protocol):
 
     def counts(self) -> Mapping[tuple[str, str], int]:
         """(journey, status) -> messages."""
+        ...
+
+    def pressure(self, now: datetime) -> pa.Table:
+        """person, day, week: messages that wait or may have reached the person within 24 hours and within 7 days."""
         ...
 
 

@@ -61,6 +61,8 @@ class OffersContract:
         assert done.status == "committed"
         (count,) = offers.counts()
         assert (count.reserved, count.committed, count.committed_minor) == (0, 1, 500)
+        held(offers, "b")
+        assert offers.spent("ten") == {"a": 500}
 
     def test_the_same_key_is_the_same_use(self, offers: Offers) -> None:
         assert held(offers, "a") == held(offers, "a")

@@ -165,3 +165,17 @@ class OutboxContract:
         outbox.cancel("mistake")
         outbox.retry(message().message_id, NOW)
         assert status(outbox, message()) == "waiting"
+
+    def test_what_already_presses_on_a_person(self, outbox: Outbox) -> None:
+        outbox.add([message("ann"), message("ann", step=1), message("bob", value=9.0)])
+        (one,) = outbox.claim("w", NOW, 1, 60)
+        outbox.hand(one.message_id, "w", NOW, MANY, 60)
+        outbox.settle("w", NOW, [(one.message_id, SENT, None)])
+
+        def pressing(hours: float) -> dict[str, tuple[int, int]]:
+            rows = outbox.pressure(NOW + timedelta(hours=hours)).to_pylist()
+            return {row["person"]: (row["day"], row["week"]) for row in rows}
+
+        assert pressing(1) == {"ann": (2, 2), "bob": (1, 1)}
+        assert pressing(30) == {"ann": (2, 2), "bob": (0, 1)}
+        assert pressing(24 * 8) == {"ann": (2, 2)}

@@ -17,7 +17,7 @@ from footfall import config as settings
 from footfall.config import Config
 from footfall.errors import ConfigError, WorkspaceError
 from footfall.model import ImportSummary
-from footfall.ports import Clock, Inbox, Keys, Leadership, Ledger, Offers, State, Store
+from footfall.ports import Clock, Entries, Inbox, Keys, Leadership, Ledger, Offers, Outbox, State, Store
 
 if TYPE_CHECKING:
     from footfall.stores.engine import DuckEngine
@@ -152,6 +152,20 @@ class Workspace:
         from footfall.stores.offers import SqlOffers
 
         return SqlOffers(self.state_url)
+
+    @cached_property
+    def entries(self) -> Entries:
+        """Who is in which journey."""
+        from footfall.stores.entries import SqlEntries
+
+        return SqlEntries(self.state_url)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """Messages before they go."""
+        from footfall.stores.outbox import SqlOutbox
+
+        return SqlOutbox(self.state_url)
 
     @cached_property
     def leadership(self) -> Leadership:

@@ -72,6 +72,11 @@ COMMANDS: tuple[Command, ...] = (
     Command("customers", "footfall.app.cli.retain:customers", "Retain", "Who still is a customer, and what is due."),
     Command("timing", "footfall.app.cli.retain:timing", "Retain", "When to follow up, when to remind."),
     Command("audiences", "footfall.app.cli.retain:audiences", "Retain", "Whom to follow up: size, value at stake."),
+    Command("retain", "footfall.app.cli.journeys:retain", "Retain", "One round of all journeys, and send what is due."),
+    Command("journeys", "footfall.app.cli.journeys:journeys", "Retain", "Who is in which journey."),
+    Command("outbox", "footfall.app.cli.journeys:outbox_app", "Retain", "Messages: list, show, preview, retry."),
+    Command("unsubscribe", "footfall.app.cli.journeys:unsubscribe", "Retain", "Never write to a person again."),
+    Command("lift", "footfall.app.cli.journeys:lift", "Learn", "What each journey added, against its holdout."),
 )
 
 LOOP = "record events -> value with honest intervals -> acquire -> retain -> learn"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -129,3 +130,24 @@ class Templates:
             unsubscribe_url=str(filled["unsubscribe_url"]),
             context=message.context,
         )
+
+
+EXAMPLE: Mapping[str, str] = {
+    "name": "Ann",
+    "customer_id": "ann",
+    "provider_id": "shop-001",
+    "provider": "Shop One",
+    "category": "snacks",
+    "shop": "The Shop",
+    "link": "https://shop.example/shop-001",
+    "code": "ABCD-EFGH-JKMN",
+    "offer": "-10 %",
+    "since": "2026-03-01",
+    "unsubscribe_url": "https://shop.example/u/example",
+}
+
+
+def preview(templates: Templates, name: str, language: str) -> Letter:
+    """A template filled with an example."""
+    told, day = msgspec.json.encode(EXAMPLE).decode(), datetime(2026, 3, 2, tzinfo=UTC)
+    return templates.letter(Message("", "", "", 0, 0, "", "ann@example.com", name, language, told, day, 0.0))

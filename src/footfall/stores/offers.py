@@ -139,6 +139,13 @@ class SqlOffers:
             rows = connection.execute(sa.select(offer_counts).order_by(offer_counts.c.offer)).all()
         return tuple(OfferCount(*row) for row in rows)
 
+    def spent(self, offer: str) -> Mapping[str, int]:
+        """person -> money of an offer's committed uses, minor units."""
+        c = redemptions.c
+        query = sa.select(c.person, sa.func.sum(c.off_minor)).where((c.offer == offer) & (c.status == "committed"))
+        with self._reading() as connection:
+            return {row[0]: int(row[1]) for row in connection.execute(query.group_by(c.person))}
+
     def close(self) -> None:
         """Let go of the connections."""
         self._engine.dispose()

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -183,6 +184,23 @@ class SqlOutbox:
         query = sa.select(c.journey, c.status, sa.func.count()).group_by(c.journey, c.status)
         with self._reading() as connection:
             return {(row[0], row[1]): int(row[2]) for row in connection.execute(query)}
+
+    def pressure(self, now: datetime) -> pa.Table:
+        """person, day, week: messages that wait or may have reached the person within 24 hours and within 7 days."""
+        c = messages.c
+        waits = c.status.in_(("waiting", "claimed"))
+
+        def within(days: int) -> sa.ColumnElement[int]:
+            counted = waits | (c.status.in_(_COUNTED) & (c.handed_at > _naive(now - timedelta(days=days))))
+            return sa.func.sum(sa.case((counted, 1), else_=0))
+
+        recent = waits | (c.status.in_(_COUNTED) & (c.handed_at > _naive(now - timedelta(days=7))))
+        query = sa.select(c.person, within(1), within(7)).where(recent).group_by(c.person)
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+        person, day, week = zip(*rows, strict=True) if rows else ((), (), ())
+        counts = {"day": pa.array(day, pa.int64()), "week": pa.array(week, pa.int64())}
+        return pa.table({"person": pa.array(person, pa.string()), **counts})
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -1,0 +1,316 @@
+"""``footfall retain | journeys | outbox | unsubscribe | lift``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from footfall.app import messaging, output
+from footfall.app.build import open_workspace
+from footfall.app.cli.options import FormatOption, WorkspaceOption
+from footfall.app.progress import bar
+from footfall.errors import ConfigError, InputError
+from footfall.model import MessageStatus
+
+DRAWN = 20
+WHY = ("journey", "customer_id", "channel", "address", "template", "value", "why")
+MESSAGE = ("message_id", "journey", "customer_id", "step", "channel", "address", "status", "attempts", "due_at", "told")
+LIFT = (
+    "journey",
+    "metric",
+    "treated",
+    "holdout",
+    "treated_mean",
+    "holdout_mean",
+    "difference",
+    "low",
+    "high",
+    "total",
+    "total_low",
+    "total_high",
+    "verdict",
+    "more_days",
+    "split_p",
+)
+LIFT_SHOWN = ("journey", "metric", "treated", "holdout", "difference", "low", "high", "total", "verdict", "more_days")
+
+
+def retain(
+    *,
+    dry_run: Annotated[
+        bool, Parameter(name="--dry-run", negative=(), help="List what would go to whom and why; change nothing.")
+    ] = False,
+    send: Annotated[bool, Parameter(name="--send", help="Hand over what is due; else only plan it.")] = True,
+    limit: Annotated[int, Parameter(help="Messages to list; 0 = all. Tables show 20 unless told.")] = -1,
+    workspace: WorkspaceOption = None,
+    format: FormatOption = "table",
+) -> None:
+    """One round of all journeys: who enters, who leaves, which messages go; then send what is due.
+
+    Caps a person, quiet hours, consent and the list of whom not stand above every journey. Where they or a budget force
+    a choice, the messages of the greatest expected incremental value go.
+
+    For example:
+
+        footfall retain --dry-run
+        footfall retain
+        footfall retain --no-send
+    """
+    if limit < -1:
+        raise ConfigError(f"--limit {limit}", "give 0 for all messages, or a number of them")
+    here = open_workspace(workspace)
+    with bar("round"):
+        planned = messaging.plan_round(here)
+    screen = output.console(stderr=True)
+    if dry_run:
+        most = limit if limit >= 0 else DRAWN if format == "table" else 0
+        pairs = list(zip(planned.messages, planned.why, strict=True))
+        rows = [_why(message, why) for message, why in (pairs[:most] if most else pairs)]
+        output.write(rows, format, WHY, lambda: output.draw(rows, WHY, numbers={"value": ",.2f"}))
+        screen.print(f"{len(rows):,} of {len(pairs):,} messages; nothing was changed.", soft_wrap=True)
+        _tell_held(screen, planned.held)
+        return
+    done = messaging.commit_round(here, planned)
+    with bar("send"):
+        sent = messaging.send(here) if send else None
+    rows = [{"what": what, "messages or persons": n} for what, n in [*done.items(), *(sent or {}).items()]]
+    output.write(rows, format, ("what", "messages or persons"))
+    _tell_held(screen, planned.held)
+
+
+def _why(message: Any, why: str) -> dict[str, Any]:
+    return {
+        "journey": message.journey,
+        "customer_id": _customer(message),
+        "channel": message.channel,
+        "address": message.address,
+        "template": message.template,
+        "value": message.value,
+        "why": why,
+    }
+
+
+def _customer(message: Any) -> str:
+    import msgspec
+
+    return str(msgspec.json.decode(message.context).get("customer_id") or message.person)
+
+
+def _tell_held(screen: Any, held: Any) -> None:
+    for (journey, reason), persons in sorted(held.items()):
+        if persons:
+            screen.print(f"{journey}: {persons:,} {reason}", soft_wrap=True)
+
+
+def journeys(*, workspace: WorkspaceOption = None, format: FormatOption = "table") -> None:
+    """The journeys of footfall.toml: who is in them, in which arm, and what became of their messages.
+
+    For example:
+
+        footfall journeys
+        footfall journeys --format json
+    """
+    here = open_workspace(workspace)
+    messaging.setting(here)
+    by_status = here.outbox.counts()
+    people: dict[str, dict[str, int]] = {}
+    for count in here.entries.counts():
+        one = people.setdefault(count["journey"], {})
+        for key in (count["arm"], count["status"]):
+            one[key] = one.get(key, 0) + count["entries"]
+    columns = ("journey", "audience", "steps", "state", "treated", "holdout", "active", "done", "exited", "waiting", "sent", "dead", "unknown")  # fmt: skip  # noqa: E501
+    rows = []
+    for name in sorted({*here.config.journeys, *people}):
+        journey = here.config.journeys.get(name)
+        row: dict[str, Any] = {
+            "journey": name,
+            "audience": journey.audience if journey else None,
+            "steps": len(journey.steps) if journey else None,
+            "state": "gone" if journey is None else "paused" if journey.paused else "on",
+        }
+        row |= {key: people.get(name, {}).get(key, 0) for key in columns[4:9]}
+        row |= {key: by_status.get((name, key), 0) for key in columns[9:]}
+        rows.append(row)
+    output.write(rows, format, columns)
+
+
+outbox_app = App(name="outbox", help="Messages before and after they go.", help_format="plaintext", version_flags=[])
+
+
+@outbox_app.default
+@outbox_app.command(name="list")
+def outbox_list(
+    *,
+    status: MessageStatus | None = None,
+    journey: str | None = None,
+    limit: int = 50,
+    workspace: WorkspaceOption = None,
+    format: FormatOption = "table",
+) -> None:
+    """Messages with what became of them, newest due first.
+
+    For example:
+
+        footfall outbox list --status dead
+        footfall outbox list --journey carts --limit 0 --format csv > messages.csv
+
+    Parameters
+    ----------
+    status
+        Only waiting, claimed, handing, sent, dead, unknown or cancelled ones.
+    journey
+        Only those of one journey.
+    limit
+        How many; 0 = all.
+    """
+    here = open_workspace(workspace)
+    if limit < 0:
+        raise ConfigError(f"--limit {limit}", "give 0 for all messages, or a number of them")
+    rows = [_row(posted) for posted in here.outbox.messages(status, journey, limit)]
+    output.write(rows, format, MESSAGE)
+
+
+def _row(posted: Any) -> dict[str, Any]:
+    message = posted.message
+    return {
+        "message_id": message.message_id,
+        "journey": message.journey,
+        "customer_id": _customer(message),
+        "step": message.step + 1,
+        "channel": message.channel,
+        "address": message.address,
+        "status": posted.status,
+        "attempts": posted.attempts,
+        "due_at": message.due_at,
+        "told": posted.receipt or posted.error,
+    }
+
+
+@outbox_app.command(name="show")
+def outbox_show(message_id: str, /, *, workspace: WorkspaceOption = None) -> None:
+    """A message: what became of it, and the letter as it would go now.
+
+    For example:
+
+        footfall outbox show 0b6c5c8e-...
+    """
+    here = open_workspace(workspace)
+    posted = here.outbox.posted(message_id)
+    if posted is None:
+        raise InputError(f"there is no message {message_id!r}", "`footfall outbox list` shows them")
+    from footfall.retain.letters import preview
+
+    for name, told in _row(posted).items():
+        print(f"{name}: {told}")  # noqa: T201
+    letter = preview(messaging.templates(here), posted.message.template, posted.message.language)
+    print(f"\nSubject: {letter.subject}\n\n{letter.text}")  # noqa: T201
+
+
+@outbox_app.command(name="preview")
+def outbox_preview(template: str, /, *, language: str = "en", workspace: WorkspaceOption = None) -> None:
+    """A template filled with an example, as it would go.
+
+    For example:
+
+        footfall outbox preview cart --language zh-Hant
+
+    Parameters
+    ----------
+    language
+        en, zh-Hant or zh-Hans.
+    """
+    from footfall.retain.letters import LANGUAGES, preview
+
+    if language not in LANGUAGES:
+        raise ConfigError(f"--language {language!r}", f"use one of: {', '.join(LANGUAGES)}")
+    here = open_workspace(workspace)
+    templates = messaging.templates(here)
+    templates.check(template)
+    letter = preview(templates, template, language)
+    print(f"Subject: {letter.subject}\n\n{letter.text}")  # noqa: T201
+
+
+@outbox_app.command(name="retry")
+def outbox_retry(message_id: str, /, *, workspace: WorkspaceOption = None) -> None:
+    """Let a dead, unknown or cancelled message wait again. An unknown one may then arrive twice.
+
+    For example:
+
+        footfall outbox retry 0b6c5c8e-...
+    """
+    here = open_workspace(workspace)
+    here.outbox.retry(message_id, here.clock.now())
+    print("It waits again.")  # noqa: T201
+
+
+def unsubscribe(
+    who: str | None = None,
+    /,
+    *,
+    file: Annotated[Path | None, Parameter(help="A file of addresses or persons, one a line.")] = None,
+    undo: Annotated[bool, Parameter(name="--undo", negative=(), help="Take them off the list again.")] = False,
+    workspace: WorkspaceOption = None,
+    format: FormatOption = "table",
+) -> None:
+    """Never write to an address or a person again; waiting messages are cancelled. Without a name: show the list.
+
+    For example:
+
+        footfall unsubscribe ann@example.com
+        footfall unsubscribe --file bounces.csv
+        footfall unsubscribe ann@example.com --undo
+        footfall unsubscribe --format csv > suppressed.csv
+    """
+    here = open_workspace(workspace)
+    if who is not None and file is not None:
+        raise ConfigError("both a name and --file", "give one of them")
+    if undo:
+        if who is None or not here.outbox.unsuppress(who):
+            raise InputError(f"{who!r} is not on the list", "`footfall unsubscribe` shows it")
+        print(f"{who} may be written to again.")  # noqa: T201
+    elif file is not None:
+        try:
+            rows = messaging.suppressions_of(file.read_text(encoding="utf-8-sig"), file.name)
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{file} cannot be read: {error}", "give a UTF-8 text file, one address a line") from None
+        print(f"{here.outbox.suppress(rows, here.clock.now()):,} of {len(rows):,} are new on the list.")  # noqa: T201
+    elif who is not None:
+        cancelled = here.outbox.cancel("unsubscribed", person=who)
+        here.outbox.suppress([(who, "by the operator")], here.clock.now())
+        print(f"{who} is not written to any more; {cancelled} waiting messages were cancelled.")  # noqa: T201
+    else:
+        listed = [{"who": key, "reason": reason} for key, reason in sorted(here.outbox.suppressed().items())]
+        output.write(listed, format, ("who", "reason"))
+
+
+def lift(*, workspace: WorkspaceOption = None, format: FormatOption = "table") -> None:
+    """What each journey added: treated against its holdout, a unit is a person who entered.
+
+    difference is treated less holdout for one person, with a 95 % interval; total is that for all treated. margin is
+    GMV x the journey's margin, less messages and redeemed offers. more_days says how long until an effect of the size
+    seen, or a tenth of the holdout's mean, would show; split_p under 0.001 means that the arms are not as planned.
+
+    For example:
+
+        footfall lift
+        footfall lift --format json
+    """
+    here = open_workspace(workspace)
+    if not here.config.journeys:
+        raise ConfigError("footfall.toml has no journey", "add a section [journeys.NAME]; `footfall config` shows one")
+    with bar("lift"):
+        rows = messaging.lifts(here)
+    numbers = dict.fromkeys(("difference", "low", "high"), ",.4f") | {"total": ",.2f", "more_days": ",.0f"}
+    output.write(rows, format, LIFT, lambda: output.draw(rows, LIFT_SHOWN, numbers=numbers))
+    screen = output.console(stderr=True)
+    for name in dict.fromkeys(row["journey"] for row in rows):
+        mine = [row for row in rows if row["journey"] == name]
+        if mine[0]["split_p"] is not None and mine[0]["split_p"] < 0.001:
+            screen.print(f"warning: {name}: the arms are not split as planned; do not trust its lift", soft_wrap=True)
+        conversion = mine[0]
+        if conversion["verdict"] == "not enough evidence":
+            days = conversion["more_days"]
+            more = f", about {days:,.0f} more days" if days is not None else ""
+            screen.print(f"{name}: not enough evidence yet{more}", soft_wrap=True)

@@ -1,0 +1,348 @@
+"""Messages: rounds of journeys, what is sent of them, and what they added; retain's parts wired to a workspace.
+
+plan_round | commit_round     who enters, who leaves, which messages go into the outbox
+send                          what is due, handed to its channels
+lifts                         each journey against its holdout
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from footfall import config as settings
+from footfall.app import retention
+from footfall.app.build import Workspace
+from footfall.config import ChannelSettings
+from footfall.errors import ConfigError, InputError
+from footfall.model import Caps, Held, Letter, Message
+from footfall.ports import Channel
+from footfall.record import money
+
+if TYPE_CHECKING:
+    from footfall.app.retention import Shown
+    from footfall.learn.lift import Lift, Sums
+    from footfall.retain.letters import Templates
+    from footfall.retain.rounds import Planned, Setting
+
+_NEEDS = {"smtp": "email", "webhook": "person", "robot": "person", "file": "person"}
+_SECRET = "unsubscribe_secret"
+_PRICED = {"conversion": 0.1, "gmv": 0.1, "margin": 0.1, "unsubscribed": 0.5}  # least effect, relative to the holdout
+
+
+# ---------------------------------------------------------------- rounds
+
+
+def templates(here: Workspace) -> Templates:
+    """The workspace's templates, then those that come with Footfall."""
+    from footfall.retain.letters import Templates
+
+    return Templates(here.directory / "templates")
+
+
+def setting(here: Workspace, shown: Shown | None = None) -> Setting:
+    """All that a round depends on, checked: every journey's audience, channels, templates and offers are there."""
+    from footfall.app.choosing import choose
+    from footfall.retain import rounds
+    from footfall.retain.offers import offers_of
+
+    config = here.config
+    known = {one.name: one for one in retention.audiences(here)}
+    found = rounds.Setting(
+        journeys=config.journeys,
+        audiences=known,
+        address_of={name: _NEEDS[channel.kind] for name, channel in config.channels.items()},
+        lift={},
+        prior_lift=config.retain.prior_lift,
+        names={key: row["name"] for key, row in here.state.providers().items() if row.get("name")},
+        zone=here.zone,
+        language=config.workspace.language,
+        consent=config.retain.consent,
+        per_day=config.retain.per_day,
+        per_week=config.retain.per_week,
+        limit_s=config.retain.audience_limit_s,
+        lettered=shown.customers.lettered if shown is not None else False,
+        choose=choose,
+    )
+    offers = offers_of(config.offers, money.exponent(config.workspace.currency))
+    rounds.check(found, list(config.channels), templates(here).check, list(offers))
+    return found
+
+
+def plan_round(here: Workspace) -> Planned:
+    """What a round would do now; changes nothing. ConfigError where there is no journey, or one cannot be."""
+    from footfall.retain import rounds
+
+    if not here.config.journeys:
+        raise ConfigError("footfall.toml has no journey", "add a section [journeys.NAME]; `footfall config` shows one")
+    setting(here)  # what is wrong is said before the log is read
+    with retention.shown(here) as shown:
+        return rounds.plan(shown.engine, here.entries, here.outbox, setting(here, shown), here.clock.now())
+
+
+def commit_round(here: Workspace, planned: Planned) -> Counter[str]:
+    """Carry a planned round out; what was done."""
+    from footfall.retain import rounds
+
+    return rounds.commit(planned, here.entries, here.outbox, list(here.config.journeys))
+
+
+# ---------------------------------------------------------------- sending
+
+
+@contextmanager
+def channels(here: Workspace) -> Iterator[dict[str, Channel]]:
+    """The channels of footfall.toml, closed at the end; ConfigError names one that cannot be used."""
+    found = {name: channel(here, name, told) for name, told in here.config.channels.items()}
+    try:
+        yield found
+    finally:
+        for one in found.values():
+            one.close()
+
+
+def channel(here: Workspace, name: str, told: ChannelSettings) -> Channel:
+    """One channel as footfall.toml has it; its secret comes from the environment."""
+    secret = settings.channel_secret_from_environment(name)
+    if told.kind == "smtp":
+        from footfall.channels.smtp import SmtpChannel, SmtpSettings
+
+        if not here.config.retain.public_url.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"[channels.{name}] sends mail, and [retain] public_url is empty: a letter has to say how to end it",
+                "set it to the address under which the service is reached from outside, https://...",
+            )
+        line = SmtpSettings(
+            told.host, told.port, told.tls, told.user, secret, told.sender, told.sender_name, told.timeout_s
+        )
+        return SmtpChannel(name, line, here.clock)
+    if told.kind == "webhook":
+        from footfall.channels.webhook import WebhookChannel, WebhookSettings
+
+        return WebhookChannel(name, WebhookSettings(told.url, secret, told.timeout_s), here.clock)
+    if told.kind == "robot":
+        from footfall.channels.robots import RobotChannel
+
+        return RobotChannel(name, secret)
+    from footfall.channels.files import FileChannel
+
+    return FileChannel(name, here.directory / told.folder)
+
+
+def send(here: Workspace, most: int | None = None, going: Callable[[], bool] = lambda: True) -> Counter[str]:
+    """Hand over what is due, until nothing is; how many of each outcome."""
+    from footfall.retain.dispatch import dispatch
+
+    told = here.config.retain
+    worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+    with channels(here) as open_channels:
+        return dispatch(
+            here.outbox,
+            open_channels,
+            letters(here),
+            rules(here),
+            here.clock,
+            worker,
+            Caps(told.per_day, told.per_week),
+            most,
+            going,
+        )
+
+
+def letters(here: Workspace) -> Callable[[Message], Letter]:
+    """What turns a message into its letter: code of the offer, link, the link that ends it all, then the template."""
+    from footfall.retain.links import token
+    from footfall.retain.offers import new_code, offers_of
+
+    known, told = templates(here), here.config.retain
+    exponent = money.exponent(here.config.workspace.currency)
+    offers = offers_of(here.config.offers, exponent)
+    secret = unsubscribe_secret(here)
+
+    def letter(message: Message) -> Letter:
+        context = msgspec.json.decode(message.context, type=dict[str, Any])
+        offer = offers.get(context.get("offer_name", ""))
+        if context.get("offer_name") and offer is None:
+            raise InputError(f"offer {context['offer_name']!r} is gone from footfall.toml", "put it back, or cancel")
+        if offer is not None:
+            issued = here.offers.issue(offer, message.person, offer.code or new_code(), here.clock.now())
+            context |= {"code": issued.code, "offer": offer_in_words(here, offer.name)}
+        if told.public_url:
+            link = token(secret, message.person, message.address)
+            context["unsubscribe_url"] = f"{told.public_url.rstrip('/')}/u/{link}"
+        context["shop"] = told.shop
+        context["link"] = told.link.replace("{provider_id}", str(context.get("provider_id", "")))
+        return known.letter(replace(message, context=msgspec.json.encode(context).decode()))
+
+    return letter
+
+
+def offer_in_words(here: Workspace, name: str) -> str:
+    """An offer as letters name it: -10 %, -5.00 EUR, or a gift by its name."""
+    one, currency = here.config.offers[name], here.config.workspace.currency
+    if one.kind == "gift":
+        return name
+    parts = [f"-{one.percent:g} %"] if one.percent else []
+    return " ".join([*parts, *([f"-{one.amount:,.2f} {currency}"] if one.amount else [])])
+
+
+def rules(here: Workspace) -> Callable[[Message, datetime], Held | None]:
+    """The rules above every journey, asked just before a message goes; caps and suppressions are the outbox's own."""
+    from footfall.retain.rules import quiet_until
+
+    told, journeys, zone = here.config.retain, here.config.journeys, here.zone
+
+    def allowed(message: Message, now: datetime) -> Held | None:
+        journey = journeys.get(message.journey)
+        if journey is None:
+            return Held("its journey is gone from footfall.toml", None)
+        if journey.paused:
+            return Held("its journey is paused", now + timedelta(hours=1))
+        person_zone = msgspec.json.decode(message.context, type=dict[str, Any]).get("timezone", "")
+        until = quiet_until(told.quiet, now, person_zone, zone)
+        return Held("quiet hours", until) if until is not None else None
+
+    return allowed
+
+
+def unsubscribe_secret(here: Workspace) -> bytes:
+    """What signs the links that unsubscribe: made once, kept in the state."""
+    kept = here.state.get(_SECRET)
+    if kept is None:
+        here.state.put(_SECRET, {"hex": secrets.token_hex(32)})
+        kept = here.state.get(_SECRET)
+    if kept is None:
+        raise InputError("the state does not keep what is put into it", "check its database")
+    return bytes.fromhex(str(kept["hex"]))
+
+
+def unsubscribe(here: Workspace, person: str, address: str, reason: str = "unsubscribed") -> int:
+    """Write to a person and an address no more; waiting messages are cancelled. How many were."""
+    here.outbox.suppress([(who, reason) for who in (person, address) if who], here.clock.now())
+    return here.outbox.cancel(reason, person=person) if person else 0
+
+
+# ---------------------------------------------------------------- proof
+
+
+def lifts(here: Workspace) -> list[dict[str, Any]]:
+    """Each journey against its holdout: a row for each metric, with an interval and what may be said."""
+    from footfall.retain.statements import text
+
+    found = []
+    with retention.shown(here) as shown:
+        shown.engine.execute(text("leavers"))
+        for name, journey in here.config.journeys.items():
+            rows = here.entries.all(name)
+            outcome = shown.engine.query(
+                text("outcomes"),
+                {"days": journey.outcome_days, "unit": 10.0**shown.customers.exponent, "margin": journey.margin},
+                given_entries=rows,
+                given_costs=_costs(here, name),
+            )
+            found += _lift_rows(here, name, journey.holdout, outcome, rows)
+    return found
+
+
+def _costs(here: Workspace, journey: str) -> Any:
+    """person, entry, cost: what messages and redeemed offers of a journey cost, major units."""
+    import pyarrow as pa
+
+    steps = here.config.journeys[journey].steps
+    unit = 10.0 ** money.exponent(here.config.workspace.currency)
+    spent = [here.offers.spent(step.offer) for step in steps if step.offer]
+    costs: dict[tuple[str, int], float] = {}
+    for posted in here.outbox.messages(journey=journey, most=0):
+        if posted.status in ("sent", "unknown", "handing"):
+            message = posted.message
+            key = (message.person, message.entry)
+            redeemed = 0.0 if key in costs else sum(by.get(message.person, 0) for by in spent) / unit
+            costs[key] = costs.get(key, 0.0) + steps[min(message.step, len(steps) - 1)].cost + redeemed
+    keys = list(costs)
+    return pa.table(
+        {
+            "person": pa.array([person for person, _ in keys], pa.string()),
+            "entry": pa.array([entry for _, entry in keys], pa.int64()),
+            "cost": pa.array([costs[key] for key in keys], pa.float64()),
+        }
+    )
+
+
+def _lift_rows(here: Workspace, name: str, holdout: float, outcome: Any, rows: Any) -> list[dict[str, Any]]:
+    import pyarrow.compute as pc
+
+    from footfall.learn.lift import lift, lift_of_shares, mismatch, more_units, sums_of, verdict
+
+    arms: dict[str, dict[str, Sums]] = {}
+    for arm in ("treated", "holdout"):
+        part = outcome.filter(pc.equal(outcome["arm"], arm))
+        arms[arm] = {metric: sums_of(part[metric].to_numpy()) for metric in _PRICED}
+    treated, held = arms["treated"], arms["holdout"]
+    events = min(treated["conversion"].total, held["conversion"].total)
+    days = _entry_days(rows)
+    found = []
+    for metric, least in _PRICED.items():
+        how = lift_of_shares if metric in ("conversion", "unsubscribed") else lift
+        one: Lift = how(treated[metric], held[metric])
+        base = abs(held[metric].mean) or abs(treated[metric].mean)
+        missing = more_units(treated[metric], held[metric], max(least * base, abs(one.difference)))
+        said = verdict(one, events if metric != "unsubscribed" else treated[metric].n, missing)
+        each_day = (treated[metric].n + held[metric].n) / days if days else 0.0
+        more = missing / each_day if each_day and said == "not enough evidence" else None
+        found.append(
+            {
+                "journey": name,
+                "metric": metric,
+                "treated": int(treated[metric].n),
+                "holdout": int(held[metric].n),
+                "treated_mean": one.treated,
+                "holdout_mean": one.holdout,
+                "difference": one.difference,
+                "low": one.low,
+                "high": one.high,
+                "total": one.total,
+                "total_low": one.total_low,
+                "total_high": one.total_high,
+                "verdict": said,
+                "more_days": more if more is not None and more < 36_500 else None,
+                "split_p": mismatch(treated[metric].n, held[metric].n, holdout) if 0 < holdout < 1 else None,
+            }
+        )
+    return found
+
+
+def _entry_days(rows: Any) -> float:
+    """Days over which people have entered, at least one; 0 where nobody has."""
+    import pyarrow.compute as pc
+
+    if not rows.num_rows:
+        return 0.0
+    ends = pc.min_max(rows["entered_at"]).as_py()
+    return max(float((ends["max"] - ends["min"]).total_seconds()) / 86400.0, 1.0)
+
+
+def suppressions_of(text: str, name: str) -> list[tuple[str, str]]:
+    """Rows of a file of addresses or persons, one a line, with an optional reason after a comma."""
+    found = []
+    for line in text.splitlines():
+        who, _, reason = line.partition(",")
+        if who.strip() and who.strip().lower() not in ("address", "email", "person"):
+            found.append((who.strip(), reason.strip() or f"from {name}"))
+    return found
+
+
+def described(posted: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the outbox for people: times without their microseconds."""
+    return {
+        key: value.replace(microsecond=0, tzinfo=UTC) if isinstance(value, datetime) else value
+        for key, value in posted.items()
+    }

@@ -1,0 +1,419 @@
+"""Rounds: who enters which journey, who leaves, which messages go; all reading first, then three writes.
+
+    audience -> reachable -> enter, arms -> leave -> due -> rules above -> choice -> outbox
+
+``plan`` reads and changes nothing; ``commit`` writes entries, then messages, then the entries' next steps. Each write
+leaves alone what is there, so that a round that died is finished by the next, and two at once end as one.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from footfall.config import JourneySettings, StepSettings
+from footfall.errors import ConfigError
+from footfall.model import Floats, Message
+from footfall.ports import Engine, Entries, Outbox
+from footfall.retain import audience
+from footfall.retain.arms import draws
+from footfall.retain.audience import Asked, Audience
+from footfall.retain.rules import language
+from footfall.retain.statements import text
+
+CART_WAIT = timedelta(hours=3)
+NEXT_WAIT = timedelta(days=3)
+_SPACE = uuid.UUID("8f0c2f61-7f0a-4b65-9e35-0d3d8b4a6a0e")  # of message ids: one step of one entry, one id
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0}
+_MICROSECOND = np.timedelta64(1, "us")
+
+Choose = Callable[[Floats, Floats, npt.NDArray[np.int64], npt.NDArray[np.int64], float], npt.NDArray[np.bool_]]
+
+
+class Shown(Engine, Asked, Protocol):
+    """An engine in which the relations of ``retain.audience`` stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """All that a round depends on beside the log: journeys and the rules above them.
+
+    audiences: name -> Audience. address_of: channel -> the contact that it needs ("email", "phone" or "person").
+    lift: journey -> part of the stake that a message wins. names: provider -> its name. zone: of the workspace.
+    choose: (value, cost, person, cap of that person, budget) -> which go; values and costs in major units, persons
+    numbered from 0.
+    """
+
+    journeys: Mapping[str, JourneySettings]
+    audiences: Mapping[str, Audience]
+    address_of: Mapping[str, str]
+    lift: Mapping[str, float]
+    prior_lift: float
+    names: Mapping[str, str]
+    zone: ZoneInfo
+    language: str
+    consent: str
+    per_day: int
+    per_week: int
+    limit_s: float
+    lettered: bool
+    choose: Choose
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a round would do. entering: entries to add. moving: journey -> entries with their next step.
+
+    held: (journey, reason) -> persons who get nothing now, and why.
+    """
+
+    now: datetime
+    entering: tuple[pa.Table, ...]
+    moving: Mapping[str, pa.Table]
+    messages: tuple[Message, ...]
+    why: tuple[str, ...]  # of each message, in words
+    held: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+
+def check(setting: Setting, channels: Sequence[str], templates: Callable[[str], None], offers: Sequence[str]) -> None:
+    """Refuse journeys that name an audience, a channel, a template or an offer that is not there."""
+    for name, journey in setting.journeys.items():
+        where = f"[journeys.{name}]"
+        if journey.audience not in setting.audiences:
+            raise ConfigError(
+                f"{where} audience {journey.audience!r} is none", f"there are: {', '.join(setting.audiences)}"
+            )
+        for number, step in enumerate(journey.steps, 1):
+            if step.channel not in channels:
+                known = ", ".join(channels) or "none: add a section [channels.email]"
+                raise ConfigError(f"{where} step {number}: no channel {step.channel!r}", f"there are: {known}")
+            if step.offer and step.offer not in offers:
+                raise ConfigError(
+                    f"{where} step {number}: no offer {step.offer!r}", f"there are: {', '.join(offers) or 'none'}"
+                )
+            templates(step.template)
+
+
+def plan(engine: Shown, entries: Entries, outbox: Outbox, setting: Setting, now: datetime) -> Planned:
+    """What a round would do now; changes nothing."""
+    for name in ("last_order", "leavers"):
+        engine.execute(text(name))
+    suppressed = pa.table({"who": pa.array(list(outbox.suppressed()), pa.string())})
+    held: Counter[tuple[str, str]] = Counter()
+    entering, due = [], []
+    moving: dict[str, list[pa.Table]] = {}
+    for name, journey in setting.journeys.items():
+        if journey.paused:
+            held[name, "paused"] += entries.active(name).num_rows
+            continue
+        found = _one(engine, entries, setting, name, journey, suppressed, now, held)
+        entering.append(found.entering)
+        moving[name] = [found.leaving, found.held_out]
+        due.append(found.due)
+    chosen = _chosen(due, outbox, setting, now, held)
+    messages, why = [], []
+    for name, rows in chosen.items():
+        made = [_message(setting, name, row, now) for row in rows.to_pylist()]
+        messages += [message for message, _ in made]
+        why += [reason for _, reason in made]
+        moving[name].append(_next(rows, setting.journeys[name], now))
+    return Planned(
+        now=now,
+        entering=tuple(rows for rows in entering if rows.num_rows),
+        moving={name: pa.concat_tables(parts) for name, parts in moving.items() if any(p.num_rows for p in parts)},
+        messages=tuple(messages),
+        why=tuple(why),
+        held=dict(held),
+    )
+
+
+def commit(planned: Planned, entries: Entries, outbox: Outbox, known: Sequence[str]) -> Counter[str]:
+    """Carry a planned round out; what was done. ``known``: journeys that are still in footfall.toml.
+
+    Waiting messages of journeys that are gone are cancelled.
+    """
+    done: Counter[str] = Counter()
+    for rows in planned.entering:
+        entries.add(rows)
+        done["entered"] += rows.num_rows
+    done["planned"] = outbox.add(planned.messages)
+    for name, rows in planned.moving.items():
+        entries.move(name, rows)
+        done["left"] += int(pc.sum(pc.equal(rows["status"], "exited")).as_py() or 0)
+    for name in entries.journeys():
+        if name not in known:
+            done["cancelled"] += outbox.cancel("its journey is gone from footfall.toml", journey=name)
+    return done
+
+
+# ---------------------------------------------------------------- one journey
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    entering: pa.Table
+    leaving: pa.Table
+    held_out: pa.Table
+    due: pa.Table
+
+
+def _one(
+    engine: Shown,
+    entries: Entries,
+    setting: Setting,
+    name: str,
+    journey: JourneySettings,
+    suppressed: pa.Table,
+    now: datetime,
+    held: Counter[tuple[str, str]],
+) -> _Found:
+    members = audience.members(engine, setting.audiences[journey.audience], setting.limit_s)
+    latest, active = entries.latest(name), entries.active(name)
+    people = pa.concat_arrays(
+        [
+            pc.unique(
+                pa.concat_tables([members.select(["person"]), active.select(["person"])])["person"].combine_chunks()
+            )
+        ]
+    )
+    reachable = engine.query(
+        text("reachable"),
+        {"consent": setting.consent},
+        given_people=_addressed(engine, people, setting.address_of[journey.steps[0].channel], setting.lettered),
+        given_suppressed=suppressed,
+    )
+    fresh = engine.query(
+        text("entering"),
+        {"re_entry_s": journey.re_entry_days * 86400.0, "now": _naive(now)},
+        given_members=members,
+        given_latest=latest,
+        given_reachable=reachable,
+    )
+    entering = _entries(name, journey, fresh, now)
+    active = pa.concat_tables([active, entering])
+    leaving = engine.query(
+        text("leaving"),
+        {reason: reason in journey.exit for reason in ("bought", "unsubscribed", "left")},
+        given_active=active,
+        given_reachable=reachable,
+        given_members=members,
+    )
+    left = _moved(leaving, "exited", leaving["reason"])
+    gone = _keys(leaving)
+    stays = active.filter(pc.invert(pc.is_in(_keys(active), value_set=gone)))
+    ready = stays.filter(pc.less_equal(stays["due_at"], _scalar(now)))
+    is_held_out = pc.equal(ready["arm"], "holdout")
+    held_out, treated = ready.filter(is_held_out), ready.filter(pc.invert(is_held_out))
+    due = treated.join(reachable, "person", join_type="inner").sort_by("person")
+    held[name, "holdout"] += held_out.num_rows
+    held[name, "not reachable"] += members.num_rows - int(
+        pc.sum(pc.is_in(members["person"], value_set=reachable["person"].combine_chunks())).as_py() or 0
+    )
+    held[name, "not yet due"] += stays.num_rows - ready.num_rows
+    return _Found(entering, left, _next(held_out, journey, now), due)
+
+
+def _addressed(engine: Shown, people: pa.Array, needs: str, lettered: bool) -> pa.Table:
+    """person, address: the contact that a channel needs; the person's own identifier where it needs none."""
+    given = pa.table({"person": people})
+    if needs == "person":
+        own = pc.utf8_slice_codeunits(people, 2) if lettered else people
+        return given.append_column("address", own)
+    column = {"email": "c.email", "phone": "c.phone"}[needs]
+    return engine.query(
+        f"SELECT g.person, {column} AS address FROM given g LEFT JOIN contacts c ON c.person = g.person",  # noqa: S608
+        None,
+        given=given,
+    )
+
+
+def _entries(name: str, journey: JourneySettings, fresh: pa.Table, now: datetime) -> pa.Table:
+    """Entries of those who enter now, each in its arm, with the time of its first step."""
+    n = fresh.num_rows
+    since = fresh["since"].combine_chunks().cast(pa.timestamp("us"))
+    arm = np.where(draws(name, fresh["person"].combine_chunks()) < journey.holdout, "holdout", "treated")
+    at = np.maximum(since.to_numpy(zero_copy_only=False) + _first_wait(journey, fresh), np.datetime64(_naive(now)))
+    return pa.table(
+        {
+            "journey": pa.array([name] * n, pa.string()),
+            "person": fresh["person"],
+            "entry": fresh["entry"].cast(pa.int64()),
+            "entered_at": pa.array([_naive(now)] * n, pa.timestamp("us")),
+            "since": since,
+            "provider_id": fresh["provider_id"],
+            "category": fresh["category"],
+            "stake": fresh["stake"].cast(pa.float64()),
+            "arm": pa.array(arm.tolist(), pa.string()),
+            "step": pa.array(np.zeros(n, np.int64)),
+            "due_at": pa.array(at.astype("datetime64[us]"), pa.timestamp("us")),
+            "status": pa.array(["active"] * n, pa.string()),
+            "reason": pa.array([""] * n, pa.string()),
+        }
+    )
+
+
+def _first_wait(journey: JourneySettings, fresh: pa.Table) -> Any:
+    """How long after ``since`` the first message is due, timedelta64 (n,) or one for all.
+
+    auto: the category's follow-up day for visitors who did not buy; three hours for a cart; at once for audiences whose
+    SQL is about the moment already.
+    """
+    wait = journey.steps[0].wait
+    if wait != "auto":
+        return _span(wait) / timedelta(microseconds=1) * _MICROSECOND
+    if journey.audience == "cart_abandoned":
+        return CART_WAIT / timedelta(microseconds=1) * _MICROSECOND
+    if journey.audience == "visited_not_bought":
+        days = np.nan_to_num(fresh["follow_up"].cast(pa.float64()).to_numpy(zero_copy_only=False), nan=1.0)
+        return (days * 86400e6).astype("timedelta64[us]")
+    return 0 * _MICROSECOND
+
+
+def _span(wait: str) -> timedelta:
+    if wait == "auto":
+        return NEXT_WAIT
+    return timedelta() if wait == "now" else timedelta(seconds=float(wait[:-1]) * _UNITS[wait[-1]])
+
+
+def _next(rows: pa.Table, journey: JourneySettings, now: datetime) -> pa.Table:
+    """Entries whose step was done: the next one with its time, or the end."""
+    step = np.asarray(rows["step"].to_numpy(), np.int64) + 1
+    waits = [_naive(now + _span(s.wait)) for s in journey.steps[1:]]
+    last = step >= len(journey.steps)
+    due = [_naive(now) if over else waits[k - 1] for k, over in zip(step.tolist(), last.tolist(), strict=True)]
+    status = np.where(last, "done", "active").tolist()
+    return pa.table(
+        {
+            "person": rows["person"],
+            "entry": rows["entry"],
+            "step": step,
+            "due_at": pa.array(due, pa.timestamp("us")),
+            "status": pa.array(status, pa.string()),
+            "reason": pa.array([""] * len(due), pa.string()),
+        }
+    )
+
+
+def _moved(rows: pa.Table, status: str, reason: pa.ChunkedArray) -> pa.Table:
+    n = rows.num_rows
+    return pa.table(
+        {
+            "person": rows["person"],
+            "entry": rows["entry"].cast(pa.int64()),
+            "step": pa.array(np.zeros(n, np.int64)),
+            "due_at": pa.array([datetime(1970, 1, 1)] * n, pa.timestamp("us")),
+            "status": pa.array([status] * n, pa.string()),
+            "reason": reason.cast(pa.string()),
+        }
+    )
+
+
+# ---------------------------------------------------------------- which messages go
+
+
+def _chosen(
+    due: Sequence[pa.Table], outbox: Outbox, setting: Setting, now: datetime, held: Counter[tuple[str, str]]
+) -> dict[str, pa.Table]:
+    """Of what is due, what the caps and each journey's budget leave room for, the most valuable first."""
+    parts = [_priced(rows, setting) for rows in due if rows.num_rows]
+    if not parts:
+        return {}
+    rows = pa.concat_tables(parts)
+    people = rows["person"].combine_chunks().dictionary_encode()
+    person = np.asarray(people.indices.to_numpy(), np.int64)
+    pressure = outbox.pressure(now)
+    at = pc.index_in(pressure["person"], value_set=people.dictionary)
+    used = np.zeros((2, len(people.dictionary)), np.int64)
+    here = np.asarray(pc.is_valid(at).to_numpy(), bool)
+    for k, window in enumerate(("day", "week")):
+        used[k, np.asarray(at.drop_null().to_numpy(), np.int64)] = pressure[window].to_numpy()[here]
+    cap = np.maximum(np.minimum(setting.per_day - used[0], setting.per_week - used[1]), 0)
+    value, cost = (np.asarray(rows[name].to_numpy(), np.float64) for name in ("value", "cost"))
+    journey = np.asarray(rows["journey"].to_pylist(), dtype=object)
+    worth = value > 0
+    go = np.zeros(rows.num_rows, bool)
+    for name in dict.fromkeys(journey.tolist()):  # budgets are a journey's own: they cut its messages before the caps
+        of = np.flatnonzero((journey == name) & worth)
+        budget = setting.journeys[name].budget or float("inf")
+        kept = setting.choose(value[of], cost[of], person[of], np.ones(len(cap), np.int64), budget)
+        go[of[kept]] = True
+        held[name, "not worth its cost"] += int(((journey == name) & ~worth).sum())
+        held[name, "budget"] += int((~kept).sum())
+    asked = np.flatnonzero(go)
+    kept = setting.choose(value[asked], cost[asked], person[asked], cap, float("inf"))
+    for name in journey[asked[~kept]].tolist():
+        held[name, "cap a person"] += 1
+    table = rows.take(pa.array(asked[kept]))
+    return {
+        name: table.filter(pc.equal(table["journey"], name)) for name in dict.fromkeys(table["journey"].to_pylist())
+    }
+
+
+def _priced(rows: pa.Table, setting: Setting) -> pa.Table:
+    """Messages with what each is expected to win beyond its cost: stake x lift - cost, and with that cost."""
+    (name,) = set(rows["journey"].to_pylist())
+    steps = setting.journeys[name].steps
+    step = np.minimum(np.asarray(rows["step"].to_numpy(), np.int64), len(steps) - 1)
+    cost = np.array([s.cost for s in steps])[step]
+    lift = setting.lift.get(name, setting.prior_lift)
+    value = np.asarray(rows["stake"].to_numpy(), np.float64) * lift - cost
+    # A stake that nobody could tell (0) is no reason to stay silent where a message costs nothing.
+    value = np.where((value <= 0) & (cost == 0), 1e-9, value)
+    return rows.append_column("value", pa.array(value)).append_column("cost", pa.array(cost))
+
+
+def _message(setting: Setting, name: str, row: Mapping[str, Any], now: datetime) -> tuple[Message, str]:
+    journey = setting.journeys[name]
+    step: StepSettings = journey.steps[min(row["step"], len(journey.steps) - 1)]
+    person, number, entry = row["person"], row["step"], row["entry"]
+    since = row["since"].replace(tzinfo=UTC).astimezone(setting.zone)
+    context = {
+        "name": row["name"] or "",
+        "customer_id": person[2:] if setting.lettered else person,
+        "provider_id": row["provider_id"],
+        "provider": setting.names.get(row["provider_id"]) or row["provider_id"],
+        "category": row["category"],
+        "since": since.date().isoformat(),
+        "timezone": row["timezone"] or "",
+        "offer_name": step.offer,
+    }
+    message = Message(
+        message_id=str(uuid.uuid5(_SPACE, "\x1f".join((name, person, str(number), str(entry))))),
+        journey=name,
+        person=person,
+        step=number,
+        entry=entry,
+        channel=step.channel,
+        address=row["address"],
+        template=step.template,
+        language=language(row["language"], setting.language),
+        context=msgspec.json.encode(context).decode(),
+        due_at=now,
+        value=float(row["value"]),
+    )
+    why = f"{journey.audience} since {since:%Y-%m-%d %H:%M}, step {number + 1} of {len(journey.steps)}, "
+    return message, why + f"stake {row['stake']:,.2f}"
+
+
+def _keys(rows: pa.Table) -> pa.Array:
+    entry = rows["entry"].cast(pa.string())
+    return pc.binary_join_element_wise(rows["person"], entry, "\x1f").combine_chunks()
+
+
+def _scalar(now: datetime) -> pa.Scalar:
+    return pa.scalar(_naive(now), pa.timestamp("us"))
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)

@@ -1,0 +1,9 @@
+-- Each person that can be written to: address on the channel, zone, language, name; not who left, is on the list of whom
+-- not, or, where consent is needed, has not subscribed.
+SELECT p.person, p.address, c.timezone, c.language, c.name
+FROM given_people p
+LEFT JOIN contacts c ON c.person = p.person
+WHERE p.address IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM leavers l WHERE l.person = p.person)
+  AND NOT EXISTS (SELECT 1 FROM given_suppressed s WHERE s.who IN (p.person, lower(p.address)))
+  AND ($consent = 'opt-out' OR EXISTS (SELECT 1 FROM fans f WHERE f.person = p.person AND f.subscribed))

@@ -1,0 +1,126 @@
+"""Who is in which journey (``ports.Entries``), in the state's database; rows go in and out in bulk, as Arrow tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from footfall.stores import schema
+from footfall.stores.schema import entries
+
+SCHEMA = pa.schema(
+    [
+        ("journey", pa.string()),
+        ("person", pa.string()),
+        ("entry", pa.int64()),
+        ("entered_at", pa.timestamp("us")),
+        ("since", pa.timestamp("us")),
+        ("provider_id", pa.string()),
+        ("category", pa.string()),
+        ("stake", pa.float64()),
+        ("arm", pa.string()),
+        ("step", pa.int64()),
+        ("due_at", pa.timestamp("us")),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_CHUNK = 50_000
+
+
+class SqlEntries:
+    """``ports.Entries`` on SQLAlchemy; opening it brings the schema up to date."""
+
+    def __init__(self, url: str) -> None:
+        """Open the entries in the state at ``url``; WorkspaceError if it cannot be used."""
+        self._engine = schema.open_engine(url)
+        self._place = schema.place(url)
+        with schema.readable_errors(self._place):
+            schema.migrate(self._engine)
+
+    def add(self, rows: pa.Table) -> None:
+        """Put entries in (``SCHEMA``); one that is there already is left as it is."""
+        insert = _INSERTS[self._engine.dialect.name](entries).on_conflict_do_nothing()
+        with self._writing() as connection:
+            for part in rows.cast(SCHEMA).to_batches(_CHUNK):
+                if part.num_rows:
+                    connection.execute(insert, part.to_pylist())
+
+    def latest(self, journey: str) -> pa.Table:
+        """The newest entry of each person who ever was in the journey, ``SCHEMA``."""
+        c = entries.c
+        newest = sa.select(c.person, sa.func.max(c.entry).label("entry")).where(c.journey == journey).group_by(c.person)
+        last = newest.subquery()
+        query = sa.select(entries).join(last, (last.c.person == c.person) & (last.c.entry == c.entry))
+        return self._table(query.where(c.journey == journey))
+
+    def active(self, journey: str) -> pa.Table:
+        """Entries that go on, ``SCHEMA``."""
+        return self._table(sa.select(entries).where((entries.c.journey == journey) & (entries.c.status == "active")))
+
+    def all(self, journey: str) -> pa.Table:
+        """All entries of a journey, ``SCHEMA``."""
+        return self._table(sa.select(entries).where(entries.c.journey == journey))
+
+    def move(self, journey: str, rows: pa.Table) -> None:
+        """Set step, due_at, status and reason of entries (person, entry and these four)."""
+        c = entries.c
+        which = (c.journey == journey) & (c.person == sa.bindparam("p")) & (c.entry == sa.bindparam("e"))
+        names = ("step", "due_at", "status", "reason")
+        change = entries.update().where(which).values(**{name: sa.bindparam(f"new_{name}") for name in names})
+        with self._writing() as connection:
+            for part in rows.to_batches(_CHUNK):
+                given = [
+                    {"p": row["person"], "e": row["entry"], **{f"new_{name}": row[name] for name in names}}
+                    for row in part.to_pylist()
+                ]
+                if given:
+                    connection.execute(change, given)
+
+    def counts(self) -> Sequence[Mapping[str, Any]]:
+        """Persons by journey, arm, status and reason."""
+        c = entries.c
+        columns = (c.journey, c.arm, c.status, c.reason)
+        query = sa.select(*columns, sa.func.count().label("entries")).group_by(*columns).order_by(*columns)
+        with self._reading() as connection:
+            return [dict(row._mapping) for row in connection.execute(query)]
+
+    def journeys(self) -> tuple[str, ...]:
+        """Names of all journeys that anybody ever entered."""
+        with self._reading() as connection:
+            return tuple(connection.execute(sa.select(entries.c.journey).distinct()).scalars())
+
+    def forget(self, person: str) -> int:
+        """Erase a person's entries; how many."""
+        with self._writing() as connection:
+            return connection.execute(entries.delete().where(entries.c.person == person)).rowcount
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._engine.dispose()
+
+    def _table(self, query: sa.Select[Any]) -> pa.Table:
+        batches = []
+        with self._reading() as connection:
+            for part in connection.execute(query).partitions(_CHUNK):
+                columns = zip(*part, strict=True)
+                batches.append(
+                    pa.record_batch([pa.array(c, t) for c, t in zip(columns, SCHEMA.types, strict=True)], SCHEMA)
+                )
+        return pa.Table.from_batches(batches, SCHEMA)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with schema.readable_errors(self._place), schema.writing(self._engine) as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with schema.readable_errors(self._place), self._engine.connect() as connection:
+            yield connection
