@@ -37,7 +37,7 @@ def offers(seed, customers=200, options=4):
 
 def against_highs(seed, customers=200):
     problem = offers(seed, customers)
-    assert is_single_budget(problem, 0.0)
+    assert is_single_budget(problem, 0.0) or not problem.edges
     plan, optimum = solve(problem, gap=1e-9), highs_limited(problem)
     assert plan.status == "optimal"
     assert plan.reward == pytest.approx(optimum, rel=1e-8, abs=1e-8)

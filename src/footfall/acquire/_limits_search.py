@@ -18,10 +18,12 @@ from typing import Protocol
 import numpy as np
 
 from footfall.acquire._coupled import CoupledSearch
-from footfall.acquire._coupling import Coupling, couple
-from footfall.acquire._interior import interior
+from footfall.acquire._coupling import Coupling, Ints, couple
+from footfall.acquire._mixing import mix
 from footfall.acquire._work import Work, plain_work
+from footfall.acquire.conflict import LimitNames
 from footfall.acquire.problem import Allocation, LinearLimit, Problem
+from footfall.errors import InfeasibleError
 from footfall.model import Floats
 
 _MOST = 60  # solves
@@ -32,8 +34,12 @@ _BREACH_GAP = 1e-4  # to which a breach is measured
 _INNER = 0.5  # part of the gap asked for that a solve may leave
 _ROUGH = 3e-3  # gap of the first solves
 _PATIENCE = 3  # steps in a row that were not as good as promised, after which the box falls: each adds its cut first
+_WORTH_SAMPLING = 500_000  # edges
+_SAMPLE, _SAMPLE_GAP, _SAMPLE_MOST = 0.1, 5e-4, 20  # part of the rows; the gap and the solves that they are worth
+_NEAR = 0.05  # the first box after a sample, in parts of its prices and of the usual box
 _MEMORY = 1e9  # bytes of plans kept beyond those in use
-_TINY = 1e-6  # a cut's weight that is left out of the mix
+_FORBIDDING = 1e4  # price of a breach, in parts of what plans differ by for a breach of all they put in
+_TINY = 1e-9  # a cut's weight that is left out of the mix
 
 
 class Solve(Protocol):
@@ -61,6 +67,10 @@ def search_limit_prices(
     start: (m + k,), prices of providers and limits. At most ``most`` solves.
     """
     work, coupling, m = search.work, search.coupling, search.work.m
+    sampled = not start[m:].any() and problem.edges >= _WORTH_SAMPLING
+    if sampled:
+        start = _from_sample(problem, coupling, solve, start)
+        sampled = bool(start[m:].any())
     provider_price: Floats | None = start[:m] if start.any() else None
     centre = at = coupling.allowed(start[m:])
     box, best, promised = np.full(coupling.k, np.inf), np.inf, -np.inf
@@ -76,6 +86,8 @@ def search_limit_prices(
         cuts.append(_cut(search, work.gather(np.asarray(answer.share, dtype=np.float64))))
         if number == 0:
             box = _FIRST_BOX * _unit_worth(search, cuts[0])
+            if sampled:
+                box = np.maximum(_NEAR * np.abs(at), _NEAR * box)
         elif bound <= best - 0.3 * (best - promised):
             centre, box, failures = at, np.where(np.abs(at - centre) >= 0.99 * box, _GROW * box, box), 0
         else:
@@ -133,6 +145,42 @@ def least_breach(search: CoupledSearch, problem: Problem, solve: Solve, tick: Ca
     return Breach(share, ray, excess, give)
 
 
+def _from_sample(problem: Problem, coupling: Coupling, solve: Solve, start: Floats) -> Floats:
+    """Prices (m + k,) of a sample of the rows, with limits in proportion; ``start`` where that has no plan."""
+    n, width = problem.segments, np.diff(problem.row_start)
+    rows = np.random.default_rng(n).random(n) < _SAMPLE
+    keep = np.repeat(rows, width)
+    number = np.cumsum(keep) - 1
+    visits = np.repeat(problem.demand, width)
+    all_, some = (np.bincount(problem.provider, visits * part, problem.providers) for part in (1.0, keep))
+    part = some / np.maximum(all_, 1e-300)
+    limits = []
+    for limit in problem.limits:
+        here = keep[limit.edge]
+        amount = np.abs(limit.coefficient) * visits[limit.edge]
+        share = float(amount[here].sum()) / max(float(amount.sum()), 1e-300)
+        edge = number[limit.edge[here]]
+        limits.append(LinearLimit(edge, limit.coefficient[here], limit.low * share, limit.high * share, limit.name))
+    sample = Problem(
+        demand=problem.demand[rows],
+        row_start=np.concatenate([[0], np.cumsum(width[rows])]).astype(np.int64),
+        provider=problem.provider[keep],
+        value=problem.value[keep],
+        capacity=np.where(part > 0, problem.capacity * np.where(part > 0, part, 1.0), 0.0),
+        floor=problem.floor * part,
+        limits=tuple(limits),
+        upper=None if problem.upper is None else problem.upper[keep],
+    )
+    work = plain_work(sample)
+    search = CoupledSearch(work, couple(sample, work), LimitNames(), _SAMPLE_GAP)
+    try:
+        search_limit_prices(search, sample, solve, np.zeros(work.m + coupling.k), _SAMPLE_GAP, _SAMPLE_MOST)
+    except InfeasibleError:
+        return start
+    prices = search.price[work.m :] / search.coupling.unit * coupling.unit
+    return np.concatenate([search.price[: work.m], coupling.allowed(prices)])
+
+
 def _thin(cuts: list[_Cut], weights: Floats, work: Work) -> None:
     """Let go of plans that carry nothing, oldest first, where all of them would take too much memory."""
     most = max(4, int(_MEMORY / (8.0 * max(len(work.value), 1))))
@@ -170,83 +218,43 @@ def _unit_worth(search: CoupledSearch, cut: _Cut) -> Floats:
 def _next(cuts: list[_Cut], coupling: Coupling, centre: Floats, box: Floats) -> tuple[Floats, float, Floats]:
     """The least of the cuts in the box: prices (k,), what it promises, and the cuts' weights."""
     low, high = coupling.allowed(centre - box), coupling.allowed(centre + box)
-    found = {"price": np.zeros(0), "share": np.zeros(0)}
-    work, limits = _programme(cuts, coupling, low, high)
-
-    def look(price: Floats, share: Floats | None) -> bool:
-        if share is not None:
-            found["price"], found["share"] = price, share
-        return share is not None
-
-    interior(work, 1e-9, look, limits, least=1e-6 * work.scale)
-    at = np.clip(found["price"][work.m : work.m + coupling.k] / limits.unit[: coupling.k], low, high)
+    ups, downs = np.flatnonzero(np.isfinite(coupling.high)), np.flatnonzero(np.isfinite(coupling.low))
+    least = np.concatenate([np.maximum(low[ups], 0.0), np.maximum(-high[downs], 0.0)])
+    most = np.concatenate([np.maximum(high[ups], 0.0), np.maximum(-low[downs], 0.0)])
+    weights, price = _mixed(cuts, coupling, ups, downs, least, most)
+    at = np.zeros(coupling.k)
+    at[ups] += price[: len(ups)]
+    at[downs] -= price[len(ups) :]
+    at = np.clip(at, low, high)
     promised = max(cut.reward - float(at @ cut.amount) for cut in cuts) + coupling.worth(at)
-    return at, promised, found["share"][: len(cuts)]
+    return at, promised, weights
 
 
 def _mix(cuts: list[_Cut], coupling: Coupling) -> tuple[Floats, bool]:
     """Weights of the best mix of plans that holds the limits, and whether there is one."""
-    found = {"share": np.zeros(len(cuts))}
-    work, limits = _programme(cuts, coupling, None, None)
-
-    def look(_: Floats, share: Floats | None) -> bool:
-        if share is not None:
-            found["share"] = share
-        return share is not None
-
-    interior(work, 1e-9, look, limits, least=1e-6 * work.scale)
-    weights = np.maximum(found["share"], 0.0)
-    total = float(weights.sum())
-    if not np.isfinite(total) or total <= 0:
-        return weights, False
-    weights = np.where(weights > _TINY * total, weights, 0.0)
+    ups, downs = np.flatnonzero(np.isfinite(coupling.high)), np.flatnonzero(np.isfinite(coupling.low))
+    reward = np.array([cut.reward for cut in cuts])
+    size = np.maximum(np.abs([cut.amount for cut in cuts]).max(axis=0), 1e-12)
+    dear = _FORBIDDING * max(float(np.ptp(reward)), 1e-6 * float(np.abs(reward).max()), 1e-300) / size
+    most = np.concatenate([dear[ups], dear[downs]])
+    weights, _ = _mixed(cuts, coupling, ups, downs, np.zeros(len(most)), most)
+    weights = np.where(weights > _TINY, weights, 0.0)
     weights /= weights.sum()
     amount = np.sum([w * cut.amount for w, cut in zip(weights, cuts, strict=True)], axis=0)
     return weights, bool((coupling.breach(amount) <= 1e-5 * coupling.scale(np.abs(amount))).all())
 
 
-def _programme(cuts: list[_Cut], coupling: Coupling, low: Floats | None, high: Floats | None) -> tuple[Work, Coupling]:
-    """The small programme: shares of one visit among the plans, held to the limits; prices stay within low and high.
-
-    A limit that is over its high may be relieved at its price's upper end, one that is not may be filled at the lower:
-    these are rows of their own. Without ends there are none.
-    """
-    k, plans = coupling.k, len(cuts)
-    amount = np.array([cut.amount for cut in cuts])
-    size = np.maximum(np.abs(amount).max(axis=0), 1e-12)
-    worst = min(cut.reward for cut in cuts)
-    value = np.array([cut.reward for cut in cuts]) - worst
-    demand, width = np.ones(1), [plans]
-    columns = [(np.arange(plans), amount[:, q]) for q in range(k)]
-    if low is not None and high is not None:
-        far = 4.0 * (size + np.where(np.isinf(coupling.high), 0, np.abs(coupling.high)))
-        far = far + np.where(np.isinf(coupling.low), 0, np.abs(coupling.low))
-        value = np.concatenate([value, np.stack([-high * far, low * far], axis=1).ravel()])
-        demand, width = np.ones(1 + 2 * k), [plans] + [1] * (2 * k)
-        columns = [
-            (
-                np.concatenate([np.arange(plans), [plans + 2 * q, plans + 2 * q + 1]]),
-                np.concatenate([amount[:, q], [-far[q], far[q]]]),
-            )
-            for q in range(k)
-        ]
-    edges = len(value)
-    limits = [
-        LinearLimit(edge.astype(np.int64), weight, float(coupling.low[q]), float(coupling.high[q]), f"{q}")
-        for q, (edge, weight) in enumerate(columns)
-    ]
-    limits.append(LinearLimit(np.arange(plans), np.ones(plans), 1.0, 1.0, "one"))
-    problem = Problem(
-        demand=demand,
-        row_start=np.concatenate([[0], np.cumsum(width)]).astype(np.int64),
-        provider=np.arange(edges, dtype=np.int32),
-        value=value,
-        capacity=np.full(edges, np.inf),
-        floor=np.zeros(edges),
-        limits=tuple(limits),
+def _mixed(
+    cuts: list[_Cut], coupling: Coupling, ups: Ints, downs: Ints, least: Floats, most: Floats
+) -> tuple[Floats, Floats]:
+    amount = np.array([cut.amount for cut in cuts]).T
+    return mix(
+        np.array([cut.reward for cut in cuts]),
+        np.concatenate([amount[ups], -amount[downs]]),
+        np.concatenate([coupling.high[ups], -coupling.low[downs]]),
+        least,
+        most,
     )
-    work = plain_work(problem)
-    return work, couple(problem, work)
 
 
 def _blend(cuts: list[_Cut], weights: Floats) -> Floats:
