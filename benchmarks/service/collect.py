@@ -3,7 +3,8 @@
     python benchmarks/service/collect.py [--seconds 10] [--rounds 3] [--connections 16]
 
 Load by wrk (Debian's package). Both handlers run on uvicorn in one worker process each, on this machine, one after the
-other in each round: the bare one reads the body, decodes it into the same structures and answers 200; Footfall's
+other in each round: the bare one reads the body, decodes it into the same structures (batch, calls,
+contexts, properties) and answers 200; Footfall's
 checks every event, writes them to the inbox (SQLite, synchronous=FULL) and answers when they are on the disk. Bodies
 are batches of 100 track calls as an SDK sends them. The ratio is of the best round of each; on a loaded machine the
 CPU seconds that a server spent for an event say more than the clock, so they are printed, too.
@@ -37,11 +38,11 @@ RATIO, TAIL_MS = 0.5, 50.0
 
 LUA = """
 local bodies = {}
-for path in io.popen('ls {folder}/*.json'):lines() do
+for path in io.popen('ls FOLDER/*.json'):lines() do
   local file = io.open(path, 'rb'); bodies[#bodies + 1] = file:read('*a'); file:close()
 end
 local at = 0
-local headers = {{['Content-Type'] = 'application/json', ['Authorization'] = 'Basic a2V5Og=='}}
+local headers = {['Content-Type'] = 'application/json', ['Authorization'] = 'Basic a2V5Og=='}
 request = function()
   at = at % #bodies + 1
   return wrk.format('POST', '/v1/batch', headers, bodies[at])
@@ -111,7 +112,7 @@ def serve(kind: str, port: int, folder: Path) -> None:
 
 def bare_app():
     """Decodes the body into the structures that Footfall decodes it into, and answers 200."""
-    from footfall.record.calls import BATCH
+    from footfall.record.calls import BATCH, PROPERTIES
 
     async def app(scope, receive, send) -> None:
         if scope["type"] != "http":
@@ -124,7 +125,8 @@ def bare_app():
                 message = await receive()
                 parts.append(message["body"])
             body = b"".join(parts)
-        BATCH.decode(body)
+        for call in BATCH.decode(body).batch:
+            PROPERTIES.decode(call.properties)
         answer = b'{"success":true}'
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -278,7 +280,7 @@ def compare(folder: Path, wrk: str, options: argparse.Namespace) -> int:
     """Interleaved rounds, the ratio, the drain."""
     size = write_bodies(folder / "bodies", 200, not options.chinese)
     script = folder / "load.lua"
-    script.write_text(LUA.format(folder=folder / "bodies"))
+    script.write_text(LUA.replace("FOLDER", str(folder / "bodies")))
     print(f"batches of {EVENTS}, {size:,} bytes each, {options.connections} connections, one worker")
     rounds: dict[str, list[Round]] = {"bare": [], "footfall": []}
     for _ in range(options.rounds):

@@ -14,7 +14,6 @@ from msgspec import Meta, Raw, Struct
 from footfall.record.gate import NOTHING, SURE_LENGTH, Gate, as_text
 
 Text = Annotated[str, Meta(max_length=SURE_LENGTH)] | None
-Id = Annotated[str, Meta(max_length=SURE_LENGTH)] | int | None
 Moment = Annotated[datetime, Meta(tz=True)] | None
 
 
@@ -53,10 +52,10 @@ class Call(Struct, rename="camel", gc=False):
     type: str | None = None
     message_id: Text = None
     event: str | None = None
-    anonymous_id: Id = None
-    user_id: Id = None
-    previous_id: Id = None
-    group_id: Id = None
+    anonymous_id: Text = None
+    user_id: Text = None
+    previous_id: Text = None
+    group_id: Text = None
     name: str | None = None
     timestamp: Moment = None
     original_timestamp: Moment = None
@@ -79,20 +78,20 @@ class Properties(
 ):
     """What is read of a call's properties; other tools' names as in names.FIELD_ALIASES."""
 
-    provider_id: Id = None
-    shop_id: Id = None
-    seller_id: Id = None
-    merchant_id: Id = None
-    creator_id: Id = None
-    item_id: Id = None
-    product_id: Id = None
-    product_camel: Id = None
-    order_id: Id = None
-    order_camel: Id = None
-    transaction_id: Id = None
-    visit_id: Id = None
-    session_id: Id = None
-    session_camel: Id = None
+    provider_id: Text = None
+    shop_id: Text = None
+    seller_id: Text = None
+    merchant_id: Text = None
+    creator_id: Text = None
+    item_id: Text = None
+    product_id: Text = None
+    product_camel: Text = None
+    order_id: Text = None
+    order_camel: Text = None
+    transaction_id: Text = None
+    visit_id: Text = None
+    session_id: Text = None
+    session_camel: Text = None
     currency: Text = None
     locale: Raw = NOTHING
     name: Raw = NOTHING

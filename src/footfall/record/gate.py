@@ -27,7 +27,7 @@ from footfall.record.names import PROVIDER_EVENTS, event_names
 
 NOTHING = Raw(b"")
 _LONGEST = 512  # bytes of an id
-_LARGEST = 1 << 20  # characters of an event
+LARGEST = 1 << 20  # characters of an event
 # An id of up to so many characters fits whatever they are; longer ones are counted.
 SURE_LENGTH = _LONGEST // 4
 _IDS = ("message_id", "visitor_id", "user_id", "previous_id", "visit_id", "provider_id", "item_id", "order_id")
@@ -48,7 +48,7 @@ _TWELVE = Decimal("1e-12")  # sql/check.sql reads amounts as DECIMAL(38, 12)
 _NOISE = Decimal("0.000001")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # A purchase needs its amount, an alias its two users; a refund may do without a person.
-_SPECIAL = frozenset(("purchase", "refund", "alias"))
+SPECIAL = frozenset(("purchase", "refund", "alias"))
 
 
 class Row(Struct, omit_defaults=True, gc=False):
@@ -141,7 +141,7 @@ class Gate:
         self._scale = Decimal(10) ** exponent(self.currency)
         self._max_amount = Decimal(int(config.record.max_amount))
         self._max_minor = int(self._max_amount * self._scale)
-        self._depth = config.serve.max_depth
+        self.depth = config.serve.max_depth
 
     def latest(self, received: datetime) -> datetime:
         """Times after this are too far in the future."""
@@ -157,10 +157,10 @@ class Gate:
         name, ts = row.name, row.ts
         return bool(
             name is not None
-            and name not in _SPECIAL
+            and name not in SPECIAL
             and row.message_id
             and (row.visitor_id or row.user_id)
-            and (row.provider_id or name not in _AT_PROVIDER)
+            and (row.provider_id or name not in AT_PROVIDER)
             and ts is not None
             and self.earliest <= ts <= latest
             and self._is_flat(row.properties)
@@ -213,10 +213,10 @@ class Gate:
         if not properties:
             return True
         text = bytes(properties)
-        return len(text) <= _LARGEST and text.count(b"{") + text.count(b"[") <= self._depth
+        return len(text) <= LARGEST and text.count(b"{") + text.count(b"[") <= self.depth
 
     def _depth_fault(self, row: Row) -> str:
-        if self._is_flat(row.properties) or depth(bytes(row.properties)) <= self._depth:
+        if self._is_flat(row.properties) or depth(bytes(row.properties)) <= self.depth:
             return ""
         return "properties:deep"
 
@@ -257,7 +257,7 @@ class Gate:
         return ""
 
 
-_AT_PROVIDER = frozenset(PROVIDER_EVENTS)
+AT_PROVIDER = frozenset(PROVIDER_EVENTS)
 
 
 def _person_fault(row: Row, said: Said) -> str:
@@ -267,7 +267,7 @@ def _person_fault(row: Row, said: Said) -> str:
         return "name:unknown"
     if not row.visitor_id and not row.user_id and not (row.name == "refund" and row.order_id):
         return "order_id:refund" if row.name == "refund" else "visitor_id:missing"
-    if row.name in _AT_PROVIDER and not row.provider_id:
+    if row.name in AT_PROVIDER and not row.provider_id:
         return "provider_id:missing"
     if row.name == "alias" and not row.user_id:
         return "user_id:alias"
@@ -288,7 +288,7 @@ def _propensity_fault(row: Row, said: Said) -> str:
 
 
 def _text_fault(row: Row) -> str:
-    if len(row.properties) + sum(len(getattr(row, name) or "") for name in _SAID) > _LARGEST:
+    if len(row.properties) + sum(len(getattr(row, name) or "") for name in _SAID) > LARGEST:
         return "row:large"
     for name in _IDS:
         value = getattr(row, name)

@@ -45,7 +45,10 @@ from footfall.record.calls import (
 )
 from footfall.record.fields import check_options
 from footfall.record.gate import (
+    AT_PROVIDER,
+    LARGEST,
     NOTHING,
+    SPECIAL,
     Gate,
     Row,
     Said,
@@ -64,6 +67,7 @@ _NAMES = {"page": "page_view", "screen": "screen_view", "identify": "identify", 
 _TRAITS = ("identify", "group")
 _ROOTS = ("properties", "traits", "context", "event", "name", "groupId")
 _IN_CONTEXT = ("campaign", "device", "location", "locale")
+_NO_CONTEXT = (None,) * 5
 _BRACE = ord("{")
 _NO_PROPERTIES = Properties()
 _ENCODER = msgspec.json.Encoder()
@@ -81,7 +85,8 @@ class SourceMap:
     def of(cls, settings: SourceSettings, gate: Gate, source: str = "default") -> SourceMap:
         """The map that the settings tell; ConfigError for an unknown event, field or place."""
         where = f"footfall.toml: [collect.sources.{source}]"
-        names = dict(gate.names)
+        # Senders write "Order Completed"; whatever else is found in lower case.
+        names = {given.title(): name for given, name in gate.names.items()} | gate.names
         for given, name in settings.events.items():
             ours = canonical_event(name)
             if ours is None:
@@ -123,10 +128,10 @@ def take(body: bytes, kind: Kind, gate: Gate, means: SourceMap, source: str, rec
     _bound(batch.batch, most)
     reading.sent(batch.sent_at)
     context = batch.context
-    for call in batch.batch:
-        if context is not None and call.context is None:
-            call.context = context
-        reading.call(call, call.type)
+    if context is not None:
+        for call in batch.batch:
+            call.context = call.context or context
+    reading.all(batch.batch)
     return reading.ended()
 
 
@@ -165,6 +170,67 @@ class _Reading:
 
     # ------------------------------------------------------------ the usual way
 
+    def all(self, calls: Sequence[Call]) -> None:
+        """Check calls: the plain ones among them, which are nearly all, without a further function's cost."""
+        gate, names, shift, received = self._gate, self._means.names, self._shift, self._received
+        earliest, latest, currency, most = gate.earliest, self._latest, gate.currency, gate.depth
+        decode, append, look = PROPERTIES.decode, self._rows.append, self._closer
+        for call in calls:
+            name = names.get(call.event) if call.type == "track" else None  # type: ignore[arg-type]
+            raw = call.properties
+            ts = call.original_timestamp or call.timestamp
+            if look or name is None or name in SPECIAL or not raw or ts is None or call.sent_at is not None:
+                self.call(call, call.type)
+                continue
+            try:
+                given = decode(raw)
+                ts += shift
+            except (*BAD, OverflowError):
+                self.call(call, call.type)
+                continue
+            provider = given.provider_id or given.shop_id or given.seller_id or given.merchant_id or given.creator_id
+            visitor, user = call.anonymous_id, call.user_id
+            text = bytes(raw)
+            if (
+                not call.message_id
+                or not (visitor or user)
+                or not (provider or name not in AT_PROVIDER)
+                or not earliest <= ts <= latest
+                or given.propensity
+                or (given.currency and given.currency != currency)
+                or len(text) > LARGEST
+                or text.count(b"{") + text.count(b"[") > most
+            ):
+                self.call(call, "track")
+                continue
+            channel, campaign, device, country, locale = _context(call.context)
+            append(
+                Row(
+                    call.message_id,
+                    ts,
+                    name,
+                    visitor,
+                    user,
+                    None,
+                    given.visit_id or given.session_id or given.session_camel,
+                    provider,
+                    given.item_id or given.product_id or given.product_camel,
+                    given.order_id or given.order_camel or given.transaction_id,
+                    channel,
+                    campaign,
+                    device,
+                    country,
+                    None,
+                    raw_text(given.position) if given.position else None,
+                    None,
+                    None,
+                    raw,
+                    locale if not given.locale else None,
+                    self._source,
+                    received,
+                )
+            )
+
     def call(self, call: Call, kind: str | None, early: str = "", raw: bytes = b"", loose: bool = False) -> None:
         """Check one call. early: a fault that was found before; raw: its text, where it cannot be taken apart; loose:
         whether its ids may be of any length."""
@@ -199,7 +265,7 @@ class _Reading:
 
     def _row(self, call: Call, kind: str | None, given: Properties) -> Row:
         visitor, user, properties = call.anonymous_id, call.user_id, call.properties
-        previous: str | int | None = None
+        previous: str | None = None
         if kind == "track":
             name = self._means.names.get(call.event or "") or self._gate.name(call.event)
         else:
@@ -217,29 +283,18 @@ class _Reading:
         item = given.item_id or given.product_id or given.product_camel
         order = given.order_id or given.order_camel or given.transaction_id
         visit = given.visit_id or given.session_id or given.session_camel
-        channel = campaign = device = country = locale = None
-        context = call.context
-        if context is not None:
-            if context.campaign is not None:
-                campaign = context.campaign.name
-                channel = context.campaign.medium or context.campaign.source
-            if context.device is not None:
-                device = context.device.type
-            if context.location is not None:
-                country = context.location.country
-            if not given.locale:
-                locale = context.locale
+        channel, campaign, device, country, locale = _context(call.context)
         return Row(
             call.message_id,
             self._moment(call.original_timestamp or call.timestamp, call.sent_at),
             name,
-            visitor if visitor is None or visitor.__class__ is str else str(visitor),
-            user if user is None or user.__class__ is str else str(user),
-            previous if previous is None or previous.__class__ is str else str(previous),
-            visit if visit is None or visit.__class__ is str else str(visit),
-            provider if provider is None or provider.__class__ is str else str(provider),
-            item if item is None or item.__class__ is str else str(item),
-            order if order is None or order.__class__ is str else str(order),
+            visitor,
+            user,
+            previous,
+            visit,
+            provider,
+            item,
+            order,
             channel,
             campaign,
             device,
@@ -249,7 +304,7 @@ class _Reading:
             None,
             None,
             properties or NOTHING,  # the very object, by which the encoder knows that there is nothing
-            locale or None,
+            locale if not given.locale else None,
             self._source,
             self._received,
         )
@@ -327,6 +382,20 @@ class _Reading:
         if call.context is None:
             call.context = context
         self.call(call, kind or call.type, early, text if early else b"", True)
+
+
+def _context(context: Context | None) -> tuple[str | None, str | None, str | None, str | None, str | None]:
+    """(channel, campaign, device, country, locale) of a call."""
+    if context is None:
+        return _NO_CONTEXT
+    sent, device, place = context.campaign, context.device, context.location
+    return (
+        None if sent is None else sent.medium or sent.source,
+        None if sent is None else sent.name,
+        None if device is None else device.type,
+        None if place is None else place.country,
+        context.locale or None,
+    )
 
 
 def _amount(given: Properties) -> str | None:
