@@ -26,14 +26,14 @@ from footfall.acquire._blocks import Crew, added, cut_rows
 from footfall.acquire._screen import Floats32, Layer, Piece, Screen, rows, whole
 from footfall.model import Floats
 
-_COLD, _COARSE, _WARM = 0.03, 0.1, 0.012  # the first ridge, in parts of the mean best value
+_COLD, _COARSE, _WARM = 0.03, 0.1, 0.006  # the first ridge, in parts of the mean best value
 _LEAST = 1e-5
 _SHRINK = 0.4
 _LEVEL_STEPS = (4, 600)  # least and most
 _ROUGH = 0.01  # ridges from here on need not be solved well
 _MEMORY = 0.97  # of a metric's entry, from step to step
 _BASE = 0.3  # least load for the metric, in parts of the capacity
-_SETTLING = 4  # first evaluations, while prices move too far to be worth screening
+_SETTLING = 2  # first evaluations, while prices move too far to be worth screening
 _SAMPLE = 0.1  # of the rows, for a cold start
 _WORTH_SAMPLING = 500_000  # edges
 _SEED = 0x466F6F7466616C6C

@@ -11,7 +11,7 @@ import numpy as np
 
 from footfall.acquire._lanes import WIDTH, from_on, lowest_bit, top
 
-# mypy: disable-error-code="no-untyped-def,untyped-decorator"
+# mypy: disable-error-code="no-untyped-def,untyped-decorator,call-arg,var-annotated"
 
 _BLOCK = 4096  # edges whose gains are held at once
 _STEPS = 60  # of the level's search; each but the last drops a candidate
