@@ -22,7 +22,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "app"))
@@ -61,41 +60,13 @@ def names() -> list[str]:
 
 def make_workspace(folder: Path) -> None:
     """A workspace whose published plan has one segment and 50 providers without a capacity."""
-    import numpy as np
+    from serving import simple_plan
 
     import footfall
-    from footfall.model import Comparison, DemandForecast, PairLine, Plan, ProviderLine, Spread
 
     here = footfall.make_workspace(folder, {"serve": {"plan_at": "", "facts_s": 0.0}})
-    weights = np.arange(1, CANDIDATES + 1) / sum(range(1, CANDIDATES + 1))
-    day = here.today()
-    flat = np.array([1e6])
-    plan = Plan(
-        plan_id="bench",
-        version=0,
-        day=day,
-        as_of=day,
-        created_at=datetime.now(UTC),
-        status="published",
-        inertia=0.3,
-        demand=DemandForecast(day, ("email",), flat, flat, flat),
-        pairs=tuple(
-            PairLine("email", name, w, w, w, 1e6 * w, 1e6 * w, 1.0, 0.5, 2.0)
-            for name, w in zip(names(), weights.tolist(), strict=True)
-        ),
-        providers=tuple(
-            ProviderLine(name, "all", False, 1e6 * w, 1e6 * w, 1.0, 0.0, ())
-            for name, w in zip(names(), weights.tolist(), strict=True)
-        ),
-        limits=(),
-        unassigned={},
-        comparison=Comparison(1.0, 1.0, 1.0, 1.0),
-        objective=1.0,
-        bound=1.0,
-        gap=0.0,
-        today=Spread(0.1, 0.2, 0.0),
-        tomorrow=Spread(0.1, 0.2, 0.0),
-    )
+    total = sum(range(1, CANDIDATES + 1))
+    plan = simple_plan({name: number / total for number, name in enumerate(names(), 1)})
     here.state.save_plan(plan)
 
 

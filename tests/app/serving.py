@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 import httpx
+import numpy as np
 
 START_S = 60.0
 
@@ -165,3 +166,35 @@ def planned_workspace(folder: Path, settings: Mapping[str, Mapping[str, object]]
     cycle.import_files(here, [str(log)])
     here.state.publish(cycle.plan(here).version)
     return folder
+
+
+def simple_plan(weights: Mapping[str, float], visits: float = 1e6) -> Any:
+    """A published plan of one segment, ``email``, whose shares are as given and whose providers have no capacity."""
+    from footfall.model import Comparison, DemandForecast, PairLine, Plan, ProviderLine, Spread
+
+    now = datetime.now(UTC)
+    flat = np.array([visits])
+    return Plan(
+        plan_id="simple",
+        version=0,
+        day=now.date(),
+        as_of=now.date(),
+        created_at=now,
+        status="published",
+        inertia=0.3,
+        demand=DemandForecast(now.date(), ("email",), flat, flat, flat),
+        pairs=tuple(
+            PairLine("email", name, w, w, w, visits * w, visits * w, 1.0, 0.5, 2.0) for name, w in weights.items()
+        ),
+        providers=tuple(
+            ProviderLine(name, "all", False, visits * w, visits * w, 1.0, 0.0, ()) for name, w in weights.items()
+        ),
+        limits=(),
+        unassigned={},
+        comparison=Comparison(1.0, 1.0, 1.0, 1.0),
+        objective=1.0,
+        bound=1.0,
+        gap=0.0,
+        today=Spread(0.1, 0.2, 0.0),
+        tomorrow=Spread(0.1, 0.2, 0.0),
+    )

@@ -1,4 +1,7 @@
-"""The live service as its callers see it: one service, started once for all tests here."""
+"""The live service as its callers see it: one service, started once for all tests here.
+
+It takes many seconds of CPU to start; test_serve_quick.py asks the application in this process.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ from serving import Service, configure, planned_workspace
 
 from footfall import Client
 from footfall.app.build import open_workspace
+
+pytestmark = pytest.mark.slow
 
 SETTINGS = {
     "serve": {
@@ -263,26 +268,6 @@ def test_logs_are_json_without_bodies(service: Service) -> None:
 def test_one_service_a_workspace_and_a_taken_port(service: Service, cli: Any) -> None:
     again = cli("serve", "--port", "0", workspace=service.folder)
     assert again.status == 1 and "another service runs on this workspace" in again.err
-
-
-def test_beyond_loopback_needs_a_key(shop: Path, cli: Any) -> None:
-    refused = cli("serve", "--host", "0.0.0.0", workspace=shop)
-    assert refused.status == 2 and "footfall keys create" in refused.err
-    assert cli("serve", "--port", "70000", workspace=shop).status == 2
-
-
-def test_keys_on_the_command_line(shop: Path, cli: Any) -> None:
-    made = cli("keys", "create", "--scope", "collect", "--scope", "read", "--name", "web", workspace=shop)
-    key = made.out.strip()
-    assert made.status == 0 and key.startswith("ff_")
-    (listed,) = cli("keys", "list", "--format", "json").json
-    assert listed["key"] == key[:11] and listed["scopes"] == "collect, read" and listed["name"] == "web"
-    assert key not in cli("keys", "list").out
-    assert cli("keys", "revoke", key[:11]).status == 0
-    assert cli("keys", "list", "--format", "json").json[0]["revoked_at"]
-    assert cli("keys", "revoke", "ff_unknown").status == 1
-    assert cli("keys", "create", "--scope", "write").status == 2
-    assert cli("keys", "create").status == 2
 
 
 def test_it_ends_when_told_and_gives_leases_back(tmp_path: Path, service: Service) -> None:
