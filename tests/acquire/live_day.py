@@ -57,7 +57,10 @@ def run_day(
     rng: np.random.Generator,
     minutes: int = 1,
 ) -> Day:
-    """Serve the day, prices moved every so many minutes. profile: traffic by hour as the log foretells it; came: as it really comes; both (24,)."""
+    """Serve the day, prices moved every so many minutes.
+
+    profile: traffic by hour as the log foretells it; came: as it really comes; both (24,).
+    """
     live, ticks = LivePlan.of(plan), 1440 // minutes
     roster = Roster()
     rows = Rows(live, None, roster)
