@@ -146,7 +146,7 @@ class Certificate:
 
     def __init__(self, market: Market, names: LimitNames, inertia: float, wanted: float) -> None:
         self.market, self.names, self._inertia, self._wanted = market, names, inertia, wanted
-        self.bound, self.objective = np.inf, -np.inf
+        self.bound, self.objective, self.reward = np.inf, -np.inf, 0.0
         self.price = np.zeros(market.m)
         self._best = (self.price, False)  # prices and whether filled, of the best plan
         self._held: tuple[Floats, bool] | None = None  # the same of ``share``
@@ -166,48 +166,55 @@ class Certificate:
         self._held = None
         return self.share
 
+    def release(self) -> None:
+        """Let go of the shares, which ``finish`` makes again: another solve needs the room."""
+        self._held, self.share = None, np.empty(0)
+
     def offer(self, price: Floats) -> None:
         """Exact bound of prices (m,), and the plan that their shares make; InfeasibleError where there is none."""
-        bound = self.market.exact(price, self.scratch()).value
+        at = self.market.exact(price, self.scratch())
+        bound, load = at.value, at.load
         self.scale = max(self.scale, abs(bound), float(self.market.demand @ self.market.tau))
         if bound < self.bound:
             self.bound, self.price = bound, price
         for fill in (False, True):
-            self._mend(price, fill)
-            objective = self.market.objective(self.share)
+            self._mend(price, fill, None if fill else load)
+            objective, reward = self.market.objective(self.share)
             self._held = here = (price, fill)
             if objective > self.objective:
-                self.objective, self._best = objective, here
+                self.objective, self.reward, self._best = objective, reward, here
             if self.gap() <= self._wanted:
                 return
 
-    def _mend(self, price: Floats, fill: bool) -> None:
-        """Bring ``share`` within the limits."""
+    def _mend(self, price: Floats, fill: bool, load: Floats | None) -> None:
+        """Bring ``share`` within the limits; its loads where they are known."""
         market = self.market
         problem = market.problem
 
-        def once(fill: bool) -> Mended:
+        def once(fill: bool, load: Floats | None) -> Mended:
             return mend(
                 problem.row_start, problem.provider, market.value, market.demand, problem.capacity, problem.floor,
-                self.share, price, reference=market.reference, tau=market.tau, each=market.each, fill=fill,
+                self.share, price, reference=market.reference, tau=market.tau, each=market.each, fill=fill, load=load,
             )  # fmt: skip
 
-        made = once(fill)
+        made = once(fill, load)
         if len(made.short):
             work = entropic_work(problem, self._inertia)
             some = np.ascontiguousarray(work.gather(self.share))
             settle(work, some, self.names)
             self.share[:] = work.spread(some)
-            made = once(False)
+            made = once(False, None)
         self.load, self.slack = made.load, made.slack
 
     def finish(self) -> None:
         """Bring the best plan back, with the prices' own shares in rows without demand."""
         if self._held is not self._best:
+            if not len(self.share):
+                self.share = np.empty(self.market.problem.edges)
             price, filled = self._best
-            self.market.exact(price, self.scratch())
+            load = self.market.exact(price, self.scratch()).load
             for fill in (False, True)[: 1 + filled]:
-                self._mend(price, fill)
+                self._mend(price, fill, None if fill else load)
         idle = np.flatnonzero(self.market.demand <= 0)
         if len(idle):
             own = np.empty(self.market.problem.edges)
@@ -238,11 +245,13 @@ def solve_entropic(
         move = Prices(market, market.allowed(np.zeros(market.m) if prices is None else prices))
         run = _Run(market, move, found, gap, deadline, progress)
         status = run.until_done()
-        found.finish()
-        reward = market.reward(found.share)
         lp_bound = market.plain_bound(found.price)
         if beside and status in ("optimal", "stalled"):
+            if problem.edges > _WELL_BOUND:
+                found.release()
             lp_bound = min(lp_bound, _plain_bound(problem, gap, threads, found.price, deadline, names))
+        found.finish()
+        reward = found.reward if market.value is problem.value else market.reward(found.share)
         return Allocation(
             share=found.share,
             price=found.price,

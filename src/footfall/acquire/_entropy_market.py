@@ -108,11 +108,12 @@ class Market:
         rows, soft = (float(sum(part[q] for part in parts)) for q in (0, 1))
         return Dual(rows + self.limits_worth(price), load, curve if steep else np.zeros(0), soft)
 
-    def objective(self, share: Floats) -> float:
-        """What the programme maximises, of shares."""
+    def objective(self, share: Floats) -> tuple[float, float]:
+        """What the programme maximises, and its reward part, of shares."""
         rows = (self.row_start, self.value, self.reference, self.tau, self.demand)
         parts = self.each(lambda _, a, b: passes.entropy_worth(*rows, share, a, b))
-        return float(sum(part[0] for part in parts)) - float(sum(part[1] for part in parts))
+        reward, cost = (float(sum(part[q] for part in parts)) for q in (0, 1))
+        return reward - cost, reward
 
     def plain_bound(self, price: Floats) -> float:
         """H(l) of the plain programme."""

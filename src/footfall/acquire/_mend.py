@@ -86,6 +86,7 @@ def mend(
     tau: Floats | None = None,
     each: Each | None = None,
     fill: bool = True,
+    load: Floats | None = None,
 ) -> Mended:
     """Mend ``share`` in place into a plan within all limits, at little loss; problems with largest shares not included.
 
@@ -93,7 +94,8 @@ def mend(
     capacity, floor: (m,) visits. share: float32 or float64 (E,), nearly feasible. price: (m,), reward per visit. With
     ``reference`` (E,) and ``tau`` (n,) the loss counted is that of the programme with relative entropy, else of the
     plain one; edges with reference 0 must have share 0 and keep it. each: how blocks of rows are run, None for one.
-    fill: whether step 3 is wanted.
+    fill: whether step 3 is wanted. load: (m,),
+    what the shares come to, where they are known to be at least 0 and rows at most 1 (but for rounding): saves a sweep.
 
     1. Rows above 1 are scaled to 1, then columns above capacity to it. 2. Floors in deficit: with entropy, first in
     proportion to the shares (near the optimum all edges of a row are worth the same at the margin), then, as in the
@@ -106,7 +108,7 @@ def mend(
     run: Each = each if each is not None else lambda work: [work(0, 0, len(demand))]
     rows = (row_start, provider)
     job = _Job(rows, value, demand, capacity, floor, share, run)
-    job.clip()
+    job.clip(load)
     if (job.load < floor).any():
         if reference is not None:
             job.raise_in_proportion()
@@ -151,11 +153,14 @@ class _Job:
         for k in sorted(loads):
             self.load += loads[k]
 
-    def clip(self) -> None:
+    def clip(self, known: Floats | None) -> None:
         """Rows above 1, then columns above capacity, are scaled down."""
-        self._sweep(trim_rows)
+        if known is None:
+            self._sweep(trim_rows)
+        else:
+            self.load = known
         over = self.load > self.capacity
-        if over.any():
+        if over.any() or known is not None:
             factor = np.ones(len(self.load))
             factor[over] = self.capacity[over] / self.load[over] * (1 - self.margin)
             self._sweep(shrink_rows, factor)
