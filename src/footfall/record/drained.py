@@ -33,6 +33,8 @@ from footfall.record.relations import checked, sql
 
 MOST_BYTES = 32 << 20
 _LAYOUT = Layout({f: Column(f) for f in FIELDS if f not in ("amount", "currency")}, {}, ())
+# Comparing contents is for those that come twice.
+_NO_REPEATS = "SELECT CAST(NULL AS BIGINT) AS line, FALSE AS keep, FALSE AS conflicting LIMIT 0"
 _KEPT = msgspec.json.Decoder(Kept)
 _COPY = "(FORMAT parquet, PARTITION_BY (day), OVERWRITE_OR_IGNORE, DICTIONARY_SIZE_LIMIT 64)"
 Row = tuple[int, InboxKind, bytes]
@@ -148,10 +150,10 @@ class _Pass:
         cursor.execute(f"CREATE OR REPLACE TEMPORARY TABLE spooled AS {checks}")
         self._set_aside(bodies)
         repeated, conflicting = self._settle_repeats()
-        cursor.execute(sql("arrived_fresh"))
+        cursor.execute(f"CREATE OR REPLACE TEMPORARY VIEW fresh AS {sql('arrived_fresh')}")
         known, differing = self._find_known()
         self._keep_aside(first)
-        fresh = self._one("SELECT count(*) FROM fresh")
+        fresh = self._one("SELECT count(*) FILTER (fault IS NULL) FROM spooled") - repeated
         added = 0
         if fresh > known:
             staged = store.staging(batch_id)
@@ -167,7 +169,8 @@ class _Pass:
                 if (store.applied(self.inbox.id) or 0) < last:
                     shutil.rmtree(staged, ignore_errors=True)
                 raise
-        for table in ("arrived", "spooled", "repeats", "fresh", "known", "candidates"):
+        cursor.execute("DROP VIEW fresh")
+        for table in ("arrived", "spooled", "repeats", "known", "candidates"):
             cursor.execute(f"DROP TABLE {table}")
         return Drained(added, repeated + known, conflicting + differing)
 
@@ -188,7 +191,10 @@ class _Pass:
     def _settle_repeats(self) -> tuple[int, int]:
         """Make the table ``repeats``; the rows that go, and those of them that conflict with the row that stays."""
         cursor = self.place.cursor
-        cursor.execute(f"CREATE OR REPLACE TEMPORARY TABLE repeats AS {sql('repeats')}")
+        again = self._one("SELECT count(*) > count(DISTINCT message_id) FROM spooled WHERE fault IS NULL")
+        cursor.execute(f"CREATE OR REPLACE TEMPORARY TABLE repeats AS {sql('repeats') if again else _NO_REPEATS}")
+        if not again:
+            return 0, 0
         groups: dict[str, list[tuple[int, date, int]]] = {}
         far = "SELECT message_id, line, day, content FROM repeats WHERE far ORDER BY line"
         for message_id, line, day, content in cursor.execute(far).fetchall():
@@ -204,7 +210,10 @@ class _Pass:
         """Make the table ``known``: what the lake holds already; how many, and those of them that conflict."""
         cursor = self.place.cursor
         cursor.execute("CREATE OR REPLACE TEMPORARY TABLE candidates (message_id VARCHAR)")
-        days = [row[0] for row in cursor.execute("SELECT DISTINCT day FROM fresh ORDER BY day").fetchall()]
+        days = [
+            row[0]
+            for row in cursor.execute("SELECT DISTINCT day FROM spooled WHERE fault IS NULL ORDER BY day").fetchall()
+        ]
         spans = _spans(days, timedelta(days=DEDUPE_DAYS))
         for first, last in spans:
             if self.place.store.files(first, last):
@@ -305,7 +314,7 @@ def _numbered(bodies: Iterable[bytes]) -> Iterator[bytes]:
     first = 0
     for body in bodies:
         lines = [line for line in body.split(b"\n") if line]
-        yield b"\n".join([b'{"number":%d,%s' % (n, line[1:]) for n, line in enumerate(lines, first)])
+        yield b"\n".join([b'{"line":%d,%s' % (n, line[1:]) for n, line in enumerate(lines, first)])
         first += len(lines)
 
 

@@ -1,6 +1,6 @@
 -- Events of the inbox as they were written there; each line is one of gate.Row, and its number in their order.
 CREATE OR REPLACE TEMPORARY TABLE arrived AS
-SELECT * EXCLUDE (number), row_number() OVER (ORDER BY CAST(received_at AS TIMESTAMPTZ), number) AS line
+SELECT *
 FROM read_json(
     getvariable('footfall_arrived'),
     format = 'newline_delimited',
@@ -8,7 +8,7 @@ FROM read_json(
     ignore_errors = true,
     maximum_object_size = 8388608,
     columns = {
-        number: 'BIGINT', message_id: 'VARCHAR', ts: 'VARCHAR', name: 'VARCHAR', visitor_id: 'VARCHAR', user_id: 'VARCHAR',
+        line: 'BIGINT', message_id: 'VARCHAR', ts: 'VARCHAR', name: 'VARCHAR', visitor_id: 'VARCHAR', user_id: 'VARCHAR',
         previous_id: 'VARCHAR', visit_id: 'VARCHAR', provider_id: 'VARCHAR', item_id: 'VARCHAR', order_id: 'VARCHAR',
         amount_minor: 'VARCHAR', category: 'VARCHAR', channel: 'VARCHAR', campaign: 'VARCHAR', device: 'VARCHAR',
         country: 'VARCHAR', "position": 'VARCHAR', propensity: 'VARCHAR', properties: 'JSON', locale: 'VARCHAR',

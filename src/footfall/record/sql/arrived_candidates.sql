@@ -2,4 +2,4 @@
 INSERT INTO candidates
 SELECT DISTINCT e.message_id
 FROM events AS e
-WHERE e.message_id IN (SELECT message_id FROM fresh)
+WHERE e.message_id IN (SELECT message_id FROM spooled WHERE fault IS NULL)

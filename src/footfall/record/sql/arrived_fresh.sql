@@ -1,5 +1,4 @@
 -- Good events, each id once among those that are drained together. `repeats` is made by repeats.sql.
-CREATE OR REPLACE TEMPORARY TABLE fresh AS
 SELECT
     s.message_id, s.ts, s.day, s.name, s.visitor_id, s.user_id, s.previous_id, s.visit_id, s.provider_id, s.item_id,
     s.order_id, s.amount_minor, s.category, s.channel, s.campaign, s.device, s.country, s."position", s.propensity,
