@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 class SystemClock:
     """The machine's clock; FOOTFALL_NOW (ISO, UTC) stands in for it in demonstrations and tests."""
 
+    @property
+    def fixed(self) -> bool:
+        """Whether FOOTFALL_NOW stands in for the time."""
+        return bool(os.environ.get("FOOTFALL_NOW"))
+
     def now(self) -> datetime:
         """Now, in UTC."""
         fixed = os.environ.get("FOOTFALL_NOW")

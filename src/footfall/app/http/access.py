@@ -56,7 +56,7 @@ class Access:
         """The name of the key that opens ``needed`` ('' where no keys are in use); Problem 401, 403, 429 or 503."""
         sent = header(scope, b"authorization")
         if not sent:
-            if self._loopback and await self._keyless():
+            if self._loopback and (self._known_keyless() or await self._keyless()):
                 refuse_strangers(scope, self._origins)
                 return ""
             raise Problem(
@@ -104,6 +104,9 @@ class Access:
             self._found.popitem(last=False)
         return key
 
+    def _known_keyless(self) -> bool:
+        return self._open is not None and self._open[0] and self._clock() - self._open[1] < FRESH_S
+
     async def _keyless(self) -> bool:
         """Whether no key was ever made: revoking the last one does not open the service again."""
         now = self._clock()
@@ -137,13 +140,18 @@ def refuse_strangers(scope: Scope, origins: tuple[str, ...]) -> None:
 
     A page of another origin tells it (Origin); one whose name was pointed at loopback tells that name (Host).
     """
-    origin = header(scope, b"origin").decode("latin-1")
+    host, sent = b"", b""
+    for name, value in scope["headers"]:
+        if name == b"host":
+            host = value
+        elif name == b"origin":
+            sent = value
+    origin = sent.decode("latin-1") if sent else ""
     if origin and origin not in origins and "*" not in origins and not is_loopback(_host(origin)):
         raise Problem(
             403, "strange-origin", f"pages of {origin[:200]!r} may not call this service",
             "add the origin to [serve] cors_origins in footfall.toml",
         )  # fmt: skip
-    host = header(scope, b"host")
     if host and not _names_loopback(host):
         raise Problem(
             403, "strange-host", "without keys this service answers to loopback names only",

@@ -18,7 +18,7 @@ import numpy as np
 from footfall.acquire.book import Book, Leaser, LocalDay
 from footfall.acquire.decide import Decider, decode_decision
 from footfall.acquire.live import LivePlan, Roster
-from footfall.app.build import Workspace
+from footfall.app.build import SystemClock, Workspace
 from footfall.app.http.metrics import Metrics
 from footfall.errors import FootfallError, StorageError
 from footfall.model import Decision, Pacing
@@ -50,6 +50,8 @@ class Live:
         self._metrics = metrics
         self._log = log
         self._settings = here.config.live
+        # asked at every decision, and the workspace's own clock looks into the environment each time
+        self._by_system = isinstance(here.clock, SystemClock) and not here.clock.fixed
         self._roster = Roster()
         self._leaser = Leaser(
             here.ledger,
@@ -69,7 +71,7 @@ class Live:
 
     def now(self) -> datetime:
         """Now, UTC."""
-        return self._here.clock.now()
+        return datetime.now(UTC) if self._by_system else self._here.clock.now()
 
     async def start(self) -> None:
         """Take over what is in force, then keep it fresh."""

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from footfall.app import logs
 from footfall.app.build import open_workspace
 from footfall.app.http.app import Application
+from footfall.app.http.limits import WHOLE
 from footfall.app.http.making import make_context
 from footfall.app.http.server import BACKLOG, Spec, read_spec, tell_ready
 from footfall.config import ServeSettings
@@ -65,6 +66,8 @@ def bounded(settings: ServeSettings) -> type[HttpToolsProtocol]:
 
         def on_message_complete(self) -> None:
             self._in_body = False
+            scope: Any = self.scope
+            scope[WHOLE] = True
             super().on_message_complete()
 
         def _expect_headers(self) -> None:
