@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from linear_limits_oracle import breach, check_farkas, clarabel_entropic, highs_limited, limited_problem
 
 from footfall.acquire import LinearLimit, Problem, solve
-from footfall.errors import InfeasibleError
+from footfall.errors import InfeasibleError, UnsolvedError
 
 
 def against_highs(problem):
@@ -206,3 +206,46 @@ def test_limits_without_edges_and_problems_without_rows():
     empty = Problem(np.zeros(0), np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32), np.zeros(0), np.ones(1),
                     np.zeros(1), limits=(nothing,))  # fmt: skip
     assert solve(empty).reward == 0
+
+
+@pytest.mark.parametrize("inertia", [0.0, 0.3])
+def test_out_of_time_there_is_a_plan_that_holds_or_none(inertia):
+    """Never a plan that breaks a limit: what was found so far, or an error that says that nothing was."""
+    told = set()
+    for seed in range(24):
+        problem = limited_problem(seed, (20, 12))
+        try:
+            plan = solve(problem, inertia, gap=1e-9, time_limit_s=0.0)
+        except (UnsolvedError, InfeasibleError) as error:
+            told.add(type(error).__name__)
+            continue
+        told.add(plan.status)
+        check_limits(problem, plan)
+        assert breach(problem, plan.share) <= 1e-9
+        assert plan.bound >= plan.objective
+    assert {"time_limit", "UnsolvedError"} <= told
+
+
+def test_an_interrupt_keeps_the_best_plan():
+    problem = limited_problem(6, (40, 30), "mixed")
+    steps = []
+
+    def stop(step, bound, objective):
+        steps.append(step)
+        if step == 3:
+            raise KeyboardInterrupt
+
+    try:
+        plan = solve(problem, gap=1e-9, progress=stop)
+    except (UnsolvedError, InfeasibleError):
+        pytest.fail("this problem has a plan")
+    assert steps == [1, 2, 3]
+    assert plan.status in ("interrupted", "optimal")
+    assert breach(problem, plan.share) <= 1e-9
+
+
+def test_the_same_again():
+    problem = limited_problem(8, (60, 12), "loose")
+    one, two = solve(problem), solve(problem)
+    np.testing.assert_array_equal(one.share, two.share)
+    np.testing.assert_array_equal(one.limit_price, two.limit_price)

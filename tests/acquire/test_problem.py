@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,16 @@ def test_faults_are_named(change, told):
         ({"coefficient": np.array([np.nan])}, "a coefficient is not finite"),
         ({"low": 3.0}, "low 3.0 and high 2.0 leave no room"),
         ({"low": np.nan}, "low nan and high 2.0 leave no room"),
+        ({"low": "much"}, "low 'much' and high 2.0 must be numbers"),
+        ({"edge": np.array([-1])}, r"an edge is outside 0..4 \(entry 0 is -1\)"),
+        (
+            {"edge": np.array([3, 1, 3]), "coefficient": np.ones(3)},
+            r"an edge stands there twice \(row 1, prov",
+        ),
+        (
+            {"edge": np.array([4]), "coefficient": np.array([np.inf])},
+            r"a coefficient is not finite \(row 1, prov",
+        ),
     ],
 )
 def test_faults_of_linear_limits(change, told):
@@ -112,3 +124,47 @@ def test_legal_corners():
     assert (problem.segments, problem.providers, problem.edges) == (2, 3, 5)
     rest = Problem(**arrays(demand__1=0.0, reference=np.array([0.5, 0.5, 0, 0, 0])))
     assert solve(rest, 0.3).status == "optimal"  # a row without demand may be without reference
+
+
+def test_names_of_linear_limits_are_texts_and_distinct():
+    limit = LinearLimit(np.array([1]), np.ones(1), 0.0, 2.0, "gifts")
+    with pytest.raises(ProblemError, match=r"limits\[1\]: limit 'gifts' stands there already, as limits\[0\]"):
+        Problem(**arrays(limits=(limit, limit)))
+    with pytest.raises(ProblemError, match=r"limits\[0\]: name '' must be a text"):
+        Problem(**arrays(limits=(LinearLimit(np.array([1]), np.ones(1), 0.0, 2.0, ""),)))
+
+
+@pytest.mark.parametrize("inertia", [0.0, 0.3])
+def test_small_and_empty_shapes(inertia):
+    """One provider, no rows, empty rows, capacity 0: all are legal, and what cannot go anywhere stays unassigned."""
+    one = Problem(
+        np.array([3.0, 4.0, 5.0]), np.array([0, 1, 1, 2]), np.zeros(2, dtype=np.int32), np.ones(2), np.array([6.0]),
+        np.zeros(1), np.ones(2),
+    )  # fmt: skip
+    plan = solve(one, inertia)
+    assert plan.load[0] == pytest.approx(6.0)
+    assert plan.unassigned[1] == 4.0
+    none = Problem(
+        np.zeros(0), np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32), np.zeros(0), np.ones(2), np.zeros(2),
+        np.zeros(0),
+    )  # fmt: skip
+    assert solve(none, inertia).reward == 0
+    shut = Problem(**arrays(capacity=np.zeros(3), floor=np.zeros(3)))
+    plan = solve(shut, inertia)
+    assert plan.reward == 0
+    np.testing.assert_allclose(plan.unassigned, shut.demand)
+
+
+def test_checks_take_no_memory_by_the_edge():
+    n, width = 20_000, 20
+    m, edges = 50, n * width
+    provider = np.tile(np.arange(width, dtype=np.int32), n)
+    value, reference = np.ones(edges, dtype=np.float32), np.full(edges, 1 / width, dtype=np.float32)
+    limits = (LinearLimit(np.arange(edges), np.ones(edges), 0.0, 1.0, "all"),)
+    given = (np.ones(n), np.arange(0, edges + 1, width), provider, value, np.ones(m), np.zeros(m), reference, limits)
+    Problem(*given, reference)
+    tracemalloc.start()
+    Problem(*given, reference)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.5 * edges

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from types import TracebackType
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class OverTimeError(Exception):
 
 
 class CoupledSearch:
-    """The best bound and the best plan so far, for a work with linear limits."""
+    """The best bound and the best plan so far, for a work with linear limits; a context manager that owns threads."""
 
     def __init__(
         self,
@@ -51,6 +52,12 @@ class CoupledSearch:
         self.price, self.share = np.zeros(work.m + coupling.k), np.zeros(len(work.value))
         self._deadline, self._progress = deadline, progress
         self._best_gap, self._since = np.inf, 0
+
+    def __enter__(self) -> CoupledSearch:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.passes.__exit__(kind, error, at)
 
     @property
     def found(self) -> bool:

@@ -56,19 +56,21 @@ def solve_coupled(
 
     def inner(problem: Problem, *, gap: float, prices: Floats | None) -> Allocation:
         left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
-        return solve(problem, gap=gap, prices=prices, threads=threads, time_limit_s=left, names=names)
+        answer = solve(problem, gap=gap, prices=prices, threads=threads, time_limit_s=left, names=names)
+        if answer.status == "interrupted":
+            raise KeyboardInterrupt
+        return answer
 
     work = entropic_work(problem, inertia) if inertia > 0 else plain_work(problem)
-    coupling = couple(problem, work)
-    search = CoupledSearch(work, coupling, names, gap, threads, deadline, progress)
-    start = np.zeros(work.m + coupling.k)
-    if prices is not None:
-        start[: work.m] = prices
-    status = _run(search, problem, inner, search.allowed(start), gap)
-    if not search.found:
-        status = _phase_one(problem, search, inner, status)
-    lp_bound = search.bound if inertia == 0 else _plain_bound(problem, search, inner, gap, threads, deadline)
-    return _allocation(problem, search, lp_bound, status)
+    with CoupledSearch(work, couple(problem, work), names, gap, threads, deadline, progress) as search:
+        start = np.zeros(work.m + len(problem.limits))
+        if prices is not None:
+            start[: work.m] = prices
+        status = _run(search, problem, inner, search.allowed(start), gap)
+        if not search.found:
+            status = _phase_one(problem, search, inner, status)
+        lp_bound = search.bound if inertia == 0 else _plain_bound(problem, search, inner, gap, threads, deadline)
+        return _allocation(problem, search, lp_bound, status)
 
 
 def _run(search: CoupledSearch, problem: Problem, inner: Solve, start: Floats, gap: float) -> Status:
@@ -217,14 +219,14 @@ def _plain_bound(
 ) -> float:
     """An upper bound of the plain programme, near its optimum where there is time."""
     work = plain_work(problem)
-    plain = CoupledSearch(work, couple(problem, work), search.names, gap, threads, deadline)
-    for price in (search.price, np.zeros(len(search.price))):
-        plain.offer_price(price, plain.plain_bound(price))
-    try:
-        _methods(plain, problem, inner, search.price, max(gap, _SINGLE), brief=True)
-    except (OverTimeError, KeyboardInterrupt):
-        return plain.bound  # still a bound, only less tight
-    return plain.bound
+    with CoupledSearch(work, couple(problem, work), search.names, gap, threads, deadline) as plain:
+        for price in (search.price, np.zeros(len(search.price))):
+            plain.offer_price(price, plain.plain_bound(price))
+        try:
+            _methods(plain, problem, inner, search.price, max(gap, _SINGLE), brief=True)
+        except (OverTimeError, KeyboardInterrupt):
+            return plain.bound  # still a bound, only less tight
+        return plain.bound
 
 
 def _allocation(problem: Problem, search: CoupledSearch, lp_bound: float, status: Status) -> Allocation:

@@ -172,7 +172,7 @@ def _from_sample(problem: Problem, coupling: Coupling, solve: Solve, start: Floa
         upper=None if problem.upper is None else problem.upper[keep],
     )
     work = plain_work(sample)
-    search = CoupledSearch(work, couple(sample, work), LimitNames(), _SAMPLE_GAP)
+    search = CoupledSearch(work, couple(sample, work), LimitNames(), _SAMPLE_GAP, threads=1)
     try:
         search_limit_prices(search, sample, solve, np.zeros(work.m + coupling.k), _SAMPLE_GAP, _SAMPLE_MOST)
     except InfeasibleError:
