@@ -21,7 +21,7 @@ from footfall.acquire.problem import Allocation, Problem, Status
 from footfall.model import Floats
 
 _MOST_PASSES = 6_000
-_FRESH = 4  # passes for which the dual's curvature is taken as known
+_FRESH = 6  # passes for which the dual's curvature is taken as known
 _LONGEST = 4.0  # of a step, in parts of 1 / curvature: a factor e^4 of load
 _SURE = 0.8  # a plan is tried once loads miss their aims by this part of the gap wanted
 _TRIES = 25  # passes after which a plan is tried in any case; then twice as many, and so on
@@ -264,6 +264,7 @@ def solve_entropic(
             lp_bound=max(lp_bound, reward),
             iterations=run.iterations,
             status=status,
+            passes=float(run.iterations),
         )
 
 

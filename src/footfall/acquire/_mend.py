@@ -37,6 +37,7 @@ Each = Callable[[Callable[[int, int, int], Any]], list[Any]]
 
 MARGIN = {np.dtype(np.float32): 1e-7, np.dtype(np.float64): 1e-12}  # what rounding of a share may add to a load
 _SWEEPS = 6  # of raising in proportion, before edges are taken one by one
+_LITTLE = 1e-7  # of all visits: so much is sooner moved edge by edge
 _CHUNK = 2_000_000  # edges whose columns are held at once
 
 
@@ -176,7 +177,7 @@ class _Job:
             lack = np.maximum(self.floor - self.load, 0.0)
             lack[lack <= self.margin * self.floor] = 0.0
             total = float(lack.sum())
-            if total <= 0.0 or total > 0.7 * before:
+            if total <= _LITTLE * float(self.demand.sum()) or total > 0.7 * before:
                 return
             before = total
             sound = np.maximum(self.load, 1e-300)
