@@ -271,6 +271,7 @@ class Rows:
         self._offset = plan.offsets(pacing)
         self._segment_at = {name: i for i, name in enumerate(plan.segments)}
         self._rows: OrderedDict[int, Floats] = OrderedDict()
+        self._everyone: dict[int, Ints] = {}
         self._most = max(16, _ROWS_BYTES // (8 * max(self._size, 1)))
 
     def row(self, segment: str) -> Floats:
@@ -286,10 +287,15 @@ class Rows:
     def everyone(self, segment: str) -> Ints:
         """Positions of all that the plan has in a segment and does not close, in its order; of all where unknown."""
         i = self._segment_at.get(segment, -1)
-        if i < 0:
-            return self.at[~self.plan.excluded]
-        a, b = self.plan.edges.row_start[i : i + 2]
-        return self.at[self.plan.edges.provider[a:b][~self.plan.closed[a:b]]]
+        found = self._everyone.get(i)
+        if found is None:
+            if i < 0:
+                found = self.at[~self.plan.excluded]
+            else:
+                a, b = self.plan.edges.row_start[i : i + 2]
+                found = self.at[self.plan.edges.provider[a:b][~self.plan.closed[a:b]]]
+            self._everyone[i] = found
+        return found
 
     @cached_property
     def closed(self) -> Bools:
