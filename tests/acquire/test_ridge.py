@@ -277,3 +277,23 @@ def test_floors_that_cannot_be_met_are_proved():
     floor[7] = 1.01 * reach[7]
     with pytest.raises(InfeasibleError, match="provider 7 floor"):
         solve(replace(problem, floor=floor, capacity=np.maximum(problem.capacity, floor)))
+
+
+def test_an_interrupt_amid_a_plan_leaves_no_half_of_one(monkeypatch):
+    """The second plan is broken off when its shares are already overwritten; the first one is answered, whole."""
+    problem, calls, mend = medium(1), [], ridge_plan.mend
+
+    def broken(row_start, provider, value, demand, capacity, floor, share, *more, **options):
+        calls.append(0)
+        if len(calls) == 2:
+            share[:] = 7.0
+            raise KeyboardInterrupt
+        return mend(row_start, provider, value, demand, capacity, floor, share, *more, **options)
+
+    monkeypatch.setattr(ridge_plan, "mend", broken)
+    monkeypatch.setattr(ridge_plan, "_WITHIN", 50.0)
+    plan = allocate(problem)
+    assert plan.status == "interrupted"
+    assert len(calls) == 3
+    assert plan.bound >= plan.objective
+    check_limits(problem, plan)

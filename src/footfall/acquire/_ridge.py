@@ -29,7 +29,7 @@ from footfall.model import Floats
 _COLD, _COARSE, _WARM = 0.03, 0.1, 0.006  # the first ridge, in parts of the mean best value
 _LEAST = 1e-5
 _SHRINK = 0.4
-_LEVEL_STEPS = (4, 600)  # least and most
+LEVEL_STEPS = (4, 600)  # least and most
 _ROUGH = 0.01  # ridges from here on need not be solved well
 _MEMORY = 0.97  # of a metric's entry, from step to step
 _BASE = 0.3  # least load for the metric, in parts of the capacity
@@ -164,7 +164,7 @@ def descend(
     unscreened: first evaluations that look at all edges.
     """
     price, step, number = rounded(market, start), np.zeros(len(start)), 0
-    least, most = _LEVEL_STEPS
+    least, most = LEVEL_STEPS
     for ridge in ridges:
         steps = _Steps(market, price, ridge)
         theta = 1.0 if ridge >= _ROUGH * market.worth else 0.1
@@ -265,6 +265,6 @@ class Search:
 
         self.other += self.edges
         start, ridges = np.zeros(len(market.capacity)), iter([_COARSE * market.worth])
-        price = descend(market, screen, start, ridges, look, _LEVEL_STEPS[1])
+        price = descend(market, screen, start, ridges, look, LEVEL_STEPS[1])
         self.other += screen.work
         return price

@@ -16,7 +16,7 @@ from footfall.acquire import _ridge_kernels as rows
 from footfall.acquire import kernels
 from footfall.acquire._blocks import Crew, cut_rows
 from footfall.acquire._mend import Mended, mend, settle
-from footfall.acquire._ridge import Market, Point, Search
+from footfall.acquire._ridge import LEVEL_STEPS, Market, Point, Search
 from footfall.acquire._search import OutOfTimeError, Progress
 from footfall.acquire._work import plain_work
 from footfall.acquire.conflict import LimitNames
@@ -47,7 +47,8 @@ class Certificate:
         self.share: npt.NDArray[Any] | None = None
         self.mended: Mended | None = None
         self._made: tuple[Floats, float] = (self.price, 1.0)
-        self.last: Point | None = None
+        self._whole = True  # False while the shares are written, so that an interrupt leaves no half of a plan
+        self.closest: Point | None = None  # the point from which a plan would miss least
         self._near: Point | None = None  # the point of least known H since the last exact bound
         self._tried = np.inf
 
@@ -71,6 +72,7 @@ class Certificate:
     def plan(self, price: Floats, ridge: float) -> None:
         """A plan from the shares at these prices; InfeasibleError where there is none."""
         p, m = self.problem, self.market
+        self._whole = False
         if self.share is None:
             self.share = np.empty(p.edges, dtype=p.value.dtype)
         shares: npt.NDArray[Any] = self.share
@@ -87,6 +89,7 @@ class Certificate:
             mended = self._mend(shares, price)
         worth = self.each(lambda _, a, b: kernels.worth_rows(p.row_start, p.value, p.demand, shares, a, b))
         self.mended, self.objective, self._made = mended, float(sum(worth)), (price, ridge)
+        self._whole = True
 
     def _mend(self, share: npt.NDArray[Any], price: Floats) -> Mended:
         p = self.problem
@@ -111,7 +114,8 @@ class Certificate:
 
     def note(self, at: Point) -> None:
         """Take notice of a point, without looking at the edges."""
-        self.last = at
+        if self.closest is None or at.short < self.closest.short:
+            self.closest = at
         if at.plain < (self.bound if self._near is None else self._near.plain):
             self._near = at
 
@@ -124,9 +128,11 @@ class Certificate:
         if self._near is not None:
             self.certify(self._near.price)
             self._near = None
-        last = self.last
         if self.mended is None:
-            self.plan(self.price if last is None else last.price, 1.0 if last is None else last.ridge)
+            at = self.closest
+            self.plan(*(self._made if at is None else (at.price, at.ridge)))
+        elif not self._whole:
+            self.plan(*self._made)
 
 
 def allocate(
@@ -140,13 +146,20 @@ def allocate(
 ) -> Allocation | None:
     """As ``solver.solve`` at inertia 0, for a problem that ``suits``; None where all values are 0 or one is extreme."""
     with Crew(threads, problem.edges) as crew:
-        found = _market(problem, crew)
+        broken = False
+        try:
+            found = _market(problem, crew)
+        except KeyboardInterrupt:  # too early for any plan: there is one all the same, of no great worth
+            found, broken = _market(problem, crew), True
         if found is None:
             return None
         market, free, scale = found
         search = Search(market, crew)
         best = Certificate(problem, search, names, free, scale)
         search.other += problem.edges
+        if broken:
+            best.finish()
+            return _allocation(best, "interrupted")
         status = _run(best, gap, prices, deadline, progress)
         return _allocation(best, status)
 
@@ -189,8 +202,8 @@ def _run(
     look = _look(best, gap, tick)
     try:
         best.search.run(prices, look, tick)
-        if best.gap() > gap and best.last is not None:
-            best.attempt(best.last)
+        if best.gap() > gap and best.closest is not None:
+            best.attempt(best.closest)
     except OutOfTimeError:
         best.finish()
         return "optimal" if best.gap() <= gap else "time_limit"
@@ -211,7 +224,10 @@ def _look(best: Certificate, gap: float, tick: Callable[[], None]) -> Callable[[
         doubtful = level[1] % _DOUBT == 0 and _far_below(best.market, at.load)
         if doubtful or best.worth_a_plan(at, gap):
             best.attempt(at)
-        return best.gap() <= gap
+        # a whole level that came no closer: finer ridges drown in the rounding of single precision
+        worn = last and level[1] >= LEVEL_STEPS[1]
+        lost = worn and best.closest is not None and best.closest.ridge > at.ridge
+        return lost or best.gap() <= gap
 
     return look
 
