@@ -188,13 +188,13 @@ def couple(problem: Problem, work: Work) -> Coupling:
     entries, unit = [], np.ones(len(problem.limits))
     for k, limit in enumerate(problem.limits):
         edge, weight = limit.edge, limit.coefficient
+        unit[k] = float(np.abs(weight).max(initial=0.0)) or 1.0
         if number is not None:
             edge = number[edge]
             edge, weight = edge[edge >= 0], weight[edge >= 0]
         if (edge[1:] < edge[:-1]).any():
             order = np.argsort(edge, kind="stable")
             edge, weight = edge[order], weight[order]
-        unit[k] = float(np.abs(weight).max(initial=0.0)) or 1.0
         entries.append((edge, weight / unit[k]))
     low = np.array([limit.low for limit in problem.limits], dtype=np.float64) / unit
     high = np.array([limit.high for limit in problem.limits], dtype=np.float64) / unit
