@@ -95,7 +95,7 @@ class Properties(
     currency: Text = None
     locale: Raw = NOTHING
     name: Raw = NOTHING
-    position: Raw = NOTHING
+    position: Text | int = None
     propensity: Raw = NOTHING
     revenue: Raw = NOTHING
     total: Raw = NOTHING
@@ -130,7 +130,7 @@ BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 NULL = Raw(b"null")  # a Raw equals Raws only
 _TEXTS = ("type", "message_id", "event", "anonymous_id", "user_id", "previous_id", "group_id", "name")
 _TIMES = ("original_timestamp", "timestamp", "sent_at")
-_RAW_FIELDS = ("locale", "name", "position", "propensity", "revenue", "total", "value", "products")
+_RAW_FIELDS = ("locale", "name", "propensity", "revenue", "total", "value", "products")
 _KEYS = dict(zip(Call.__struct_fields__, Call.__struct_encode_fields__, strict=True))
 
 

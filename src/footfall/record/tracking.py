@@ -155,6 +155,7 @@ class _Reading:
         self._mapped = bool(means.paths or means.fixed)
         # Ids that come through a map may be of any length, and hold anything.
         self._closer = self._mapped or may_hold_controls(body) or b"\n" in body or b"\r" in body
+        self._arrays = body.count(b"[") - 1
         self._shift = timedelta()
 
     def sent(self, at: datetime | None) -> None:
@@ -173,7 +174,9 @@ class _Reading:
     def all(self, calls: Sequence[Call]) -> None:
         """Check calls: the plain ones among them, which are nearly all, without a further function's cost."""
         gate, names, shift, received = self._gate, self._means.names, self._shift, self._received
-        earliest, latest, currency, most = gate.earliest, self._latest, gate.currency, gate.depth
+        earliest, latest, currency = gate.earliest, self._latest, gate.currency
+        # As many objects as may be nested, less the arrays of the whole body.
+        objects = gate.depth - self._arrays
         decode, append, look = PROPERTIES.decode, self._rows.append, self._closer
         for call in calls:
             name = names.get(call.event) if call.type == "track" else None  # type: ignore[arg-type]
@@ -199,11 +202,12 @@ class _Reading:
                 or given.propensity
                 or (given.currency and given.currency != currency)
                 or len(text) > LARGEST
-                or text.count(b"{") + text.count(b"[") > most
+                or text.count(b"{") > objects
             ):
                 self.call(call, "track")
                 continue
-            channel, campaign, device, country, locale = _context(call.context)
+            context = call.context
+            channel, campaign, device, country, locale = _NO_CONTEXT if context is None else _context(context)
             append(
                 Row(
                     call.message_id,
@@ -221,7 +225,7 @@ class _Reading:
                     device,
                     country,
                     None,
-                    raw_text(given.position) if given.position else None,
+                    str(given.position) if given.position is not None else None,
                     None,
                     None,
                     raw,
@@ -300,7 +304,7 @@ class _Reading:
             device,
             country,
             None,
-            raw_text(given.position) if given.position else None,
+            str(given.position) if given.position is not None else None,
             None,
             None,
             properties or NOTHING,  # the very object, by which the encoder knows that there is nothing
