@@ -38,6 +38,7 @@ from footfall.disk import sync, writing
 from footfall.errors import WorkspaceError
 from footfall.model import EVENT_COLUMNS, Column
 from footfall.ports import Engine
+from footfall.stores.joining import join
 
 DELTA_TYPES = {
     "VARCHAR": "string",
@@ -45,12 +46,6 @@ DELTA_TYPES = {
     "DOUBLE": "double",
     "DATE": "date",
     "TIMESTAMP": "timestamp_ntz",
-}
-_ARROW_TYPES = {
-    "VARCHAR": pa.string(),
-    "BIGINT": pa.int64(),
-    "DOUBLE": pa.float64(),
-    "TIMESTAMP": pa.timestamp("us"),
 }
 LOCK_NAME = "_writer.lock"
 _STAGING = "_staging"
@@ -60,7 +55,6 @@ _POLL_S = 0.05
 _NOTE = "note:"  # before a note's key, where it is an application id
 _NOTES = "footfall_notes"  # in the information of a commit
 _LARGE = 64 << 20  # bytes; files below are joined
-_GROUP_ROWS = 122_880  # of a row group, as DuckDB writes them
 _KEPT_S = 900.0  # how long joined files stay for those who read them
 _KEPT_COMMITS = 200  # before the last checkpoint
 
@@ -268,7 +262,11 @@ class Lake:
                 continue
             staged = self.staging(f"joined-{uuid.uuid4().hex[:16]}")
             with self._writing():
-                self._join(small, staged / f"day={day.isoformat()}" / "joined.parquet")
+                # Columns that hold nothing in any of the files are left out.
+                nothing = frozenset.intersection(*(f.nothing for f in small))
+                wanted = [c for c in self._columns if c.name not in {"day", *nothing}]
+                paths = [self.directory / f.path for f in small]
+                join(paths, wanted, staged / f"day={day.isoformat()}" / "joined.parquet")
             self._exchange(small, {day}, staged, "", None, kept_s)
             joined += len(small)
         if joined:
@@ -380,28 +378,6 @@ class Lake:
                 self._drop_empty({(self.directory / f.path).parent for f in old})
                 self._unmark(staged)
 
-    def _join(self, files: Sequence[LogFile], target: Path) -> None:
-        """The rows of ``files`` in one file; columns that hold nothing in any of them are left out."""
-        nothing = frozenset.intersection(*(f.nothing for f in files))
-        wanted = [c for c in self._columns if c.name != "day" and c.name not in nothing]
-        schema = pa.schema([(c.name, _ARROW_TYPES[c.type]) for c in wanted])
-        target.parent.mkdir(parents=True)
-        held: list[pa.Table] = []
-        with pq.ParquetWriter(target, schema, compression="zstd") as writer:
-
-            def write() -> None:
-                if held:
-                    writer.write_table(pa.concat_tables(held), row_group_size=_GROUP_ROWS)
-                    held.clear()
-
-            for f in files:
-                with pq.ParquetFile(self.directory / f.path) as file:
-                    for batch in file.iter_batches(_GROUP_ROWS, use_threads=False):
-                        held.append(_fitted(batch, schema))
-                        if sum(t.num_rows for t in held) >= _GROUP_ROWS:
-                            write()
-            write()
-
     def _drop_old_commits(self) -> None:
         """Remove commits that a checkpoint has made superfluous, but for those that hold notes; listing them all at
         each opening would take longer with every drain."""
@@ -509,12 +485,3 @@ def _read_mark(mark: Path) -> tuple[list[str], float]:
         return [p for p in found["purge"] if ".." not in Path(p).parts], float(found["after"])
     except (ValueError, KeyError, TypeError):
         return [], 0.0
-
-
-def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
-    """A batch with exactly the columns of ``schema``, absent ones null."""
-    have = set(batch.schema.names)
-    columns = [
-        batch.column(f.name).cast(f.type) if f.name in have else pa.nulls(batch.num_rows, f.type) for f in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
