@@ -113,22 +113,7 @@ def _arrays(plan: Plan, rules: Rules, settings: PlanSettings) -> LivePlan:
     today = column(p.share_today for p in plan.pairs)[order]
     value = column(p.value for p in plan.pairs)[order]
     capacity = column(p.capacity for p in plan.providers)
-    excluded = np.array([False] * m, dtype=bool)
-    closed, pin = np.zeros(len(key), dtype=bool), np.zeros(len(key))
-    for rule in rules.exclude:
-        j = provider_at.get(rule.provider, -1)
-        if rule.segment is None:
-            excluded[j] |= j >= 0
-        else:
-            closed |= (edges.provider == j) & (edges.segment == segment_at.get(rule.segment, -1))
-    for pinned in rules.pin:
-        here = (edges.provider == provider_at.get(pinned.provider, -1)) & (
-            edges.segment == segment_at.get(pinned.segment, -1)
-        )
-        pin[here] = share[here]
-        closed |= here & (share <= 0)
-    closed |= excluded[edges.provider]
-    pin[closed] = 0.0
+    excluded, closed, pin = _ruled(edges, share, rules, provider_at, segment_at)
     free = ~closed & (pin == 0) & (capacity > 0)[edges.provider] & ((reference > 0) | (plan.inertia == 0))
     boosted = _boosted(edges, value, rules, provider_at, segment_at)
     tau = _tau(edges, boosted, reference, free, plan)
@@ -164,6 +149,33 @@ def _arrays(plan: Plan, rules: Rules, settings: PlanSettings) -> LivePlan:
         newcomer_share=settings.newcomer_share,
         newcomer_visits=settings.newcomer_visits,
     )
+
+
+def _ruled(
+    edges: Edges, share: Floats, rules: Rules, provider_at: Mapping[str, int], segment_at: Mapping[str, int]
+) -> tuple[Bools, Bools, Floats]:
+    """What rules do: excluded (m,), closed (E,), pin (E,). A pin has what the plan left it, none where that is 0."""
+    excluded = np.zeros(len(provider_at), dtype=bool)
+    closed, pin = np.zeros(len(share), dtype=bool), np.zeros(len(share))
+
+    def pair(provider: str, segment: str) -> Bools:
+        found: Bools = (edges.provider == provider_at.get(provider, -1)) & (
+            edges.segment == segment_at.get(segment, -1)
+        )
+        return found
+
+    for rule in rules.exclude:
+        if rule.segment is not None:
+            closed |= pair(rule.provider, rule.segment)
+        elif rule.provider in provider_at:
+            excluded[provider_at[rule.provider]] = True
+    for pinned in rules.pin:
+        here = pair(pinned.provider, pinned.segment)
+        pin[here] = share[here]
+        closed |= here & (share <= 0)
+    closed |= excluded[edges.provider]
+    pin[closed] = 0.0
+    return excluded, closed, pin
 
 
 def _boosted(
