@@ -282,3 +282,24 @@ def test_unknown_candidates_get_an_allowance_of_a_newcomers_floor(url: str) -> N
     assert ledger.allowances(START.date())["stranger"].capacity == 20 * VISIT
     assert worker.decider.decide(ask).choices == ("stranger",)
     ledger.close()
+
+
+def test_a_lease_that_arrives_during_a_draw_is_not_lost() -> None:
+    """One thread credits while another draws: what was credited less what was drawn is what is left, to the part."""
+    plan = six_shops()
+    roster = Roster()
+    roster.take_in(plan.providers)
+    book = Book(roster, START.date(), "w")
+    decider = Decider(plan, None, book, SETTINGS, np.random.default_rng(1))
+    credits = 4_000
+
+    def credit() -> None:
+        for _ in range(credits):
+            book.credit({"shop-1": VISIT, "shop-2": VISIT})
+
+    thread = threading.Thread(target=credit)
+    thread.start()
+    drawn = sum(decider.draw("s1", ("shop-1", "shop-2"))[0] >= 0 for _ in range(30_000))
+    thread.join()
+    left = sum(book.take().values())
+    assert left == (2 * credits - drawn) * VISIT and drawn > 0
