@@ -5,7 +5,7 @@
 Every solve has a process of its own. A peer's time to a gap is that of its quickest run, over a few tolerances, whose
 prices and plan have that gap by OUR exact bound and OUR repair of its plan (a peer pays nothing for breaking limits).
 Where none gets there in its time, the ratio is a lower bound, told as "over". Seconds are processor seconds on one
-thread, and by the clock on two. ``--long`` gives peers 300 s each instead of 45, and adds OR-Tools' PDLP on 20 million
+thread, and by the clock on two. ``--long`` gives peers 300 s each instead of 30, and adds OR-Tools' PDLP on 20 million
 edges (up to 12 GB). Peers' answers are kept in ``peers.json`` beside this file for the same machine, versions and
 instances; ``--anew`` measures them again. Exit 1 where a "must" is missed.
 """
@@ -27,7 +27,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 KEPT = HERE / "peers.json"
-SHORT_S, LONG_S = 45.0, 300.0  # what a peer may take
+SHORT_S, LONG_S = 30.0, 300.0  # what a peer may take
 TRIALS = {  # solver: tolerances, coarse to fine
     "highs-pdlp": (1e-3, 1e-4),
     "ortools-pdlp": (1e-3, 1e-4, 1e-5),
