@@ -207,3 +207,70 @@ def test_local_days_have_23_or_25_hours_where_the_clock_changes(tmp_path: Path) 
     assert spring.ends - spring.begins == timedelta(hours=23)
     assert autumn.ends - autumn.begins == timedelta(hours=25)
     assert spring.begins == datetime(2026, 3, 28, 23, tzinfo=UTC)
+
+
+@pytest.mark.slow
+def test_the_keepers_night(tmp_path: Path) -> None:
+    """A plan that passes is published and opens the day; one that does not leaves the one before, and says why."""
+    from serving import configure, planned_workspace
+
+    from footfall.app import logs
+    from footfall.app.build import open_workspace
+    from footfall.app.http.metrics import Metrics
+    from footfall.app.keeper import Keeper
+
+    folder = planned_workspace(tmp_path / "shop")
+    metrics = Metrics()
+
+    def night(**settings: object) -> dict[str, Any]:
+        configure(folder, {"serve": {"plan_at": "00:00", **settings}})
+        here = open_workspace(folder)
+        here.state.put(nightly.RECORD, {"night": "1999-01-01", "published": True})
+        with here.state._writing() as connection:  # type: ignore[attr-defined]
+            import sqlalchemy as sa
+
+            connection.execute(sa.text("UPDATE plans SET status = 'retired'"))
+        before = here.state.plan()
+        assert before is not None
+        here.state.publish(here.state.save_plan(replace(before, day=before.day - timedelta(days=3))).version)
+        keeper = Keeper(here, here.config.serve, metrics, logs.set_up("test", "error"))
+        keeper.hold()
+        assert keeper.leads
+        keeper.plan()
+        keeper.plan()  # once a night
+        here.leadership.release(keeper.holder)
+        record = here.state.get(nightly.RECORD)
+        assert record is not None
+        (published,) = [v for v, status in here.state.versions().items() if status == "published"]
+        newest = max(here.state.versions())
+        assert record["version"] == newest
+        assert (published == newest) is record["published"]
+        return dict(record)
+
+    assert night()["published"]
+    assert metrics.value("footfall_plan_held_back") == 0
+    here = open_workspace(folder)
+    assert set(here.ledger.allowances(here.today())) == {"shop-a", "shop-b"}
+    held = night(publish_change=1e-9)
+    assert not held["published"] and "publish_change" in held["reasons"][0]
+    assert metrics.value("footfall_plan_held_back") == 1
+
+
+def test_pacing_moves_prices_of_what_is_over_its_share(here: Workspace) -> None:
+    """Half of the day's decisions went to a provider whose capacity is nearly used up: its price rises, by one step."""
+    from serving import simple_plan
+
+    from footfall.acquire.live import LivePlan
+
+    plan = simple_plan({"a": 0.5, "b": 0.5}, visits=200.0)
+    providers = (replace(plan.providers[0], capacity=60.0), plan.providers[1])
+    here.state.save_plan(replace(plan, providers=providers, day=DAY))
+    log(here, [decision(f"d{i}", 20, "a" if i % 2 else "b") for i in range(100)], [])
+    paced = steering.settle(here)
+    assert paced is not None and paced.plan_version == 1 and paced.day == DAY
+    live = LivePlan.of(here.state.plan(1))  # type: ignore[arg-type]
+    step = here.config.live.pacing_step * live.usual_tau
+    assert 0 < paced.offsets["a"] <= step * (1 + 1e-9)
+    allowances = here.ledger.allowances(DAY)
+    assert allowances["a"].capacity == 60 * VISIT
+    assert allowances["a"].delivered.outstanding == 50 * VISIT
