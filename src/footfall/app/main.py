@@ -76,6 +76,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("journeys", "footfall.app.cli.journeys:journeys", "Retain", "Who is in which journey."),
     Command("outbox", "footfall.app.cli.journeys:outbox_app", "Retain", "Messages: list, show, preview, retry."),
     Command("unsubscribe", "footfall.app.cli.journeys:unsubscribe", "Retain", "Never write to a person again."),
+    Command("offers", "footfall.app.cli.offers:offers", "Retain", "Coupons and gifts: issued, redeemed, left."),
+    Command("redeem", "footfall.app.cli.offers:redeem", "Retain", "Redeem a coupon for an order, once."),
+    Command("fans", "footfall.app.cli.offers:fans", "Retain", "Who follows, and what comes from one's own audience."),
     Command("lift", "footfall.app.cli.journeys:lift", "Learn", "What each journey added, against its holdout."),
 )
 

@@ -24,7 +24,7 @@ from footfall.app import retention
 from footfall.app.build import Workspace
 from footfall.config import ChannelSettings
 from footfall.errors import ConfigError, InputError
-from footfall.model import Caps, Held, Letter, Message
+from footfall.model import Caps, Held, Letter, Message, Offer, Redemption, Refusal
 from footfall.ports import Channel
 from footfall.record import money
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from footfall.retain.rounds import Planned, Setting
 
 _NEEDS = {"smtp": "email", "webhook": "person", "robot": "person", "file": "person"}
+HOLD_S = 900.0  # seconds that a reserved use waits for its order
 _SECRET = "unsubscribe_secret"
 _PRICED = {"conversion": 0.1, "gmv": 0.1, "margin": 0.1, "unsubscribed": 0.5}  # least effect, relative to the holdout
 
@@ -53,7 +54,6 @@ def setting(here: Workspace, shown: Shown | None = None) -> Setting:
     """All that a round depends on, checked: every journey's audience, channels, templates and offers are there."""
     from footfall.app.choosing import choose
     from footfall.retain import rounds
-    from footfall.retain.offers import offers_of
 
     config = here.config
     known = {one.name: one for one in retention.audiences(here)}
@@ -73,7 +73,7 @@ def setting(here: Workspace, shown: Shown | None = None) -> Setting:
         lettered=shown.customers.lettered if shown is not None else False,
         choose=choose,
     )
-    offers = offers_of(config.offers, money.exponent(config.workspace.currency))
+    offers, _ = offers_of(here)
     rounds.check(found, list(config.channels), templates(here).check, list(offers))
     return found
 
@@ -161,11 +161,10 @@ def send(here: Workspace, most: int | None = None, going: Callable[[], bool] = l
 def letters(here: Workspace) -> Callable[[Message], Letter]:
     """What turns a message into its letter: code of the offer, link, the link that ends it all, then the template."""
     from footfall.retain.links import token
-    from footfall.retain.offers import new_code, offers_of
+    from footfall.retain.offers import new_code
 
     known, told = templates(here), here.config.retain
-    exponent = money.exponent(here.config.workspace.currency)
-    offers = offers_of(here.config.offers, exponent)
+    offers, _ = offers_of(here)
     secret = unsubscribe_secret(here)
 
     def letter(message: Message) -> Letter:
@@ -174,7 +173,7 @@ def letters(here: Workspace) -> Callable[[Message], Letter]:
         if context.get("offer_name") and offer is None:
             raise InputError(f"offer {context['offer_name']!r} is gone from footfall.toml", "put it back, or cancel")
         if offer is not None:
-            issued = here.offers.issue(offer, message.person, offer.code or new_code(), here.clock.now())
+            issued = here.offers.issue(offer, context["customer_id"], offer.code or new_code(), here.clock.now())
             context |= {"code": issued.code, "offer": offer_in_words(here, offer.name)}
         if told.public_url:
             link = token(secret, message.person, message.address)
@@ -193,6 +192,39 @@ def offer_in_words(here: Workspace, name: str) -> str:
         return name
     parts = [f"-{one.percent:g} %"] if one.percent else []
     return " ".join([*parts, *([f"-{one.amount:,.2f} {currency}"] if one.amount else [])])
+
+
+def offers_of(here: Workspace) -> tuple[dict[str, Offer], float]:
+    """The offers of footfall.toml, and minor units in a major one."""
+    from footfall.retain import offers
+
+    exponent = money.exponent(here.config.workspace.currency)
+    return offers.offers_of(here.config.offers, exponent), 10.0**exponent
+
+
+def redeemed(
+    here: Workspace, code: str, person: str, order_id: str, order_minor: int, provider_id: str
+) -> dict[str, Any]:
+    """Redeem a coupon for an order; the same order again gives the same answer. InputError says why not."""
+    from footfall.retain.offers import tidy
+
+    known, unit = offers_of(here)
+    code, now = tidy(code), here.clock.now()
+    key = f"order:{provider_id}:{order_id}:{code}"
+    found = here.offers.reserve(known, code, person, order_id, order_minor, provider_id, key, now, HOLD_S)
+    if isinstance(found, Redemption):
+        found = here.offers.commit(found.redemption_id, now)
+    if isinstance(found, Refusal):
+        raise InputError(found.message, f"refused: {found.reason}")
+    return {
+        "redemption_id": found.redemption_id,
+        "offer": found.offer,
+        "code": found.code,
+        "person": found.person,
+        "order_id": found.order_id,
+        "off": found.off_minor / unit,
+        "status": found.status,
+    }
 
 
 def rules(here: Workspace) -> Callable[[Message, datetime], Held | None]:
@@ -265,7 +297,8 @@ def _costs(here: Workspace, journey: str) -> Any:
         if posted.status in ("sent", "unknown", "handing"):
             message = posted.message
             key = (message.person, message.entry)
-            redeemed = 0.0 if key in costs else sum(by.get(message.person, 0) for by in spent) / unit
+            owner = msgspec.json.decode(message.context, type=dict[str, Any])["customer_id"]
+            redeemed = 0.0 if key in costs else sum(by.get(owner, 0) for by in spent) / unit
             costs[key] = costs.get(key, 0.0) + steps[min(message.step, len(steps) - 1)].cost + redeemed
     keys = list(costs)
     return pa.table(

@@ -189,7 +189,7 @@ def _one(
     )
     reachable = engine.query(
         text("reachable"),
-        {"consent": setting.consent},
+        {"consent": setting.consent, "skip": 3 if setting.lettered else 1},
         given_people=_addressed(engine, people, setting.address_of[journey.steps[0].channel], setting.lettered),
         given_suppressed=suppressed,
     )

@@ -143,7 +143,7 @@ class SqlOutbox:
         if journey is not None:
             which &= c.journey == journey
         if person is not None:
-            which &= c.person == person
+            which &= c.person.in_((person, f"u:{person}", f"d:{person}"))
         with self._writing() as connection:
             return connection.execute(messages.update().where(which).values(status="cancelled", error=reason)).rowcount
 
@@ -211,7 +211,7 @@ class SqlOutbox:
     def _against(self, connection: sa.Connection, row: Any, now: datetime, caps: Caps) -> Held | None:
         """What forbids handing a message over now: suppressions, then the person's caps."""
         c = messages.c
-        keys = [_key(row.person), _key(row.address)]
+        keys = [_key(row.person), _key(row.address), _key(_plain(row.person))]
         found = connection.execute(sa.select(suppressions).where(suppressions.c.who.in_(keys))).first()
         if found is not None:
             return Held(f"suppressed: {found.reason}", None)
@@ -275,6 +275,11 @@ class SqlOutbox:
 def _key(who: str) -> str:
     """An address whatever its capitals; a person as it is."""
     return who.strip().lower() if "@" in who else who.strip()
+
+
+def _plain(person: str) -> str:
+    """A person's identifier in the log: without the letter that tells users from devices."""
+    return person[2:] if person[1:2] == ":" else person
 
 
 def _row(message: Message) -> dict[str, Any]:
