@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from footfall.acquire._coupling import ByEdge, Coupling
+from footfall.acquire._interior_limits import assemble_limits, limit_loads, limit_terms, pull_by_edge
 from footfall.acquire._linear import solve_positive
 from footfall.acquire._work import Work
 from footfall.acquire.problem import row_sums
@@ -129,69 +130,6 @@ def _dot(x, y):
     return total
 
 
-@nb.njit(cache=True, nogil=True)
-def _assemble_limits(row_start, provider, slack, lam, ratio, row_weight, first, limit, weight, providers, matrix):
-    """The limits' rows of the matrix (lower part), below those of the providers; centred, so that nothing cancels."""
-    k = len(matrix) - providers
-    mean, at, touched = np.zeros(k), np.zeros(k), np.empty(k, dtype=np.int64)
-    for i in range(len(row_weight)):
-        a, b = row_start[i], row_start[i + 1]
-        count, left = 0, slack[i] / lam[i]
-        for e in range(a, b):
-            for t in range(first[e], first[e + 1]):
-                if mean[limit[t]] == 0.0 and at[limit[t]] == 0.0:
-                    touched[count] = limit[t]
-                    at[limit[t]] = 1.0
-                    count += 1
-                mean[limit[t]] += ratio[e] * weight[t] / row_weight[i]
-        for e in range(a, b):
-            for s in range(count):
-                at[touched[s]] = -mean[touched[s]]
-            for t in range(first[e], first[e + 1]):
-                at[limit[t]] += weight[t]
-            for s in range(count):
-                r = touched[s]
-                matrix[providers + r, provider[e]] += ratio[e] * at[r]
-                for q in range(count):
-                    if touched[q] <= r:
-                        matrix[providers + r, providers + touched[q]] += ratio[e] * at[r] * at[touched[q]]
-        for s in range(count):
-            for q in range(count):
-                if touched[q] <= touched[s]:
-                    matrix[providers + touched[s], providers + touched[q]] += left * mean[touched[s]] * mean[touched[q]]
-        for s in range(count):
-            mean[touched[s]] = 0.0
-            at[touched[s]] = 0.0
-
-
-@nb.njit(cache=True, nogil=True)
-def _limit_terms(row_start, aim, stiff, ratio, dual_gap, part, row_weight, first, limit, weight, terms):
-    """The limits' right sides after elimination into ``terms`` (k,)."""
-    terms[:] = 0.0
-    for i in range(len(part)):
-        for e in range(row_start[i], row_start[i + 1]):
-            mine = aim[e] / stiff[e] - ratio[e] * dual_gap[e] - ratio[e] * part[i] / row_weight[i]
-            for t in range(first[e], first[e + 1]):
-                terms[limit[t]] += mine * weight[t]
-
-
-@nb.njit(cache=True, nogil=True)
-def _pull(first, limit, weight, price, out):
-    """Sum over limits of price x coefficient, by edge, into ``out`` (E,)."""
-    for e in range(len(out)):
-        out[e] = 0.0
-        for t in range(first[e], first[e + 1]):
-            out[e] += price[limit[t]] * weight[t]
-
-
-@nb.njit(cache=True, nogil=True)
-def _limit_loads(first, limit, weight, flow, load):
-    """Add the edges' visits times coefficients to ``load`` (k,)."""
-    for e in range(len(flow)):
-        for t in range(first[e], first[e + 1]):
-            load[limit[t]] += flow[e] * weight[t]
-
-
 class _Point:
     """An iterate over the rows with demand and edges; arrays by edge (E,), row (n,) and provider, then limit (m + k,).
 
@@ -265,7 +203,7 @@ class _Point:
     def _limit_bounds(self, coupling: Coupling, start: Floats) -> None:
         """Bounds of the limits behind those of the providers; where none can bind, they are still finite."""
         assert self.limits is not None
-        _limit_loads(self.limits.start, self.limits.limit, self.limits.weight, self.flow, start)
+        limit_loads(self.limits.start, self.limits.limit, self.limits.weight, self.flow, start)
         span = np.maximum(coupling.most - coupling.least, 1e-6)
         high = np.minimum(coupling.high / self.visit, coupling.most + span)
         low = np.maximum(coupling.low / self.visit, coupling.least - span)
@@ -280,7 +218,7 @@ class _Point:
         """The limits' prices times coefficients by edge; ``price`` (m + k,). Only where there are limits."""
         assert self.limits is not None
         out = np.empty(len(self.flow))
-        _pull(self.limits.start, self.limits.limit, self.limits.weight, price[self.providers :], out)
+        pull_by_edge(self.limits.start, self.limits.limit, self.limits.weight, price[self.providers :], out)
         return out
 
     def products(self) -> float:
@@ -346,7 +284,7 @@ class _Newton:
         value = z.value
         if z.limits is not None:
             by_edge = (z.limits.start, z.limits.limit, z.limits.weight)
-            _assemble_limits(
+            assemble_limits(
                 z.row_start, z.provider, z.slack, z.lam, self.ratio, self.weight, *by_edge, z.providers, self.matrix
             )
             value = value - z.put_off(z.price)
@@ -355,7 +293,7 @@ class _Newton:
             (self.primal_gap, self.dual_gap, load),
         )  # fmt: skip
         if z.limits is not None:
-            _limit_loads(*by_edge, z.flow, load[z.providers :])
+            limit_loads(*by_edge, z.flow, load[z.providers :])
         self.dual_gap[z.capped] += z.press
         stiff = z.up / z.room_up + z.down / z.room_down
         self.give = np.where(z.fixed, 0.0, 1.0 / np.maximum(stiff, 1e-300))
@@ -376,7 +314,7 @@ class _Newton:
         )  # fmt: skip
         if z.limits is not None:
             by_edge = (z.limits.start, z.limits.limit, z.limits.weight)
-            _limit_terms(
+            limit_terms(
                 z.row_start, edge, self.stiff, self.ratio, self.dual_gap, part, self.weight, *by_edge,
                 terms[z.providers :],
             )  # fmt: skip
