@@ -1,12 +1,14 @@
 """Collect against a bare handler: events a second, tail of the answers, and whether the drain keeps up.
 
-    python benchmarks/service/collect.py [--seconds 10] [--rounds 3] [--connections 16]
+    python benchmarks/service/collect.py [--seconds 10] [--rounds 3] [--connections 64]
 
 Load by wrk (Debian's package). Both handlers run on uvicorn in one worker process each, on this machine, one after the
 other in each round: the bare one reads the body, decodes it into the same structures (batch, calls,
 contexts, properties) and answers 200; Footfall's
 checks every event, writes them to the inbox (SQLite, synchronous=FULL) and answers when they are on the disk. Bodies
-are batches of 100 track calls as an SDK sends them. The ratio is of the best round of each; on a loaded machine the
+are batches of 100 track calls as an SDK sends them. A durable answer takes a turn of the disk, in
+which the clients of a closed loop can only wait, so the rounds that are compared have enough of them; the tail is
+looked at with 16. The ratio is of the best round of each; on a loaded machine the
 CPU seconds that a server spent for an event say more than the clock, so they are printed, too.
 
 Bounds: half the bare handler's events a second; 99 % of the answers within 50 ms at 16 connections; the drain moves at
@@ -35,7 +37,7 @@ from pathlib import Path
 
 EVENTS = 100
 NAMES = ("Product Viewed", "Product List Viewed", "Product Added", "Product Clicked")
-RATIO, TAIL_MS = 0.5, 50.0
+RATIO, TAIL_MS, TAIL_CONNECTIONS = 0.5, 50.0, 16
 
 LUA = """
 local bodies = {}
@@ -270,7 +272,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--connections", type=int, default=64, help="of the rounds that are compared")
     parser.add_argument("--chinese", action="store_true", help="texts beyond ASCII, escaped as SDKs do")
     parser.add_argument("--serve", choices=("bare", "footfall"), help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
@@ -301,17 +303,20 @@ def compare(folder: Path, wrk: str, options: argparse.Namespace) -> int:
             found.append(measure(kind, folder, wrk, script, options.seconds, options.connections))
             print(f"{kind:>9}: {found[-1]}", flush=True)
     best = {kind: max(found, key=lambda r: r.events) for kind, found in rounds.items()}
+    for path in folder.glob("inbox.db*"):
+        path.unlink()
+    calm = measure("footfall", folder, wrk, script, options.seconds, TAIL_CONNECTIONS)
+    print(f"{'at 16':>9}: {calm}", flush=True)
     ratio = best["footfall"].events / best["bare"].events
-    tail = min(r.p99_ms for r in rounds["footfall"])
     cpu = min(r.cpu_us for r in rounds["footfall"]) / min(r.cpu_us for r in rounds["bare"])
     print(f"events a second: {ratio:.2f} of the bare handler's (bound {RATIO}); CPU an event: {cpu:.2f} times")
-    print(f"p99 of the best round: {tail:.1f} ms (bound {TAIL_MS:g} ms)")
+    print(f"p99 at {TAIL_CONNECTIONS} connections: {calm.p99_ms:.1f} ms (bound {TAIL_MS:g} ms)")
     events, took, cpu_s = drain_all(folder)
     rate = events / took
     print(f"drain: {events:,} events, {rate:,.0f} a second ({1e6 * cpu_s / events:.2f} CPU us/event); collect took in "
           f"{best['footfall'].events:,.0f} a second")  # fmt: skip
     errors = sum(r.errors for found in rounds.values() for r in found)
-    met = ratio >= RATIO and tail <= TAIL_MS and rate >= best["footfall"].events and not errors
+    met = ratio >= RATIO and calm.p99_ms <= TAIL_MS and rate >= best["footfall"].events and not errors
     print("bounds met" if met else "a bound is missed")
     return 0 if met else 1
 
