@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -256,6 +257,22 @@ def test_the_python_client(service: Service) -> None:
         assert {row["provider_id"] for row in client.value()} >= {"shop-a", "shop-b"}
         assert client.plan()["version"] == 1
         assert client.explain("shop-b")["provider_id"] == "shop-b"
+
+
+def test_the_guides_python_runs(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "service.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block.replace("http://127.0.0.1:8420", service.url), "service.md", "exec"), {})
+    assert "shop-a" in capsys.readouterr().out
+
+
+def test_the_guides_addresses_exist(service: Service) -> None:
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "service.md").read_text(encoding="utf-8")
+    known = set(service.get("/schema/openapi.json").json()["paths"])
+    named = set(re.findall(r"127\.0\.0\.1:8420(/v1/[a-z]+)", guide))
+    assert named and named <= known
 
 
 def test_logs_are_json_without_bodies(service: Service) -> None:

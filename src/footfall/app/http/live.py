@@ -94,7 +94,10 @@ class Live:
     async def _keep_fresh(self) -> None:
         while True:
             await asyncio.sleep(self._settings.lease_interval_s)
-            await self._turn()
+            try:
+                await self._turn()
+            except Exception as error:  # noqa: BLE001 - a defect of one turn must not end all later ones: it is logged
+                self._log.exception("a defect", error=type(error).__name__)
 
     async def _turn(self) -> None:
         loop = asyncio.get_running_loop()
