@@ -394,7 +394,7 @@ def test_killed_while_draining(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_thirty_times_while_draining(tmp_path: Path) -> None:
-    kill_while_draining(tmp_path, kills=30, seed=2, longest_s=3.0, posts=40)
+    kill_while_draining(tmp_path, kills=30, seed=2, longest_s=2.0, posts=10)
 
 
 @pytest.mark.slow
