@@ -30,6 +30,7 @@ _WELL_BOUND, _ROUGH = 1_000_000, 1e-2  # edges up to which the plain bound is as
 _FINEST = 2e-6  # gap of the plain programme that single precision is worth trying for
 _HALVINGS = 30  # of the interval of shifts
 _WAIT = 4  # passes
+_FAR = 1e-3  # of all visits below floors
 _FAILURES = 3  # returns to the best prices in a row, before steps are doubted
 _BLUR = 1e-8  # of the bound: aims that quick passes cannot see
 _STIFFEST = 2.0**24  # multiplier of the curvature at which steps lead nowhere
@@ -170,15 +171,22 @@ class Certificate:
         """Let go of the shares, which ``finish`` makes again: another solve needs the room."""
         self._held, self.share = None, np.empty(0)
 
-    def offer(self, price: Floats) -> None:
-        """Exact bound of prices (m,), and the plan that their shares make; InfeasibleError where there is none."""
+    def offer(self, price: Floats, hurry: bool = False) -> None:
+        """Exact bound of prices (m,), and the plan that their shares make; InfeasibleError where there is none.
+
+        In a ``hurry`` shares far from the floors, which take long to mend, give way to the reference.
+        """
         at = self.market.exact(price, self.scratch())
-        bound, load = at.value, at.load
+        bound = at.value
+        lack = float(np.maximum(self.market.problem.floor - at.load, 0.0).sum())
+        known: Floats | None = at.load
+        if hurry and lack > _FAR * self.market.traffic:
+            self.share[:], known = self.market.reference, None
         self.scale = max(self.scale, abs(bound), float(self.market.demand @ self.market.tau))
         if bound < self.bound:
             self.bound, self.price = bound, price
-        for fill in (False, True):
-            self._mend(price, fill, None if fill else load)
+        for fill in (False, True)[: 2 - hurry]:
+            self._mend(price, fill, None if fill else known)
             objective, reward = self.market.objective(self.share)
             self._held = here = (price, fill)
             if objective > self.objective:
@@ -313,7 +321,7 @@ class _Run:
 
     def _last_plan(self) -> None:
         if not np.isfinite(self.found.objective):
-            self.found.offer(self.move.best)
+            self.found.offer(self.move.best, hurry=True)
 
     def _pass(self) -> bool:
         """One pass and step; whether the search is over."""
