@@ -297,3 +297,25 @@ def test_an_interrupt_amid_a_plan_leaves_no_half_of_one(monkeypatch):
     assert len(calls) == 3
     assert plan.bound >= plan.objective
     check_limits(problem, plan)
+
+
+@pytest.mark.slow
+def test_more_providers_than_sixteen_bits_count():
+    """70,000 providers with one visit each: the best value of every provider is by hand the least that is lost."""
+    rng = np.random.default_rng(0)
+    n, m, width = 20_000, 70_000, 8
+    provider = np.sort(rng.integers(0, m // width, (n, width)) * width + np.arange(width), axis=1)
+    value = rng.lognormal(0, 1, n * width)
+    problem = Problem(
+        np.ones(n),
+        np.arange(0, n * width + 1, width),
+        provider.ravel().astype(np.int32),
+        value,
+        np.ones(m),
+        np.zeros(m),
+    )
+    optimum, plan = highs_optimum(problem), solve(problem)
+    assert plan.status == "optimal"
+    assert plan.bound >= optimum * (1 - 1e-7)
+    assert optimum * (1 - 1e-4) <= plan.objective <= optimum * (1 + 1e-7)
+    check_limits(problem, plan)
