@@ -136,7 +136,15 @@ def journeys(*, workspace: WorkspaceOption = None, format: FormatOption = "table
     output.write(rows, format, columns)
 
 
-outbox_app = App(name="outbox", help="Messages before and after they go.", help_format="plaintext", version_flags=[])
+OUTBOX_HELP = """Messages before and after they go.
+
+For example:
+
+    footfall outbox
+    footfall outbox list --status dead
+    footfall outbox preview cart --language zh-Hant
+"""
+outbox_app = App(name="outbox", help=OUTBOX_HELP, help_format="plaintext", version_flags=[])
 
 
 @outbox_app.default
