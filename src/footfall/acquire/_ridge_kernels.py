@@ -57,8 +57,9 @@ def ridge_rows(row_start, index, value, demand, price, ridge, first, last, wides
             base = row_start[i]
             while ready < last and (ready == i or row_start[ready + 1] - base <= _BLOCK):
                 ready += 1
-            for e in range(base, row_start[ready]):
-                gain[e - base] = value[e] - price[index[e]]
+            some, there = value[base : row_start[ready]], index[base : row_start[ready]]
+            for k in range(len(some)):
+                gain[k] = some[k] - price[there[k]]
         a, width = row_start[i] - base, row_start[i + 1] - row_start[i]
         best = np.float32(0.0)
         for k in range(0, width, WIDTH):
