@@ -27,7 +27,6 @@ from footfall.model import VISIT, Decision, Delivered
 from footfall.stores import schema
 from footfall.stores.ledger import SqlLedger
 
-POSTGRES = os.environ.get("FOOTFALL_TEST_POSTGRES", "")
 SETTINGS = LiveSettings(lease_block=3, lease_s=30.0, slot_weights=(1.0, 0.5))
 START = datetime(2026, 2, 10, 8, tzinfo=UTC)
 NAMES = tuple(f"shop-{j + 1}" for j in range(6))
@@ -43,9 +42,10 @@ def six_shops() -> LivePlan:
     return LivePlan.of(plan_of(3, providers=6, segments=2))
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.skipif(not POSTGRES, reason="no URL"))])
+@pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    url = POSTGRES if request.param == "postgres" else f"sqlite:///{tmp_path / 'state.db'}"
+    on_postgres = request.param == "postgres"
+    url: str = request.getfixturevalue("postgres_url") if on_postgres else f"sqlite:///{tmp_path / 'state.db'}"
     ledger = SqlLedger(url)
     with schema.writing(ledger._engine) as connection:
         for table in schema.metadata.sorted_tables:
