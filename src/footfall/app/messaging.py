@@ -202,27 +202,38 @@ def offers_of(here: Workspace) -> tuple[dict[str, Offer], float]:
     return offers.offers_of(here.config.offers, exponent), 10.0**exponent
 
 
-def redeemed(
+def redemption(
     here: Workspace, code: str, person: str, order_id: str, order_minor: int, provider_id: str
-) -> dict[str, Any]:
-    """Redeem a coupon for an order; the same order again gives the same answer. InputError says why not."""
+) -> Redemption | Refusal:
+    """Redeem a coupon for an order, or say why not; the same order again gets the same answer."""
     from footfall.retain.offers import tidy
 
-    known, unit = offers_of(here)
+    known, _ = offers_of(here)
     code, now = tidy(code), here.clock.now()
     key = f"order:{provider_id}:{order_id}:{code}"
     found = here.offers.reserve(known, code, person, order_id, order_minor, provider_id, key, now, HOLD_S)
-    if isinstance(found, Redemption):
-        found = here.offers.commit(found.redemption_id, now)
+    return here.offers.commit(found.redemption_id, now) if isinstance(found, Redemption) else found
+
+
+def redeemed(
+    here: Workspace, code: str, person: str, order_id: str, order_minor: int, provider_id: str
+) -> dict[str, Any]:
+    """As ``redemption``, as a row; InputError says why not."""
+    found = redemption(here, code, person, order_id, order_minor, provider_id)
     if isinstance(found, Refusal):
         raise InputError(found.message, f"refused: {found.reason}")
+    return redemption_row(here, found)
+
+
+def redemption_row(here: Workspace, found: Redemption) -> dict[str, Any]:
+    """A redemption for people and programs, money in major units."""
     return {
         "redemption_id": found.redemption_id,
         "offer": found.offer,
         "code": found.code,
         "person": found.person,
         "order_id": found.order_id,
-        "off": found.off_minor / unit,
+        "off": found.off_minor / 10.0 ** money.exponent(here.config.workspace.currency),
         "status": found.status,
     }
 
