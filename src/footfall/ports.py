@@ -181,6 +181,10 @@ class Inbox(Protocol):
         """Forget what no longer holds, ten thousand at most; how many."""
         ...
 
+    def forget(self, visitors: Sequence[str]) -> int:
+        """Erase what visitors were to get again, and the bytes of all rows that are gone; how many choices."""
+        ...
+
     def renew(self) -> str:
         """Take another id: the lake knows higher sequences of this one than were given (a copy was put back)."""
         ...
@@ -360,6 +364,10 @@ class Offers(Protocol):
         """person -> money of an offer's committed uses, minor units."""
         ...
 
+    def forget(self, people: Sequence[str]) -> int:
+        """Make these persons' coupons and their uses nobody's; how many. Codes, money and all counts stay."""
+        ...
+
 
 class Entries(Protocol):
     """Who is in which journey; rows go in and out in bulk. Columns: those of ``model.Entry``."""
@@ -390,6 +398,10 @@ class Entries(Protocol):
 
     def journeys(self) -> tuple[str, ...]:
         """Names of all journeys that anybody ever entered."""
+        ...
+
+    def forget(self, people: Sequence[str]) -> int:
+        """Erase these persons' entries, whether they are named as in the log or as in journeys; how many."""
         ...
 
 
@@ -469,6 +481,10 @@ class Outbox(Protocol):
 
     def pressure(self, now: datetime) -> pa.Table:
         """person, day, week: messages that wait or may have reached the person within 24 hours and within 7 days."""
+        ...
+
+    def forget(self, people: Sequence[str]) -> int:
+        """Erase all messages to these persons, sent or waiting; how many. To whom nothing is sent any more stays."""
         ...
 
 

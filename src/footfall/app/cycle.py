@@ -117,13 +117,28 @@ def rows(here: Workspace, **question: Any) -> pa.Table:
 
 
 def forget(here: Workspace, visitor: str) -> Erased:
-    """Erase a person from the lake and from the rows kept aside."""
-    from footfall.record import erase
+    """Erase a person from the lake, the rows kept aside, this host's inbox, decisions, journeys and coupons.
+
+    What the inbox holds is drained first, so that all that was acknowledged until now is reached.
+    """
+    from footfall.record import drained, erase
     from footfall.value import facts
+
+    received = (here.directory / "inbox" / "inbox.db").exists()
+
+    def elsewhere(ids: Sequence[str]) -> dict[str, int]:
+        kept = {"journeys": here.entries.forget(ids), "messages": here.outbox.forget(ids)}
+        kept["coupons"] = here.offers.forget(ids)
+        return kept | ({"sticky choices": here.inbox.forget(ids)} if received else {})
 
     facts.forget(here.facts_directory)  # before and after: it may be killed between, and facts may be counted between
     with here.engine() as engine:
-        erased = erase.forget(here.store, engine, visitor, here.quarantine)
+        if received:
+            where = (here.inbox, here.store, here.decisions, engine, here.config, here.clock)
+            drained.drain(*where, quarantine_dir=here.quarantine)
+        erased = erase.forget(
+            here.store, engine, visitor, here.quarantine, decisions=here.decisions, elsewhere=elsewhere
+        )
     facts.forget(here.facts_directory)
     return erased
 

@@ -1,5 +1,9 @@
 """Erase a person: their events leave the lake, the rows kept aside and the disk. It cannot be undone.
 
+Live decisions made for the person become nobody's: visitor and context go, what was drawn and reserved stays, so that
+propensities and capacities remain true. What is kept elsewhere under the same ids is erased by whoever keeps it
+(``elsewhere``), before the log: a run that was killed can then be made again, since the log still tells the ids.
+
 Who is erased follows identity (design: an anonymous event belongs to the latest user identified on its
 device):
 
@@ -21,8 +25,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from uuid import uuid4
@@ -46,7 +50,7 @@ class Erased:
 
     ``ids``: the ids that are gone. ``shared``: devices of the person that other people use too; only the
     person's own events of these are gone. ``others``: users of the given device who stay, because several
-    people were identified on it.
+    people were identified on it. ``decisions`` were made nobody's; ``elsewhere``: rows by the place they were kept in.
     """
 
     events: int
@@ -55,6 +59,8 @@ class Erased:
     ids: tuple[str, ...]
     shared: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    decisions: int = 0
+    elsewhere: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +81,14 @@ def forget(
     visitor: str,
     quarantine_dir: Path | None = None,
     progress: Callable[[float, float], None] | None = None,
+    *,
+    decisions: Store | None = None,
+    elsewhere: Callable[[Sequence[str]], Mapping[str, int]] | None = None,
 ) -> Erased:
     """Erase ``visitor`` (a visitor id or user id) and all of the same person, under the store's lock.
 
-    progress: told (days done, days in all). Raises InputError for an empty id; WorkspaceError where the
+    progress: told (days done, days in all). decisions: the log of live decisions. elsewhere: erases what else is kept
+    under the person's ids, and tells rows by place. Raises InputError for an empty id; WorkspaceError where the
     workspace cannot be written, in which case either nothing or all of the log's part has happened; then run
     it again.
     """
@@ -88,15 +98,33 @@ def forget(
         store.attach(engine)
         person = _resolve(engine, visitor)
         _find(engine, person)
+        drawn = _forget_decisions(decisions, engine, person) if decisions is not None else 0
+        other = dict(elsewhere((*person.ids, *person.shared))) if elsewhere is not None else {}
         found = engine.query(text("erase_days"), None, tokens=_tokens(person.ids)).to_pylist()
         days = tuple(row["day"] for row in found)
         if days:
-            _rewrite(store, engine, days, person, progress)
+            _rewrite(store, engine, days, "erase_kept", "properties", person, progress)
         store.attach(engine)
         if quarantine_dir is not None:
             quarantine.recover(quarantine_dir, store.has_batch)  # copies that a killed import left
         rejects = _clean_quarantine(quarantine_dir, person.ids) if quarantine_dir is not None else 0
-    return Erased(sum(row["events"] for row in found), rejects, days, person.ids, person.shared, person.others)
+    events = sum(row["events"] for row in found)
+    return Erased(events, rejects, days, person.ids, person.shared, person.others, drawn, other)
+
+
+def _forget_decisions(decisions: Store, engine: Engine, person: _Person) -> int:
+    """Make the person's decisions nobody's; how many."""
+    if decisions.version() < 0:
+        return 0
+    with decisions.lock():
+        decisions.attach(engine)
+        tables = {"users": _table(person.users), "devices": _table(person.devices)}
+        engine.query(text("erase_decisions_find"), None, **tables)
+        found = engine.query(text("erase_decisions_days"), None, tokens=_tokens(person.ids)).to_pylist()
+        if found:
+            days = [row["day"] for row in found]
+            _rewrite(decisions, engine, days, "erase_decisions_kept", "context", person, None)
+    return sum(row["decisions"] for row in found)
 
 
 def _resolve(engine: Engine, visitor: str) -> _Person:
@@ -132,31 +160,30 @@ def _merged(engine: Engine, users: set[str]) -> set[str]:
 
 
 def _find(engine: Engine, person: _Person) -> None:
-    engine.query(
-        text("erase_find"),
-        None,
-        users=_table(person.users),
-        devices=_table(person.devices),
-        shared=_table(person.shared),
-    )
+    users = _table(person.users)
+    engine.query(text("erase_spans"), None, users=users, shared=_table(person.shared))
+    engine.query(text("erase_find"), None, users=users, devices=_table(person.devices))
 
 
 def _rewrite(
     store: Store,
     engine: Engine,
     days: Sequence[date],
+    statement: str,
+    told: str,
     person: _Person,
     progress: Callable[[float, float], None] | None,
 ) -> None:
+    """Write days anew from what a statement leaves of each; ``told`` is the column that may name ids."""
     staged = store.staging(f"erase-{uuid4().hex}")
     try:
         for done, day in enumerate(days):
             store.attach(engine, day, day)
-            kept = engine.query(text("erase_kept"))
+            kept = engine.query(text(statement))
             if kept.num_rows:
                 folder = staged / f"day={day.isoformat()}"
                 folder.mkdir()
-                clean = _without_mentions(kept.drop_columns(["day"]), person.ids)
+                clean = _without_mentions(kept.drop_columns(["day"]), told, person.ids)
                 pq.write_table(clean, folder / "part-0.parquet", compression="zstd")
             if progress is not None:
                 progress(done + 1, len(days))
@@ -171,11 +198,11 @@ def _rewrite(
         staged.rmdir()  # every event of these days is gone
 
 
-def _without_mentions(kept: pa.Table, ids: Iterable[str]) -> pa.Table:
-    properties = kept["properties"]
+def _without_mentions(kept: pa.Table, told: str, ids: Iterable[str]) -> pa.Table:
+    texts = kept[told]
     for token in _tokens(ids)["token"].to_pylist():
-        properties = pc.replace_substring(properties, pattern=token, replacement=ERASED)
-    return kept.set_column(kept.schema.get_field_index("properties"), "properties", properties)
+        texts = pc.replace_substring(texts, pattern=token, replacement=ERASED)
+    return kept.set_column(kept.schema.get_field_index(told), told, texts)
 
 
 def _tokens(ids: Iterable[str]) -> pa.Table:

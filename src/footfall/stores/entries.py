@@ -32,6 +32,7 @@ SCHEMA = pa.schema(
 )
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _CHUNK = 50_000
+_FEW = 500  # values of one condition
 
 
 class SqlEntries:
@@ -96,10 +97,16 @@ class SqlEntries:
         with self._reading() as connection:
             return tuple(connection.execute(sa.select(entries.c.journey).distinct()).scalars())
 
-    def forget(self, person: str) -> int:
-        """Erase a person's entries; how many."""
+    def forget(self, people: Sequence[str]) -> int:
+        """Erase these persons' entries, whether they are named as in the log or as in journeys; how many."""
+        gone, known = 0, schema.spelled(people)
         with self._writing() as connection:
-            return connection.execute(entries.delete().where(entries.c.person == person)).rowcount
+            for at in range(0, len(known), _FEW):
+                which = entries.c.person.in_(known[at : at + _FEW])
+                gone += connection.execute(entries.delete().where(which)).rowcount
+        with schema.readable_errors(self._place):
+            schema.scrub(self._engine)
+        return gone
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -147,6 +147,21 @@ class SqliteInbox:
         with self._using() as connection:
             return connection.execute(gone, (_micros(now),)).rowcount
 
+    def forget(self, visitors: Sequence[str]) -> int:
+        """Erase what visitors were to get again, and the bytes of all rows that are gone; how many choices.
+
+        The file is written anew, so it should have been drained: appends wait for that long.
+        """
+        gone = 0
+        with self._using() as connection:
+            for at in range(0, len(visitors), _MOST_ROWS):
+                few = visitors[at : at + _MOST_ROWS]
+                marks = ", ".join("?" * len(few))
+                gone += connection.execute(f"DELETE FROM sticky WHERE visitor_id IN ({marks})", few).rowcount  # noqa: S608  marks only
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return gone
+
     def renew(self) -> str:
         """Take another id: the lake knows higher sequences of this one than were given (a copy was put back)."""
         with self._using() as connection:

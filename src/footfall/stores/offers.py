@@ -8,7 +8,7 @@ released and expired, and in however many processes.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +20,7 @@ from footfall.model import Coupon, Offer, OfferCount, Redemption, Refusal
 from footfall.stores import schema
 from footfall.stores.schema import coupons, offer_counts, redemptions
 
+_FEW = 500  # values of one condition
 _HELD = ("reserved", "committed")
 _SPACE = uuid.UUID("5e6f4fb2-6d51-4f0c-9d7e-2f6c1f9a7d10")  # of redemption ids: one key, one id
 
@@ -146,6 +147,26 @@ class SqlOffers:
         with self._reading() as connection:
             return {row[0]: int(row[1]) for row in connection.execute(query.group_by(c.person))}
 
+    def forget(self, people: Sequence[str]) -> int:
+        """Make these persons' coupons and their uses nobody's; how many. Codes, money and all counts stay.
+
+        Each gets a name of its own that tells nothing, and a use neither its order nor its key.
+        """
+        gone, known = 0, schema.spelled(people)
+        with self._writing() as connection:
+            for at in range(0, len(known), _FEW):
+                few = known[at : at + _FEW]
+                for row in connection.execute(sa.select(coupons.c.code).where(coupons.c.person.in_(few))).all():
+                    change = coupons.update().where(coupons.c.code == row.code)
+                    gone += connection.execute(change.values(person=_nobody())).rowcount
+                theirs = sa.select(redemptions.c.redemption_id).where(redemptions.c.person.in_(few))
+                for row in connection.execute(theirs).all():
+                    change = redemptions.update().where(redemptions.c.redemption_id == row.redemption_id)
+                    gone += connection.execute(change.values(person=_nobody(), key=_nobody(), order_id="")).rowcount
+        with schema.readable_errors(self._place):
+            schema.scrub(self._engine)
+        return gone
+
     def close(self) -> None:
         """Let go of the connections."""
         self._engine.dispose()
@@ -230,6 +251,11 @@ class SqlOffers:
     def _reading(self) -> Iterator[sa.Connection]:
         with schema.readable_errors(self._place), self._engine.connect() as connection:
             yield connection
+
+
+def _nobody() -> str:
+    """A person that was erased; each a different one."""
+    return f"erased-{uuid.uuid4().hex}"
 
 
 def off_minor(offer: Offer, order_minor: int) -> int:

@@ -29,6 +29,7 @@ _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.in
 _COUNTED = ("handing", "sent", "unknown")  # what may have reached a person, and counts against the caps
 _STATES = {"sent": "sent", "dead": "dead", "unknown": "unknown", "retry": "waiting"}
 _CHUNK = 2000
+_FEW = 500  # values of one condition
 
 Settled = Sequence[tuple[str, Receipt, datetime | None]]
 
@@ -157,6 +158,17 @@ class SqlOutbox:
                 raise InputError(
                     f"message {message_id} is not dead, unknown or cancelled", "`footfall outbox list` shows them"
                 )
+
+    def forget(self, people: Sequence[str]) -> int:
+        """Erase all messages to these persons, sent or waiting; how many. To whom nothing is sent any more stays."""
+        gone, known = 0, schema.spelled(people)
+        with self._writing() as connection:
+            for at in range(0, len(known), _FEW):
+                which = messages.c.person.in_(known[at : at + _FEW])
+                gone += connection.execute(messages.delete().where(which)).rowcount
+        with schema.readable_errors(self._place):
+            schema.scrub(self._engine)
+        return gone
 
     # ------------------------------------------------------------ looking
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -200,7 +200,7 @@ suppressions = sa.Table(
 _BEGIN_WRITE = {"sqlite": "BEGIN IMMEDIATE"}
 _BEGIN_READ = {"sqlite": "BEGIN DEFERRED"}
 _WRITE_LOCK = {"postgresql": "SELECT pg_advisory_xact_lock(7018112)"}  # SQLite: BEGIN IMMEDIATE is the lock
-_SQLITE_SETTINGS = ("PRAGMA foreign_keys=ON", "PRAGMA synchronous=FULL")
+_SQLITE_SETTINGS = ("PRAGMA foreign_keys=ON", "PRAGMA synchronous=FULL", "PRAGMA secure_delete=ON")
 
 _CAUSES = (
     ("disk is full", "the disk is full", "make room, then run it again; nothing was changed"),
@@ -283,6 +283,18 @@ def _use_wal(cursor: Any) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     begin = _BEGIN_WRITE if connection.get_execution_options().get("footfall_write") else _BEGIN_READ
     connection.exec_driver_sql(begin[connection.dialect.name])
+
+
+def spelled(ids: Iterable[str]) -> list[str]:
+    """Persons' ids as journeys have them, too: u: before a user's, d: before a device's."""
+    return sorted({mark + one for one in ids for mark in ("", "u:", "d:")})
+
+
+def scrub(engine: sa.Engine) -> None:
+    """Empty SQLite's write-ahead log, which still holds what was erased; other databases look after theirs."""
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 @contextmanager

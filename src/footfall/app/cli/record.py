@@ -295,7 +295,8 @@ def _major(minor: int | None, scale: int) -> Decimal | None:
 
 
 def forget(visitor: str, /, *, yes: bool = False, workspace: WorkspaceOption = None) -> None:
-    """Erase a person: every event of theirs, also from files kept aside. It cannot be undone.
+    """Erase a person: every event of theirs, also from rows kept aside and what waits in this host's inbox, their
+    journeys, messages and sticky choices; their decisions and coupons become nobody's. It cannot be undone.
 
     For example:
 
@@ -322,9 +323,12 @@ def forget(visitor: str, /, *, yes: bool = False, workspace: WorkspaceOption = N
             return
     erased = cycle.forget(here, visitor)
     screen = output.console()
-    if not erased.events and not erased.rejects:
+    elsewhere = {place: rows for place, rows in {"decisions": erased.decisions, **erased.elsewhere}.items() if rows}
+    if not erased.events and not erased.rejects and not elsewhere:
         raise FootfallError(f"nothing in the log is of {visitor}", "name a visitor id or a user id as the log has it")
     screen.print(f"Erased {erased.events:,} events and {erased.rejects:,} rows kept aside, of {len(erased.ids):,} ids.")
+    if elsewhere:
+        screen.print(f"Erased or made nobody's: {', '.join(f'{n:,} {place}' for place, n in elsewhere.items())}.")
     if erased.shared:
         screen.print(f"Shared devices, of which only this person's part went: {', '.join(erased.shared)}")
     if erased.others:
