@@ -132,6 +132,10 @@ class Store(Protocol):
         """
         ...
 
+    def rewrites(self) -> tuple[int, int]:
+        """(versions of the last transaction that replaced rows, of the last that joined files); -1 where none did."""
+        ...
+
     def note(self, key: str) -> str | None:
         """The newest text that a transaction brought under ``key``."""
         ...

@@ -184,6 +184,22 @@ class StoreContract:
                 store.replace([self.D2], folder)
         assert store.days() == (self.D1, self.D2)
 
+    def test_replaced_rows_are_told_from_joined_files(self, store: Store, engine: Engine) -> None:
+        assert store.rewrites() == (-1, -1)
+        self.put(store, "one", [event("a", self.D1)])
+        self.put(store, "two", [event("b", self.D1)])
+        assert store.rewrites() == (-1, -1)
+        with store.lock():
+            assert store.compact([self.D1]) == 2
+        joined = store.version()
+        assert store.rewrites() == (-1, joined)
+        with store.lock():
+            folder = store.staging("mend")
+            stage_events(folder, [event("b", self.D1)])
+            store.replace([self.D1], folder)
+        assert store.rewrites() == (store.version(), joined)
+        assert self.ids(store, engine) == ["b"]
+
     def test_notes_come_with_their_transaction(self, store: Store) -> None:
         assert store.note("k") is None
         with store.lock():

@@ -42,19 +42,30 @@ class MemoryStore:
     def __init__(self) -> None:
         self.batches: dict[str, pa.Table] = {}
         self._files: dict[str, str] = {}
-        self._version = -1
+        self._version = self._replaced = self._joined = -1
 
     def put(self, batch_id: str, events: pa.Table) -> None:
         place = events.schema.get_field_index("batch_id")
         named = pa.array([batch_id] * events.num_rows, pa.string())
-        self.batches[batch_id] = events.set_column(place, "batch_id", named)
         self._version += 1
+        if batch_id in self.batches:
+            self._replaced = self._version
+        self.batches[batch_id] = events.set_column(place, "batch_id", named)
         self._files[batch_id] = f"{batch_id}-{self._version}"
 
     def rewrite(self) -> None:
-        """Give every batch another file with the same rows, as compaction does."""
+        """Give every batch another file with the same rows."""
         for batch_id in list(self.batches):
             self.put(batch_id, self.batches[batch_id])
+
+    def join(self, marked: bool = True) -> None:
+        """Put all rows into one file, as compaction does; not marked: as another tool does."""
+        self._version += 1
+        self._joined = self._version if marked else self._joined
+        self._files = {"joined": f"joined-{self._version}"}
+
+    def rewrites(self) -> tuple[int, int]:
+        return self._replaced, self._joined
 
     def files(self, first_day: object = None, last_day: object = None) -> tuple[str, ...]:
         return tuple(self._files.values())

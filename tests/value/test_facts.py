@@ -198,12 +198,30 @@ def test_facts_are_read_updated_or_counted_anew(engine: DuckEngine, tmp_path: Pa
     assert (later.how, later.new_events, as_counts(later.facts)) == ("updated", 3, COUNTS)
     assert update(store, engine, STORE, where).how == "read"
     assert update(store, engine, Rules(recipe=recipe("store"), window_days=1), where).how == "counted"
-    store.rewrite()  # compaction: other files, the same rows
+    store.rewrite()  # days written anew: other files, the same rows
     assert update(store, engine, Rules(recipe=recipe("store"), window_days=1), where).how == "counted"
     store.put("b1", log(*STORY[:6]))  # an event was erased
     erased = update(store, engine, Rules(recipe=recipe("store"), window_days=1), where)
     assert (erased.how, sum(erased.facts.orders["orders"].to_pylist())) == ("counted", 3)
     assert len(list(where.glob("facts-*"))) <= 2  # in use, and the one before
+
+
+def test_joined_files_are_not_counted_again(engine: DuckEngine, tmp_path: Path) -> None:
+    store, where = MemoryStore(), tmp_path / "facts"
+    store.put("b1", log(*STORY[:7]))
+    before = update(store, engine, STORE, where).facts
+    store.join()
+    joined = update(store, engine, STORE, where)
+    assert (joined.how, joined.facts) == ("read", before)
+    store.join()
+    store.put("b2", log(*STORY)[7:])  # joined, and more came
+    later = update(store, engine, STORE, where, largest_update=1.0)
+    assert (later.how, later.new_events, as_counts(later.facts)) == ("updated", 3, COUNTS)
+    store.join()
+    store.put("b1", log(*STORY[:6]))  # joined, and an event was erased
+    assert update(store, engine, STORE, where).how == "counted"
+    store.join(marked=False)
+    assert update(store, engine, STORE, where).how == "counted"
 
 
 def test_a_replacement_of_as_many_rows_is_noticed(engine: DuckEngine, tmp_path: Path) -> None:
@@ -274,13 +292,48 @@ def test_facts_of_a_lake_with_a_providers_file(engine: DuckEngine, tmp_path: Pat
     assert as_counts(found) == COUNTS
     assert found.providers["category"].to_pylist() == ["toys", None]
     assert update(lake, engine, rules_of(Config(), told), where).how == "read"
-    staged = lake.staging("compacted")  # the same rows of a day in another file
+    staged = lake.staging("replaced")  # the same rows of a day in another file
     (staged / f"day={D3}").mkdir()
     (old,) = lake.files(D3, D3)
     (staged / f"day={D3}" / "part.parquet").hardlink_to(old)
     lake.replace([D3], staged)
     again = update(lake, engine, rules_of(Config(), told), where)
     assert (again.how, as_counts(again.facts)) == ("counted", COUNTS)
+
+
+def test_facts_of_a_lake_after_compaction_equal_those_before(engine: DuckEngine, tmp_path: Path) -> None:
+    lake, where = Lake(tmp_path / "lake"), tmp_path / "facts"
+
+    def put(batch: str, *story: dict[str, Any]) -> None:
+        given = log(*story).drop_columns(["batch_id"]).append_column("batch_id", pa.array([batch] * len(story)))
+        staged = lake.staging(batch)
+        for day in sorted(set(given["day"].to_pylist())):
+            (staged / f"day={day}").mkdir()
+            rows = engine.query("SELECT * EXCLUDE (day) FROM given WHERE day = $day", {"day": day}, given=given)
+            pa.parquet.write_table(rows, staged / f"day={day}" / "part.parquet")
+        lake.commit(batch, staged)
+
+    events = [{"message_id": f"m{n}", **row} for n, row in enumerate(STORY)]
+    for n, row in enumerate(events[:-2]):
+        put(f"b{n}", row)
+    before = update(lake, engine, STORE, where).facts
+    with lake.lock():
+        assert lake.compact(lake.days()) > 2
+    after = update(lake, engine, STORE, where)
+    assert (after.how, after.facts) == ("read", before)
+    assert update(lake, engine, STORE, where).how == "read"
+    put("late", events[-2])
+    with lake.lock():
+        assert lake.compact(lake.days())
+    put("later", events[-1])
+    found = update(lake, engine, STORE, where, largest_update=1.0)
+    assert (found.how, found.new_events) == ("updated", 2)
+    assert found.facts == update(lake, engine, STORE, tmp_path / "anew").facts
+    assert as_counts(found.facts) == COUNTS
+    with lake.lock():
+        day = lake.days()[0]
+        lake.replace([day], lake.staging("gone"))
+    assert update(lake, engine, STORE, where).how == "counted"
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the Google Merchandise Store data is not beside the project")

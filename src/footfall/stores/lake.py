@@ -9,6 +9,7 @@ A batch is one Delta transaction that carries the batch id as its application id
 carries the inbox's id and the last sequence number instead. What a killed writer left is known by its mark in
 _staging, and the next writer removes it (``sweep``); nothing else is ever removed. A note stands in the information
 of its commit; its key is an application id, too, whose version is that of the commit, so that it is found at once.
+In the same way commits that replaced rows can be told from those that only joined files (``rewrites``).
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ _STAGING = "_staging"
 _BEGUN = "_begun"
 _BATCH_ID = re.compile(r"[0-9a-zA-Z][0-9a-zA-Z_.-]{0,120}")
 _POLL_S = 0.05
+_REPLACED, _JOINED = "rows:replaced", "files:joined"  # application ids of transactions that did so
 _NOTE = "note:"  # before a note's key, where it is an application id
 _NOTES = "footfall_notes"  # in the information of a commit
 _LARGE = 64 << 20  # bytes; files below are joined
@@ -157,6 +159,13 @@ class Lake:
         version = None if table is None else table.transaction_version(application)
         return None if version is None else int(version)
 
+    def rewrites(self) -> tuple[int, int]:
+        """(versions of the last transaction that replaced rows, of the last that joined files); -1 where none did."""
+        table = self._table()
+        found = [None if table is None else table.transaction_version(mark) for mark in (_REPLACED, _JOINED)]
+        replaced, joined = (-1 if version is None else int(version) for version in found)
+        return replaced, joined
+
     def note(self, key: str) -> str | None:
         """The newest text that a transaction brought under ``key``; None also where its commit was cleaned away."""
         table = self._table()
@@ -247,7 +256,7 @@ class Lake:
             return
         wanted = set(days)
         old = [f for f in self.log_files(min(days), max(days)) if f.day in wanted]
-        self._exchange(old, wanted, staged, batch_id, notes, 0.0)
+        self._exchange(old, wanted, staged, _REPLACED, batch_id, notes, 0.0)
 
     def compact(self, days: Sequence[date], fewest: int = 2, kept_s: float = _KEPT_S) -> int:
         """Join the small files of each day into one, a day a transaction, under ``lock``; the files that were joined.
@@ -267,7 +276,7 @@ class Lake:
                 wanted = [c for c in self._columns if c.name not in {"day", *nothing}]
                 paths = [self.directory / f.path for f in small]
                 join(paths, wanted, staged / f"day={day.isoformat()}" / "joined.parquet")
-            self._exchange(small, {day}, staged, "", None, kept_s)
+            self._exchange(small, {day}, staged, _JOINED, "", None, kept_s)
             joined += len(small)
         if joined:
             with self._writing():
@@ -344,11 +353,15 @@ class Lake:
         old: Sequence[LogFile],
         days: Iterable[date],
         staged: Path,
+        mark: str,
         batch_id: str,
         notes: Mapping[str, str] | None,
         kept_s: float,
     ) -> None:
-        """Put the staged files in the place of ``old`` in one transaction; those go after ``kept_s`` seconds."""
+        """Put the staged files in the place of ``old`` in one transaction; those go after ``kept_s`` seconds.
+
+        mark: _REPLACED or _JOINED, what the rows of the days went through.
+        """
         table = self._table()
         if table is None:
             return
@@ -368,7 +381,7 @@ class Lake:
                 "append",
                 table.schema(),
                 partition_by=["day"],
-                commit_properties=_properties(table.version(), batch_id, notes),
+                commit_properties=_properties(table.version(), batch_id, notes, mark=mark),
                 post_commithook_properties=PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False),
             )
             sync(self.directory / "_delta_log")
@@ -467,12 +480,17 @@ class Lake:
 
 
 def _properties(
-    version: int, batch_id: str, notes: Mapping[str, str] | None, applied: tuple[str, int] | None = None
+    version: int,
+    batch_id: str,
+    notes: Mapping[str, str] | None,
+    applied: tuple[str, int] | None = None,
+    mark: str = "",
 ) -> CommitProperties:
     """What the commit after ``version`` carries beside its files."""
     # An inbox is drained every few seconds for years: its batches are told by the number, not by an id each.
     batch = [Transaction(*applied)] if applied else [Transaction(batch_id, 1)] if batch_id else []
-    keys = [Transaction(_NOTE + key, version + 1) for key in notes or ()]
+    marks = [mark] if mark else []
+    keys = [Transaction(key, version + 1) for key in (*marks, *(_NOTE + key for key in notes or ()))]
     return CommitProperties(
         custom_metadata={_NOTES: json.dumps(dict(notes))} if notes else None, app_transactions=[*batch, *keys]
     )

@@ -64,6 +64,7 @@ class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: int
     batches: dict[str, int]
     files: frozenset[str]  # short hashes of the paths that were counted
+    rewrites: tuple[int, int]  # of the log: the versions that last replaced rows, and last joined files
     money_parts: int = 0  # of orders and refunds kept for the next update; 0 where they are not
 
 
@@ -108,9 +109,9 @@ def update(
     """Bring the facts in ``directory`` up to date with the log, and return them.
 
     New batches are added by what they change, if they are at most ``largest_update`` of the log; the result equals
-    counting all anew, bit for bit. Other settings, another version of the .sql files, and files of the log that were
-    replaced (by an erasure or by compaction) mean counting anew. Raises WorkspaceError where the directory cannot be
-    written.
+    counting all anew, bit for bit. Other settings, another version of the .sql files, and rows of the log that were
+    replaced (by an erasure, or a file read anew) mean counting anew; files that were joined do not. Raises
+    WorkspaceError where the directory cannot be written.
     """
     settings = fingerprint(rules)
     kept = _current(store, directory, settings)
@@ -131,11 +132,11 @@ def _brought_up(
     progress: Progress | None,
     largest_update: float,
 ) -> Update:
-    version, files = _attached(store, engine)
+    version, files, rewrites = _attached(store, engine)
     rows = engine.query(text("batches")).to_pylist()
     batches = {row["batch_id"]: row["events"] for row in rows}
     days = {row["batch_id"]: (row["first_day"], row["last_day"]) for row in rows}
-    now = _State(f"facts-{uuid.uuid4().hex[:12]}", settings, version, batches, files)
+    now = _State(f"facts-{uuid.uuid4().hex[:12]}", settings, version, batches, files, rewrites)
     found = _updated(engine, rules, directory, now, days, progress, largest_update)
     if found is None:
         anew = Update(count(engine, rules, progress), "counted", sum(batches.values()))
@@ -145,14 +146,14 @@ def _brought_up(
     return found[0]
 
 
-def _attached(store: Store, engine: Engine) -> tuple[int, frozenset[str]]:
-    """Attach the log; its version, and hashes of its files, which are those of that version."""
+def _attached(store: Store, engine: Engine) -> tuple[int, frozenset[str], tuple[int, int]]:
+    """Attach the log; its version, hashes of its files and its rewrites, which are those of that version."""
     while True:
         version = store.version()
         store.attach(engine)
-        files = frozenset(map(_short, store.files()))
+        files, rewrites = frozenset(map(_short, store.files())), store.rewrites()
         if store.version() == version:
-            return version, files
+            return version, files, rewrites
 
 
 def _short(path: str) -> str:
@@ -171,9 +172,7 @@ def _updated(
 ) -> tuple[Update, _Money | None] | None:
     """The facts on disk with what new batches change; None where all has to be counted anew."""
     state = _state(directory)
-    if state is None or state.settings != now.settings or not state.files <= now.files:
-        return None
-    if not state.batches.items() <= now.batches.items():
+    if state is None or state.settings != now.settings or not _holds_all(now, state):
         return None
     known = _tables(directory, state)
     new = sorted(now.batches.keys() - state.batches.keys())
@@ -199,6 +198,16 @@ def _updated(
     if money is None or money.num_rows > kept_money.LARGEST_KEPT:
         return found, None
     return found, _Money(kept_money.added(engine, rules), state.folder, state.money_parts, money)
+
+
+def _holds_all(now: _State, then: _State) -> bool:
+    """Whether the log still holds all that was counted, as it was.
+
+    Files that are gone were joined, if we joined some since; another tool may have replaced them otherwise.
+    """
+    if now.rewrites[0] != then.rewrites[0] or not then.batches.items() <= now.batches.items():
+        return False
+    return then.files <= now.files or now.rewrites[1] > then.rewrites[1]
 
 
 def forget(directory: Path) -> None:
