@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta
+from jinja2 import Template as Compiled
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from footfall.errors import InputError
@@ -57,6 +58,7 @@ class Templates:
         self._folder = folder
         self._plain = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
         self._html = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=True)
+        self._compiled: dict[tuple[str, bool], Compiled] = {}  # (text, whether HTML) -> what Jinja2 made of it
 
     @cached_property
     def _files(self) -> Mapping[str, tuple[str, str]]:
@@ -116,8 +118,8 @@ class Templates:
         context = msgspec.json.decode(message.context or "{}", type=dict[str, Any])
         filled = {name: context.get(name, "") for name in VARIABLES}
         try:
-            text = self._plain.from_string(template.text).render(filled)
-            html = self._html.from_string(template.html).render(filled) if template.html else ""
+            text = self._filled(template.text, False, filled)
+            html = self._filled(template.html, True, filled) if template.html else ""
         except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise InputError(f"{template.place}: {error}", "`footfall outbox preview` shows it filled") from None
         subject, _, body = text.partition("\n")
@@ -130,6 +132,11 @@ class Templates:
             unsubscribe_url=str(filled["unsubscribe_url"]),
             context=message.context,
         )
+
+    def _filled(self, text: str, html: bool, filled: Mapping[str, Any]) -> str:
+        if (text, html) not in self._compiled:
+            self._compiled[text, html] = (self._html if html else self._plain).from_string(text)
+        return self._compiled[text, html].render(filled)
 
 
 EXAMPLE: Mapping[str, str] = {

@@ -31,6 +31,46 @@ _STATES = {"sent": "sent", "dead": "dead", "unknown": "unknown", "retry": "waiti
 _CHUNK = 2000
 _FEW = 500  # values of one condition
 
+
+def _mine() -> sa.ColumnElement[bool]:
+    # A receipt that comes after the lease was taken away still tells the truth of an unknown message.
+    c = messages.c
+    return (c.message_id == sa.bindparam("at_id")) & (
+        ((c.status == "handing") & (c.worker == sa.bindparam("by"))) | (c.status == "unknown")
+    )
+
+
+# What each message costs runs often enough to be built once.
+_LOOKED_AT = sa.select(messages.c.status, messages.c.worker, messages.c.person, messages.c.address).where(
+    messages.c.message_id == sa.bindparam("at_id")
+)
+_SUPPRESSED = sa.select(suppressions.c.reason).where(suppressions.c.who.in_(sa.bindparam("keys", expanding=True)))
+_REACHED = sa.select(messages.c.handed_at).where(
+    messages.c.status.in_(_COUNTED)
+    & (messages.c.person == sa.bindparam("who"))
+    & (messages.c.handed_at > sa.bindparam("after"))
+)
+_HANDING = (
+    messages.update()
+    .where(messages.c.message_id == sa.bindparam("at_id"))
+    .values(
+        status="handing",
+        handed_at=sa.bindparam("at"),
+        lease_until=sa.bindparam("until"),
+        attempts=messages.c.attempts + 1,
+    )
+)
+_FREED: dict[str, Any] = {"status": sa.bindparam("new_status"), "worker": "", "lease_until": None}
+
+
+def _freed(**more: Any) -> Any:
+    return messages.update().where(_mine()).values(**_FREED, **more).returning(messages.c.address)
+
+
+_TRY_AGAIN = _freed(next_at=sa.bindparam("at"), error=sa.bindparam("told"), handed_at=None)
+_SENT = _freed(settled_at=sa.bindparam("at"), receipt=sa.bindparam("told"))
+_ENDED = _freed(settled_at=sa.bindparam("at"), error=sa.bindparam("told"))
+
 Settled = Sequence[tuple[str, Receipt, datetime | None]]
 
 
@@ -72,20 +112,17 @@ class SqlOutbox:
         self, message_id: str, worker: str, now: datetime, caps: Caps, lease_s: float, settled: Settled = ()
     ) -> Held | None:
         """Mark a claimed message as being handed over; None where it may go, else why it is held back."""
-        c = messages.c
         with self._writing() as connection:
             self._settle(connection, worker, now, settled)
-            row = connection.execute(sa.select(messages).where(c.message_id == message_id)).first()
+            row = connection.execute(_LOOKED_AT, {"at_id": message_id}).first()
             if row is None or row.status != "claimed" or row.worker != worker:
                 return Held("another worker has it", None)
             held = self._against(connection, row, now, caps)
             if held is not None:
-                self._hold(connection, row.message_id, held)
+                self._hold(connection, message_id, held)
                 return held
-            change = messages.update().where(c.message_id == message_id)
             until = _naive(now + timedelta(seconds=lease_s))
-            values = {"status": "handing", "handed_at": _naive(now), "lease_until": until}
-            connection.execute(change.values(attempts=c.attempts + 1, **values))
+            connection.execute(_HANDING, {"at_id": message_id, "at": _naive(now), "until": until})
         return None
 
     def settle(self, worker: str, now: datetime, settled: Settled) -> None:
@@ -222,19 +259,20 @@ class SqlOutbox:
 
     def _against(self, connection: sa.Connection, row: Any, now: datetime, caps: Caps) -> Held | None:
         """What forbids handing a message over now: suppressions, then the person's caps."""
-        c = messages.c
         keys = [_key(row.person), _key(row.address), _key(_plain(row.person))]
-        found = connection.execute(sa.select(suppressions).where(suppressions.c.who.in_(keys))).first()
+        found = connection.execute(_SUPPRESSED, {"keys": keys}).first()
         if found is not None:
             return Held(f"suppressed: {found.reason}", None)
-        reached = c.status.in_(_COUNTED) & (c.person == row.person)
+        week = _naive(now - timedelta(days=7))
+        reached = connection.execute(_REACHED, {"who": row.person, "after": week}).scalars().all()
         for most, days in ((caps.per_day, 1), (caps.per_week, 7)):
             since = _naive(now - timedelta(days=days))
-            times = connection.execute(sa.select(c.handed_at).where(reached & (c.handed_at > since))).scalars().all()
-            if len(times) >= most:
-                # The first of them has to be older than the window before the next may go.
-                until = sorted(times)[len(times) - most] + timedelta(days=days)
-                return Held(f"{most} messages in {days} days are this person's cap", until.replace(tzinfo=UTC))
+            times = [at for at in reached if at > since]
+            if len(times) < most:
+                continue
+            # The first of them has to be older than the window before the next may go; with a cap of 0, ask tomorrow.
+            first = sorted(times)[len(times) - most] if most else _naive(now)
+            return Held(f"{most} messages in {days} days are this person's cap", (first + timedelta(days=days)).replace(tzinfo=UTC))  # fmt: skip  # noqa: E501
         return None
 
     def _hold(self, connection: sa.Connection, message_id: str, held: Held) -> None:
@@ -246,23 +284,16 @@ class SqlOutbox:
         connection.execute(messages.update().where(messages.c.message_id == message_id).values(**values))
 
     def _settle(self, connection: sa.Connection, worker: str, now: datetime, settled: Settled) -> None:
-        c = messages.c
         for message_id, receipt, again in settled:
-            values: dict[str, Any] = {"status": _STATES[receipt.outcome], "worker": "", "lease_until": None}
+            given: dict[str, Any] = {"at_id": message_id, "by": worker, "new_status": _STATES[receipt.outcome]}
             if receipt.outcome == "retry":
-                values |= {"next_at": _naive(again or now), "error": receipt.detail, "handed_at": None}
+                row = connection.execute(_TRY_AGAIN, {**given, "at": _naive(again or now), "told": receipt.detail})
             else:
-                told = {"receipt": receipt.detail} if receipt.outcome == "sent" else {"error": receipt.detail}
-                values |= {"settled_at": _naive(now), **told}
-            # A receipt that comes after the lease was taken away still tells the truth of an unknown message.
-            mine = (c.message_id == message_id) & (
-                ((c.status == "handing") & (c.worker == worker)) | (c.status == "unknown")
-            )
-            row = connection.execute(sa.select(c.address).where(mine)).first()
-            if row is not None:
-                connection.execute(messages.update().where(mine).values(**values))
-                if receipt.suppress:
-                    self._suppress(connection, [(row.address, receipt.detail)], now)
+                statement = _SENT if receipt.outcome == "sent" else _ENDED
+                row = connection.execute(statement, {**given, "at": _naive(now), "told": receipt.detail})
+            address = row.scalar()
+            if address is not None and receipt.suppress:
+                self._suppress(connection, [(address, receipt.detail)], now)
 
     def _suppress(self, connection: sa.Connection, rows: Sequence[tuple[str, str]], now: datetime) -> int:
         if not rows:
