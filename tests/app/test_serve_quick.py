@@ -189,6 +189,7 @@ def test_the_description_is_of_all_addresses(ask: Asked) -> None:
     told = ask("GET", "/schema/openapi.json").json()
     expected = {f"/v1/{name}" for name in ("track", "page", "screen", "identify", "alias", "group", "batch")}
     expected |= {"/v1/events", "/v1/decide", "/v1/value", "/v1/plan", "/v1/providers/{provider_id}/explain"}
+    expected |= {"/v1/offers/redeem"}
     assert set(told["paths"]) == expected | {"/v1/decisions/{decision_id}", "/healthz", "/readyz", "/metrics"}
     page = ask("GET", "/schema")
     assert "http://" not in page.text and "https://" not in page.text

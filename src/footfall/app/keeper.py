@@ -6,6 +6,8 @@
     facts    leader        brought up to date each [serve] facts_s
     compact  leader        small files of closed days are joined
     plan     leader        each night at [serve] plan_at; published when it passes its checks
+    retain   leader        a round of all journeys when new events are in the log, [retain] interval_s apart at least
+    send     leader        what is due in the outbox goes
 
 Each runs in a thread of its own, so that a plan of minutes holds up neither the drain nor the lead. A task that fails
 is logged, counted and tried again; all of them may be killed at any line.
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from footfall.app import draining, steering
 
 COMPACT_S = 60.0
+SEND_S = 5.0
+ROUND_S = 900.0  # steps fall due by the clock, too
 NICE = 5  # answers go before bookkeeping where cores are few
 _DRAIN_REST_S = 5.0  # at most, after drains that failed
 
@@ -52,6 +56,7 @@ class Keeper:
         self._failing: set[str] = set()
         self._reclaimer: steering.Reclaimer | None = None
         self._drainer: draining.Drainer | None = None
+        self._rounded = (-2, 0.0)  # version of the log at the last round, and when it was
 
     # ------------------------------------------------------------ the lead
 
@@ -135,6 +140,32 @@ class Keeper:
             self.log.warning("the nightly plan was not published", reasons=made["reasons"], version=made["version"])
         self.metrics.set("footfall_plan_held_back", float(not made["published"]))
 
+    def retain(self) -> None:
+        """A round of all journeys, where the log has grown since the last or a quarter of an hour has passed."""
+        from footfall.app import messaging
+
+        version = self.here.store.version()
+        fresh = version != self._rounded[0] or time.monotonic() - self._rounded[1] > ROUND_S
+        if not self.here.config.journeys or version < 0 or not fresh:
+            return
+        begun = time.monotonic()
+        done = messaging.commit_round(self.here, messaging.plan_round(self.here))
+        self._rounded = (version, begun)
+        for what, count in done.items():
+            self.metrics.add("footfall_journeys", what, by=count)
+        if any(done.values()):
+            self.log.info("a round of journeys", **done)
+
+    def send(self) -> None:
+        """Hand over what is due; stops when the lead is lost or the service ends."""
+        from footfall.app import messaging
+
+        if not self.here.config.journeys:
+            return
+        done = messaging.send(self.here, going=lambda: self.leads and not self.stop.is_set())
+        for what, count in done.items():
+            self.metrics.add("footfall_messages", what, by=count)
+
     def _may_be_due(self, record: Any) -> bool:
         """Spares reading the plan every few seconds: once a night it is asked for."""
         now = self.here.clock.now().astimezone(self.here.zone)
@@ -151,6 +182,8 @@ class Keeper:
             ("facts", settings.facts_s, self.facts, True),
             ("compact", COMPACT_S, self.compact, True),
             ("plan", 5.0, self.plan, True),
+            ("retain", self.here.config.retain.interval_s, self.retain, True),
+            ("send", SEND_S, self.send, True),
         ]
         for name, period, task, leader_only in every:
             if period > 0:

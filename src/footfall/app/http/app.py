@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from footfall.app.http import decide, read
+from footfall.app.http import decide, persons, read
 from footfall.app.http.context import Context
 from footfall.app.http.limits import header
 from footfall.app.http.problems import (
@@ -48,6 +48,7 @@ class Application:
             for path, handler in context.collector.routes().items()
         }
         self._raw["/v1/decide"] = ("decide", partial(decide.decide, context))
+        self._raw[persons.REDEEM] = ("redeem", partial(persons.redeem, context))
         self._rest: App = read.make_app(context)
         self._origins = frozenset(context.settings.cors_origins)
 
@@ -73,6 +74,8 @@ class Application:
             try:
                 if raw is not None:
                     await self._post(raw[1], scope, receive, out)
+                elif route == "unsubscribe":
+                    await persons.unsubscribe(self._context, scope, receive, out)
                 else:
                     await self._get(route, scope, receive, out)
             except Problem as problem:
@@ -132,6 +135,8 @@ class Application:
 
 
 def _route(path: str) -> str:
+    if path.startswith(persons.UNSUBSCRIBE):
+        return "unsubscribe"
     if path in _OPEN:
         return _OPEN[path]
     return next((route for start, route in _READ.items() if path == start or path.startswith(f"{start}/")), "other")

@@ -135,6 +135,28 @@ class TrackedBatch(msgspec.Struct, rename="camel", kw_only=True):
     context: Object = None
 
 
+class RedeemBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A coupon for an order. The same order again gets the same answer."""
+
+    code: Text
+    person: Annotated[Text, Meta(description="Who redeems it, as events name them.")]
+    order_id: Text
+    amount: Annotated[str | int, Meta(description='The order\'s amount in major units, for example "59.90".')]
+    provider_id: Annotated[str, Meta(max_length=500)] = ""
+
+
+class RedeemedBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A redemption. ``off``: money off the order, major units."""
+
+    redemption_id: str
+    offer: str
+    code: str
+    person: str
+    order_id: str
+    off: float
+    status: Literal["committed"]
+
+
 _CALLS = {
     "track": "What somebody did, for example Order Completed.",
     "page": "A page that was viewed.",
@@ -187,4 +209,15 @@ def _calls() -> tuple[Call, ...]:
     return (*tracking, events)
 
 
-CALLS: tuple[Call, ...] = (*_calls(), DECIDE)
+REDEEM_PATH = "/v1/offers/redeem"
+REDEEM = Call(
+    REDEEM_PATH,
+    "offers",
+    "Redeem a coupon for an order",
+    "Single-use truly once, within the offer's ceilings; the same order again gets the same answer. 409 says why not.",
+    RedeemBody,
+    RedeemedBody,
+    "It is redeemed.",
+    example={"code": "ABCD-EFGH-JKMN", "person": "ann", "order_id": "1007", "amount": "59.90"},
+)
+CALLS: tuple[Call, ...] = (*_calls(), DECIDE, REDEEM)

@@ -67,9 +67,8 @@ async def _log(context: Context, decider: Decider, decision: Decision, ask: Ask)
             return False
         context.metrics.add("footfall_decisions", "refused")
         raise unavailable(error.message, error.way_out, kind="storage") from None
-    except BaseException:
-        decider.release(decision)
-        raise
+    # Where the asker is gone before the answer, the line may be on disk all the same: its reservation stands until it
+    # expires, and is not given to somebody else.
     return True
 
 

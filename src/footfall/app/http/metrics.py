@@ -17,11 +17,26 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-ROUTES = ("collect", "events", "decide", "value", "plan", "explain", "decisions", "schema", "health", "other")
+ROUTES = (
+    "collect",
+    "events",
+    "decide",
+    "redeem",
+    "unsubscribe",
+    "value",
+    "plan",
+    "explain",
+    "decisions",
+    "schema",
+    "health",
+    "other",
+)
 OUTCOMES = ("2xx", "3xx", "4xx", "5xx")
 REASONS = ("json", "field", "time", "amount", "currency", "name", "size", "other")
 DECISIONS = ("drawn", "sticky", "shadow", "unlogged", "empty", "refused")
-TASKS = ("drain", "facts", "compact", "pace", "plan", "lead")
+TASKS = ("drain", "facts", "compact", "pace", "plan", "lead", "retain", "send")
+JOURNEYS = ("entered", "left", "planned", "cancelled")
+MESSAGES = ("sent", "retry", "dead", "unknown", "held", "cancelled")
 BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 # name -> (kind, meaning, label, its values); a counter's or gauge's values are cells in this order.
@@ -33,6 +48,8 @@ SERIES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "footfall_drained_events": ("counter", "Events moved from the inbox to the lake.", "", ("",)),
     "footfall_drained_decisions": ("counter", "Decisions moved from the inbox to the lake.", "", ("",)),
     "footfall_task_failures": ("counter", "Runs of the keeper's tasks that failed.", "task", TASKS),
+    "footfall_journeys": ("counter", "Persons who entered or left journeys, messages planned.", "what", JOURNEYS),
+    "footfall_messages": ("counter", "Messages looked at, by what became of them.", "outcome", MESSAGES),
     "footfall_inbox_rows": ("gauge", "Rows that wait in the inbox.", "", ("",)),
     "footfall_plan_version": ("gauge", "Version of the plan in force.", "", ("",)),
     "footfall_pacing_version": ("gauge", "Version of the pacing in force.", "", ("",)),

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import html
-from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
 
 from footfall.app import messaging
-from footfall.app.http.bodies import Text
+from footfall.app.http.bodies import REDEEM_PATH, RedeemBody
 from footfall.app.http.context import Context
 from footfall.app.http.limits import check_depth, read_body
 from footfall.app.http.problems import Problem, Receive, Scope, Send, answer_json, not_found, wrong_method
@@ -23,34 +21,12 @@ from footfall.record import money
 from footfall.retain.links import read_token
 
 UNSUBSCRIBE = "/u/"
-REDEEM = "/v1/offers/redeem"
+REDEEM = REDEEM_PATH
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width"><meta name="robots" content="noindex">
 <style>body{{font:1.1rem/1.6 system-ui,sans-serif;max-width:32rem;margin:15vh auto;padding:0 1rem}}
 button{{font:inherit;padding:.5rem 1.2rem}}</style></head><body><p>{text}</p>{button}</body></html>"""
 _BUTTON = '<form method="post"><button>No more messages / 不再接收訊息 / 不再接收消息</button></form>'
-
-
-class RedeemBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A coupon for an order. The same order again gets the same answer."""
-
-    code: Text
-    person: Annotated[Text, Meta(description="Who redeems it, as events name them.")]
-    order_id: Text
-    amount: Annotated[str | int, Meta(description='The order\'s amount in major units, for example "59.90".')]
-    provider_id: Annotated[str, Meta(max_length=500)] = ""
-
-
-class RedeemedBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A redemption. ``off``: money off the order, major units."""
-
-    redemption_id: str
-    offer: str
-    code: str
-    person: str
-    order_id: str
-    off: float
-    status: Literal["committed"]
 
 
 async def unsubscribe(context: Context, scope: Scope, receive: Receive, send: Send) -> None:
