@@ -5,8 +5,8 @@
 The server (aiosmtpd) runs in a process of its own on loopback and only counts. The sender is one worker with one kept
 connection: each message is claimed, rendered, marked on disk, handed over and settled, as ``footfall retain`` does it.
 Bound: 60 seconds by the clock, less the time in which sender or server stood in the scheduler's queue because others
-had the processors (Linux tells it in /proc/PID/schedstat; elsewhere nothing is taken off). Exits with 1 where it is missed,
-or where a message was not delivered exactly once.
+had the processors (Linux tells it in /proc/PID/schedstat; elsewhere nothing is taken off). Exits with 1 where it is
+missed, or where a message was not delivered exactly once.
 """
 
 from __future__ import annotations

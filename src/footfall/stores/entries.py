@@ -1,4 +1,7 @@
-"""Who is in which journey (``ports.Entries``), in the state's database; rows go in and out in bulk, as Arrow tables."""
+"""Who is in which journey (``ports.Entries``), in the state's database; rows go in and out in bulk, as Arrow tables.
+
+Hundreds of thousands may enter in one round, so rows go past SQLAlchemy to the driver; statements are of fixed names.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from footfall.stores import schema
 from footfall.stores.schema import entries
@@ -30,7 +33,8 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),
     ]
 )
-_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_MARKS = {"sqlite": "?", "postgresql": "%s"}
+_MOVED = ("step", "due_at", "status", "reason")
 _CHUNK = 50_000
 _FEW = 500  # values of one condition
 
@@ -47,11 +51,12 @@ class SqlEntries:
 
     def add(self, rows: pa.Table) -> None:
         """Put entries in (``SCHEMA``); one that is there already is left as it is."""
-        insert = _INSERTS[self._engine.dialect.name](entries).on_conflict_do_nothing()
+        marks = ", ".join([_MARKS[self._engine.dialect.name]] * len(SCHEMA))
+        insert = f"INSERT INTO entries ({', '.join(SCHEMA.names)}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
         with self._writing() as connection:
             for part in rows.cast(SCHEMA).to_batches(_CHUNK):
                 if part.num_rows:
-                    connection.execute(insert, part.to_pylist())
+                    connection.exec_driver_sql(insert, self._rows(part, SCHEMA.names))
 
     def latest(self, journey: str) -> pa.Table:
         """The newest entry of each person who ever was in the journey, ``SCHEMA``."""
@@ -71,18 +76,14 @@ class SqlEntries:
 
     def move(self, journey: str, rows: pa.Table) -> None:
         """Set step, due_at, status and reason of entries (person, entry and these four)."""
-        c = entries.c
-        which = (c.journey == journey) & (c.person == sa.bindparam("p")) & (c.entry == sa.bindparam("e"))
-        names = ("step", "due_at", "status", "reason")
-        change = entries.update().where(which).values(**{name: sa.bindparam(f"new_{name}") for name in names})
+        mark = _MARKS[self._engine.dialect.name]
+        told = ", ".join(f"{name} = {mark}" for name in _MOVED)
+        change = f"UPDATE entries SET {told} WHERE journey = {mark} AND person = {mark} AND entry = {mark}"  # noqa: S608
         with self._writing() as connection:
             for part in rows.to_batches(_CHUNK):
-                given = [
-                    {"p": row["person"], "e": row["entry"], **{f"new_{name}": row[name] for name in names}}
-                    for row in part.to_pylist()
-                ]
-                if given:
-                    connection.execute(change, given)
+                if part.num_rows:
+                    part = part.append_column("journey", pa.repeat(journey, part.num_rows))
+                    connection.exec_driver_sql(change, self._rows(part, (*_MOVED, "journey", "person", "entry")))
 
     def counts(self) -> Sequence[Mapping[str, Any]]:
         """Persons by journey, arm, status and reason."""
@@ -111,6 +112,16 @@ class SqlEntries:
     def close(self) -> None:
         """Let go of the connections."""
         self._engine.dispose()
+
+    def _rows(self, part: pa.RecordBatch, names: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Rows as the driver takes them; SQLite keeps times as text, all of one length, so that they compare."""
+        columns = []
+        for name in names:
+            column = part.column(name)
+            if pa.types.is_timestamp(column.type) and self._engine.dialect.name == "sqlite":
+                column = pc.strftime(column.cast(pa.timestamp("us")), "%Y-%m-%d %H:%M:%S")
+            columns.append(column.to_pylist())
+        return list(zip(*columns, strict=True))
 
     def _table(self, query: sa.Select[Any]) -> pa.Table:
         batches = []

@@ -29,6 +29,7 @@ _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.in
 _COUNTED = ("handing", "sent", "unknown")  # what may have reached a person, and counts against the caps
 _STATES = {"sent": "sent", "dead": "dead", "unknown": "unknown", "retry": "waiting"}
 _CHUNK = 2000
+_GIVEN = ("message_id", "journey", "person", "step", "entry", "channel", "address", "template", "language", "context", "value", "due_at", "next_at", "status")  # fmt: skip  # noqa: E501
 _FEW = 500  # values of one condition
 
 
@@ -88,12 +89,14 @@ class SqlOutbox:
 
     def add(self, given: Sequence[Message]) -> int:
         """Put messages in that wait; those whose journey, person, step and entry are there are left. How many."""
-        insert = _INSERTS[self._engine.dialect.name](messages).on_conflict_do_nothing().returning(messages.c.step)
+        mark, is_text = ("?", True) if self._engine.dialect.name == "sqlite" else ("%s", False)
+        marks = ", ".join([mark] * len(_GIVEN))
+        insert = f"INSERT INTO messages ({', '.join(_GIVEN)}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
         added = 0
         with self._writing() as connection:
             for at in range(0, len(given), _CHUNK):
-                rows = connection.execute(insert, [_row(message) for message in given[at : at + _CHUNK]])
-                added += len(rows.all())
+                rows = [_row(message, is_text) for message in given[at : at + _CHUNK]]
+                added += connection.exec_driver_sql(insert, rows).rowcount
         return added
 
     def claim(self, worker: str, now: datetime, most: int, lease_s: float) -> tuple[Message, ...]:
@@ -325,24 +328,26 @@ def _plain(person: str) -> str:
     return person[2:] if person[1:2] == ":" else person
 
 
-def _row(message: Message) -> dict[str, Any]:
+def _row(message: Message, is_text: bool) -> tuple[Any, ...]:
+    """A row of ``_GIVEN`` as the driver takes it; is_text: times as SQLAlchemy keeps them in SQLite."""
     due = _naive(message.due_at)
-    return {
-        "message_id": message.message_id,
-        "journey": message.journey,
-        "person": message.person,
-        "step": message.step,
-        "entry": message.entry,
-        "channel": message.channel,
-        "address": message.address,
-        "template": message.template,
-        "language": message.language,
-        "context": message.context,
-        "due_at": due,
-        "value": message.value,
-        "status": "waiting",
-        "next_at": due,
-    }
+    at = due.isoformat(" ", "microseconds") if is_text else due
+    return (
+        message.message_id,
+        message.journey,
+        message.person,
+        message.step,
+        message.entry,
+        message.channel,
+        message.address,
+        message.template,
+        message.language,
+        message.context,
+        message.value,
+        at,
+        at,
+        "waiting",
+    )
 
 
 def _message(row: Any) -> Message:

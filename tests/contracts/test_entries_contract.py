@@ -1,0 +1,91 @@
+"""Each adapter of ``ports.Entries`` keeps who is in which journey, in bulk, whatever persons are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from footfall.stores.entries import SCHEMA, SqlEntries
+
+ODD = ("u:ann", "u:O'Brien", 'u:"; DROP TABLE entries; --', "u:陳大文", "u:two\nlines\ttab", "u:" + "x" * 2048, "u:%s ? :p $1", "u:e\u0301", "u:é")  # fmt: skip  # noqa: E501
+EARLY, LATE = datetime(2026, 3, 1, 12), datetime(2026, 3, 1, 12, 0, 0, 500)
+
+
+class EntriesContract:
+    """Laws of ``ports.Entries``; ``entries`` is an empty one."""
+
+    @pytest.fixture
+    def entries(self) -> Iterator[SqlEntries]:
+        raise NotImplementedError
+
+    def rows(self, *persons: str, entry: int = 1, at: datetime = EARLY, journey: str = "carts") -> pa.Table:
+        n = len(persons)
+        columns = ([journey] * n, persons, [entry] * n, [at] * n, [at] * n, ["s"] * n, ["c"] * n, [1.5] * n, ["treated"] * n, [0] * n, [at] * n, ["active"] * n, [""] * n)  # fmt: skip  # noqa: E501
+        return pa.table([pa.array(c, t) for c, t in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA)
+
+    def moves(self, *persons: str, entry: int = 1, status: str = "done", at: datetime = LATE) -> pa.Table:
+        n = len(persons)
+        told = {"person": persons, "entry": [entry] * n, "step": [1] * n, "status": [status] * n, "reason": ["why"] * n}
+        return pa.table({**told, "due_at": pa.array([at] * n, pa.timestamp("us"))})
+
+    def test_what_goes_in_comes_out(self, entries: SqlEntries) -> None:
+        given = self.rows(*ODD, at=LATE)
+        entries.add(given)
+        assert entries.all("carts").sort_by("person").equals(given.sort_by("person"))
+        assert entries.active("carts").num_rows == entries.latest("carts").num_rows == len(ODD)
+        assert entries.all("other").equals(SCHEMA.empty_table())
+        assert entries.journeys() == ("carts",)
+
+    def test_twice_is_once(self, entries: SqlEntries) -> None:
+        entries.add(self.rows("u:ann"))
+        entries.move("carts", self.moves("u:ann"))
+        entries.add(self.rows("u:ann", "u:bob"))
+        status = {row["person"]: row["status"] for row in entries.all("carts").to_pylist()}
+        assert status == {"u:ann": "done", "u:bob": "active"}
+
+    def test_moves_touch_their_entry_only(self, entries: SqlEntries) -> None:
+        entries.add(self.rows(*ODD))
+        entries.add(self.rows(*ODD, journey="other"))
+        entries.add(self.rows(ODD[1], entry=2))
+        entries.move("carts", self.moves(ODD[1], ODD[2], "nobody"))
+        moved = {(r["person"], r["entry"]): (r["step"], r["due_at"], r["status"], r["reason"]) for r in entries.all("carts").to_pylist()}  # fmt: skip  # noqa: E501
+        assert moved.pop((ODD[1], 1)) == moved.pop((ODD[2], 1)) == (1, LATE, "done", "why")
+        assert set(moved.values()) == {(0, EARLY, "active", "")}
+        assert set(entries.all("other")["status"].to_pylist()) == {"active"}
+
+    def test_the_latest_entry_counts(self, entries: SqlEntries) -> None:
+        entries.add(self.rows("u:ann", "u:bob"))
+        entries.add(self.rows("u:ann", entry=2))
+        assert {r["person"]: r["entry"] for r in entries.latest("carts").to_pylist()} == {"u:ann": 2, "u:bob": 1}
+
+    def test_counts_and_forgetting(self, entries: SqlEntries) -> None:
+        entries.add(self.rows(*ODD))
+        entries.move("carts", self.moves(*ODD[:2], status="exited"))
+        told = {(c["arm"], c["status"], c["reason"]): c["entries"] for c in entries.counts()}
+        assert told == {("treated", "active", ""): len(ODD) - 2, ("treated", "exited", "why"): 2}
+        assert [entries.forget([ODD[1]]), entries.forget([ODD[1]])] == [1, 0]
+
+    def test_nothing_is_nothing(self, entries: SqlEntries) -> None:
+        entries.add(SCHEMA.empty_table())
+        entries.move("carts", self.moves())
+        assert entries.counts() == []
+
+
+class TestSqlEntries(EntriesContract):
+    @pytest.fixture
+    def entries(self, tmp_path: Path) -> Iterator[SqlEntries]:
+        entries = SqlEntries(f"sqlite:///{tmp_path / 'state.db'}")
+        yield entries
+        entries.close()
+
+
+class TestSqlEntriesOnPostgres(EntriesContract):
+    @pytest.fixture
+    def entries(self, postgres_url: str) -> Iterator[SqlEntries]:
+        entries = SqlEntries(postgres_url)
+        yield entries
+        entries.close()
