@@ -26,6 +26,7 @@ from footfall.record import drained, posted
 from footfall.record.drained import Drained
 from footfall.record.gate import Gate
 from footfall.record.quarantine import rejects
+from footfall.record.relations import sql
 from footfall.stores.engine import DuckEngine
 from footfall.stores.inbox import SqliteInbox
 from footfall.stores.lake import Lake
@@ -113,6 +114,38 @@ def test_events_go_to_the_lake_with_all_their_fields(place: Place) -> None:
     assert (row["source"], row["properties"]) == ("api", '{"size":1}')
     assert row["received_at"] == datetime(2024, 6, 1, 12, 0, 0, 5)
     assert place.inbox.counts()["event"] == 0
+
+
+def test_the_quick_way_and_the_close_look_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zone = Config(workspace=WorkspaceSettings(timezone="Europe/Berlin"))  # has two offsets a year
+    plain = [event(f"m{n}", 1 + n % 9, item_id="x" * n, campaign='\u4e2d"\\', country="") for n in range(40)]
+    rare = [
+        event("buy", name="purchase", amount="12.34", order_id="o", properties={"a": {"b": [1, 2.5, None]}}),
+        event("back", name="refund", amount_minor=-5, order_id="o", visitor_id=None, user_id="u"),
+        event("tip", name="add_to_cart", amount="-3", propensity=0.1 + 0.2, position=3),
+        event("same", name="alias", user_id="u", previous_id="w", provider_id=None),
+        event("tongue", locale="de", properties={}),
+        event("tongues", locale="de \"x\"", properties={"z": 1}),
+        event("winter", ts="2024-01-31T23:30:00Z"), event("summer", ts="2024-03-31T22:30:00.000001Z"),
+        event("m1", item_id="again"), event("late", ts="2024-06-01T23:59:59+02:00", extra=[1]),
+    ]  # fmt: skip
+    quick, close = Place(tmp_path / "quick", zone), Place(tmp_path / "close", zone)
+    for place in (quick, close):
+        place.post(*plain, *rare)
+    done = quick.drain()
+    looked: list[str] = []
+
+    def doubted(name: str) -> str:
+        looked.append(name)
+        return sql(name) + ("; UPDATE spooled SET unsound = TRUE" if name == "arrived_sound" else "")
+
+    monkeypatch.setattr(drained, "sql", doubted)
+    again = close.drain()
+    assert "arrived_checked" in looked
+    assert (done.events, done.duplicates, done.conflicting) == (again.events, again.duplicates, again.conflicting)
+    assert done.events == 49 and done.conflicting == 1
+    columns = "* EXCLUDE (batch_id)"
+    assert quick.rows(columns) == close.rows(columns)
 
 
 def test_the_counts_add_up(place: Place) -> None:

@@ -36,6 +36,8 @@ _LAYOUT = Layout({f: Column(f) for f in FIELDS if f not in ("amount", "currency"
 # Comparing contents is for those that come twice.
 _NO_REPEATS = "SELECT CAST(NULL AS BIGINT) AS line, FALSE AS keep, FALSE AS conflicting LIMIT 0"
 _KEPT = msgspec.json.Decoder(Kept)
+_FEW_DAYS = 2
+_COPY_ONE = "(FORMAT parquet, DICTIONARY_SIZE_LIMIT 64)"
 _COPY = "(FORMAT parquet, PARTITION_BY (day), OVERWRITE_OR_IGNORE, DICTIONARY_SIZE_LIMIT 64)"
 Row = tuple[int, InboxKind, bytes]
 
@@ -145,10 +147,9 @@ class _Pass:
         self._set("footfall_source", "")
         arrived = _written(self.place.work_dir / "arrived.ndjson", _numbered(bodies))
         self._set("footfall_arrived", str(arrived))
-        cursor.execute(sql("arrived"))
-        checks = checked(sql("arrived_given"), _LAYOUT, controls=True)
-        cursor.execute(f"CREATE OR REPLACE TEMPORARY TABLE spooled AS {checks}")
-        self._set_aside(bodies)
+        cursor.execute(sql("arrived_sound"))
+        if self._one("SELECT count(*) FILTER (unsound) FROM spooled"):
+            self._look_closely(bodies)
         repeated, conflicting = self._settle_repeats()
         cursor.execute(f"CREATE OR REPLACE TEMPORARY VIEW fresh AS {sql('arrived_fresh')}")
         known, differing = self._find_known()
@@ -158,21 +159,27 @@ class _Pass:
         if fresh > known:
             staged = store.staging(batch_id)
             try:
-                columns = ", ".join(quote(c.name) for c in EVENT_COLUMNS)
-                cursor.execute(
-                    f"COPY (SELECT {columns} FROM fresh AS s WHERE NOT EXISTS (SELECT 1 FROM known AS k "  # noqa: S608
-                    f"WHERE k.message_id = s.message_id AND k.day = s.day)) TO $target {_COPY}",
-                    {"target": str(staged)},
-                )
+                self._write_fresh(staged)
                 added = store.commit(batch_id, staged, None, (self.inbox.id, last))
             except BaseException:
                 if (store.applied(self.inbox.id) or 0) < last:
                     shutil.rmtree(staged, ignore_errors=True)
                 raise
         cursor.execute("DROP VIEW fresh")
-        for table in ("arrived", "spooled", "repeats", "known", "candidates"):
+        for table in ("spooled", "repeats", "known", "candidates"):
             cursor.execute(f"DROP TABLE {table}")
         return Drained(added, repeated + known, conflicting + differing)
+
+    def _look_closely(self, bodies: Sequence[bytes]) -> None:
+        """Make the table ``spooled`` by all checks of an import, and set aside what does not pass them."""
+        cursor = self.place.cursor
+        cursor.execute(sql("arrived"))
+        checks = checked(sql("arrived_given"), _LAYOUT, controls=True)
+        cursor.execute(f"CREATE OR REPLACE TEMPORARY TABLE verdicts AS {checks}")
+        cursor.execute(sql("arrived_checked"))
+        self._set_aside(bodies)
+        for table in ("arrived", "verdicts"):
+            cursor.execute(f"DROP TABLE {table}")
 
     def _set_aside(self, bodies: Sequence[bytes]) -> None:
         """Events that pass no longer, and lines that no JSON reader takes, which the gate should not have let in."""
@@ -187,6 +194,26 @@ class _Pass:
             broken = self.place.cursor.execute(bad).fetchall()
             self.place.cursor.unregister("footfall_lines")
             self._rejects += [Reject("inbox", 0, *explain("row:json", None, self.config), raw) for (raw,) in broken]
+
+    def _write_fresh(self, staged: Path) -> None:
+        """Write what is new by days. Live events are of one day or two, for which no partitioning is needed."""
+        cursor = self.place.cursor
+        new = (
+            "FROM fresh AS s WHERE NOT EXISTS "
+            "(SELECT 1 FROM known AS k WHERE k.message_id = s.message_id AND k.day = s.day)"
+        )
+        days = self._days()
+        if len(days) > _FEW_DAYS:
+            columns = ", ".join(quote(c.name) for c in EVENT_COLUMNS)
+            cursor.execute(f"COPY (SELECT {columns} {new}) TO $target {_COPY}", {"target": str(staged)})
+            return
+        columns = ", ".join(quote(c.name) for c in EVENT_COLUMNS if c.name != "day")
+        for day in days:
+            self._set("footfall_day", day)
+            folder = staged / f"day={day.isoformat()}"
+            folder.mkdir()
+            only = f"SELECT {columns} {new} AND s.day = getvariable('footfall_day')"
+            cursor.execute(f"COPY ({only}) TO $target {_COPY_ONE}", {"target": str(folder / "data_0.parquet")})
 
     def _settle_repeats(self) -> tuple[int, int]:
         """Make the table ``repeats``; the rows that go, and those of them that conflict with the row that stays."""
@@ -210,11 +237,7 @@ class _Pass:
         """Make the table ``known``: what the lake holds already; how many, and those of them that conflict."""
         cursor = self.place.cursor
         cursor.execute("CREATE OR REPLACE TEMPORARY TABLE candidates (message_id VARCHAR)")
-        days = [
-            row[0]
-            for row in cursor.execute("SELECT DISTINCT day FROM spooled WHERE fault IS NULL ORDER BY day").fetchall()
-        ]
-        spans = _spans(days, timedelta(days=DEDUPE_DAYS))
+        spans = _spans(self._days(), timedelta(days=DEDUPE_DAYS))
         for first, last in spans:
             if self.place.store.files(first, last):
                 self.place.store.attach(CursorEngine(cursor), first, last)
@@ -275,6 +298,10 @@ class _Pass:
 
     def _set(self, variable: str, value: object) -> None:
         self.place.cursor.execute(f"SET VARIABLE {variable} = $value", {"value": value})
+
+    def _days(self) -> list[date]:
+        days = self.place.cursor.execute("SELECT DISTINCT day FROM spooled WHERE fault IS NULL ORDER BY day")
+        return [row[0] for row in days.fetchall()]
 
     def _one(self, statement: str) -> Any:
         return self.place.cursor.execute(statement).fetchall()[0][0]

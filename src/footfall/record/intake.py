@@ -16,7 +16,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -200,7 +200,8 @@ def _set_variables(cursor: duckdb.DuckDBPyConnection, config: Config, now: datet
     now_utc = now.astimezone(UTC).replace(tzinfo=None)
     digits = exponent(config.workspace.currency)
     latest = now_utc + timedelta(days=config.record.future_days)
-    steady, offset = _steady_offset(config.workspace.timezone, config.record.earliest, latest)
+    # (of the next midnight, so that all drains of a day share it)
+    steady, offset = _steady_offset(config.workspace.timezone, config.record.earliest, _midnight_after(latest))
     variables: dict[str, object] = {
         "steady_since": steady,
         "offset": offset,
@@ -227,6 +228,13 @@ def _set_variables(cursor: duckdb.DuckDBPyConnection, config: Config, now: datet
             "needs": [name in PROVIDER_EVENTS for _, name in names],
         },
     )
+
+
+def _midnight_after(moment: datetime) -> datetime:
+    """The next midnight, or the moment itself at the end of time."""
+    if moment.date() >= date.max - timedelta(days=3):
+        return moment
+    return datetime.combine(moment.date() + timedelta(days=1), datetime.min.time())
 
 
 @lru_cache(maxsize=16)

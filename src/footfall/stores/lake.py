@@ -104,7 +104,8 @@ class Lake:
         table = self._table()
         if table is None:
             return ()
-        actions = pa.table(table.get_add_actions(flatten=True))
+        # (pa.table of a stream would import a data frame library first, which takes two seconds)
+        actions = pa.RecordBatchReader.from_stream(table.get_add_actions(flatten=True)).read_all()
         nulls = [name for name in actions.column_names if name.startswith("null_count.")]
         found = []
         for row in actions.to_pylist():

@@ -2,9 +2,7 @@
 SELECT
     s.message_id, s.ts, s.day, s.name, s.visitor_id, s.user_id, s.previous_id, s.visit_id, s.provider_id, s.item_id,
     s.order_id, s.amount_minor, s.category, s.channel, s.campaign, s.device, s.country, s."position", s.propensity,
-    s.properties, a.source, getvariable('footfall_batch') AS batch_id,
-    CAST(CAST(a.received_at AS TIMESTAMPTZ) AT TIME ZONE 'UTC' AS TIMESTAMP) AS received_at
+    s.properties, s.source, getvariable('footfall_batch') AS batch_id, s.received_at
 FROM spooled AS s
-JOIN arrived AS a ON a.line = s.line
 LEFT JOIN repeats AS r ON r.line = s.line
 WHERE s.fault IS NULL AND coalesce(r.keep, TRUE)
