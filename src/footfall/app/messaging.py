@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _NEEDS = {"smtp": "email", "webhook": "person", "robot": "person", "file": "person"}
 HOLD_S = 900.0  # seconds that a reserved use waits for its order
 _SECRET = "unsubscribe_secret"
+UNSUBSCRIBED = "unsubscribed"  # the reason of those who said so themselves, which counts as an outcome
 _PRICED = {"conversion": 0.1, "gmv": 0.1, "margin": 0.1, "unsubscribed": 0.5}  # least effect, relative to the holdout
 
 
@@ -268,7 +269,7 @@ def unsubscribe_secret(here: Workspace) -> bytes:
     return bytes.fromhex(str(kept["hex"]))
 
 
-def unsubscribe(here: Workspace, person: str, address: str, reason: str = "unsubscribed") -> int:
+def unsubscribe(here: Workspace, person: str, address: str, reason: str = UNSUBSCRIBED) -> int:
     """Write to a person and an address no more; waiting messages are cancelled. How many were."""
     here.outbox.suppress([(who, reason) for who in (person, address) if who], here.clock.now())
     return here.outbox.cancel(reason, person=person) if person else 0
@@ -278,10 +279,17 @@ def unsubscribe(here: Workspace, person: str, address: str, reason: str = "unsub
 
 
 def lifts(here: Workspace) -> list[dict[str, Any]]:
-    """Each journey against its holdout: a row for each metric, with an interval and what may be said."""
+    """Each journey against its holdout: a row for each metric, with an interval and what may be said.
+
+    A unit is a person, from the first entry on for ``outcome_days``, in the arm drawn then, whatever was sent.
+    """
+    import pyarrow as pa
+
     from footfall.retain.statements import text
 
     found = []
+    said = [who for who, reason in here.outbox.suppressed().items() if reason == UNSUBSCRIBED]
+    left = pa.table({"person": pa.array(said, pa.string())})
     with retention.shown(here) as shown:
         shown.engine.execute(text("leavers"))
         for name, journey in here.config.journeys.items():
@@ -290,35 +298,38 @@ def lifts(here: Workspace) -> list[dict[str, Any]]:
                 text("outcomes"),
                 {"days": journey.outcome_days, "unit": 10.0**shown.customers.exponent, "margin": journey.margin},
                 given_entries=rows,
-                given_costs=_costs(here, name),
+                given_costs=_costs(here, name, rows, shown.customers.lettered),
+                given_left=left,
             )
             found += _lift_rows(here, name, journey.holdout, outcome, rows)
     return found
 
 
-def _costs(here: Workspace, journey: str) -> Any:
-    """person, entry, cost: what messages and redeemed offers of a journey cost, major units."""
+def _costs(here: Workspace, journey: str, rows: Any, lettered: bool) -> Any:
+    """person, cost: messages of a journey within the days that count, and its offers redeemed, major units.
+
+    Redemptions count in both arms: a code that is shared may reach who was held out.
+    """
     import pyarrow as pa
 
-    steps = here.config.journeys[journey].steps
+    told = here.config.journeys[journey]
+    first = {row["person"]: row["entered_at"] for row in rows.select(["person", "entry", "entered_at"]).to_pylist() if row["entry"] == 1}  # fmt: skip  # noqa: E501
+    costs = dict.fromkeys(first, 0.0)
+    if any(step.cost for step in told.steps):
+        window = timedelta(days=told.outcome_days)
+        for posted in here.outbox.messages(journey=journey, most=0):
+            person, at = posted.message.person, posted.handed_at
+            if at is None or person not in first or posted.status not in ("sent", "unknown", "handing"):
+                continue
+            if at.replace(tzinfo=None) <= first[person] + window:
+                costs[person] += told.steps[min(posted.message.step, len(told.steps) - 1)].cost
     unit = 10.0 ** money.exponent(here.config.workspace.currency)
-    spent = [here.offers.spent(step.offer) for step in steps if step.offer]
-    costs: dict[tuple[str, int], float] = {}
-    for posted in here.outbox.messages(journey=journey, most=0):
-        if posted.status in ("sent", "unknown", "handing"):
-            message = posted.message
-            key = (message.person, message.entry)
-            owner = msgspec.json.decode(message.context, type=dict[str, Any])["customer_id"]
-            redeemed = 0.0 if key in costs else sum(by.get(owner, 0) for by in spent) / unit
-            costs[key] = costs.get(key, 0.0) + steps[min(message.step, len(steps) - 1)].cost + redeemed
-    keys = list(costs)
-    return pa.table(
-        {
-            "person": pa.array([person for person, _ in keys], pa.string()),
-            "entry": pa.array([entry for _, entry in keys], pa.int64()),
-            "cost": pa.array([costs[key] for key in keys], pa.float64()),
-        }
-    )
+    for offer in dict.fromkeys(step.offer for step in told.steps if step.offer):
+        spent = here.offers.spent(offer)
+        for person in costs if spent else ():
+            costs[person] += spent.get(person[2:] if lettered else person, 0) / unit
+    people = pa.array(list(costs), pa.string())
+    return pa.table({"person": people, "cost": pa.array(list(costs.values()), pa.float64())})
 
 
 def _lift_rows(here: Workspace, name: str, holdout: float, outcome: Any, rows: Any) -> list[dict[str, Any]]:
@@ -370,7 +381,7 @@ def _entry_days(rows: Any) -> float:
 
     if not rows.num_rows:
         return 0.0
-    ends = pc.min_max(rows["entered_at"]).as_py()
+    ends = pc.min_max(rows.filter(pc.equal(rows["entry"], 1))["entered_at"]).as_py()
     return max(float((ends["max"] - ends["min"]).total_seconds()) / 86400.0, 1.0)
 
 

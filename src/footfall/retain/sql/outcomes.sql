@@ -1,19 +1,42 @@
--- What became of each entry within the days that count: orders, money net of refunds, whether the person left.
-WITH bought AS (
-    SELECT e.person, e.entry, count(*) AS orders,
+-- What became of each person within the days that count after entering for the first time: whether they bought what they
+-- kept, money net of refunds, whether they left. Later entries make no units of their own: who enters again depends on
+-- what the first one did, and one purchase would count twice.
+WITH unit AS (
+    SELECT person, arm, entered_at, entered_at + $days * INTERVAL 1 DAY AS until
+    FROM given_entries
+    WHERE entry = 1
+),
+given_back AS (
+    SELECT purchase, CAST(sum(amount_minor) AS DECIMAL(38, 0)) AS amount_minor
+    FROM refunds
+    WHERE purchase IS NOT NULL
+    GROUP BY purchase
+),
+bought AS (
+    SELECT u.person,
+           count(*) FILTER (WHERE g.purchase IS NULL OR g.amount_minor < o.amount_minor) AS kept,
            CAST(sum(o.amount_minor - coalesce(g.amount_minor, 0)) AS DECIMAL(38, 0)) AS amount_minor
-    FROM given_entries e
-    JOIN orders o ON o.person = e.person AND o.ts > e.entered_at AND o.ts <= e.entered_at + $days * INTERVAL 1 DAY
-    LEFT JOIN (SELECT purchase, sum(amount_minor) AS amount_minor FROM refunds GROUP BY purchase) g
-           ON g.purchase = o.purchase
-    GROUP BY e.person, e.entry
+    FROM unit u
+    JOIN orders o ON o.person = u.person AND o.ts > u.entered_at AND o.ts <= u.until
+    LEFT JOIN given_back g ON g.purchase = o.purchase
+    GROUP BY u.person
+),
+cost AS (
+    SELECT person, sum(cost) AS cost FROM given_costs GROUP BY person
+),
+gone AS (
+    SELECT u.person
+    FROM unit u
+    JOIN leavers l ON l.person = u.person AND l.ts > u.entered_at AND l.ts <= u.until
+    UNION
+    SELECT person FROM given_left
 )
-SELECT e.arm,
-       CASE WHEN b.orders > 0 THEN 1.0 ELSE 0.0 END AS conversion,
+SELECT u.arm,
+       CASE WHEN b.kept > 0 THEN 1.0 ELSE 0.0 END AS conversion,
        coalesce(CAST(b.amount_minor AS DOUBLE), 0) / $unit AS gmv,
        coalesce(CAST(b.amount_minor AS DOUBLE), 0) / $unit * $margin - coalesce(c.cost, 0) AS margin,
-       CASE WHEN l.ts > e.entered_at THEN 1.0 ELSE 0.0 END AS unsubscribed
-FROM given_entries e
-LEFT JOIN bought b ON b.person = e.person AND b.entry = e.entry
-LEFT JOIN given_costs c ON c.person = e.person AND c.entry = e.entry
-LEFT JOIN leavers l ON l.person = e.person
+       CASE WHEN g.person IS NOT NULL THEN 1.0 ELSE 0.0 END AS unsubscribed
+FROM unit u
+LEFT JOIN bought b ON b.person = u.person
+LEFT JOIN cost c ON c.person = u.person
+LEFT JOIN gone g ON g.person = u.person
