@@ -1,7 +1,10 @@
 """Collect: the handlers of the tracking API and of canonical events. An answer of success means: it is on the disk.
 
     POST /v1/track | page | screen | identify | alias | group | batch     Segment's tracking API
+    POST /v1/t | p | s | i | a | g | b                                   the same, as its browser SDK calls them
     POST /v1/events                                                      canonical events, one JSON object a line
+
+Browser SDKs send the write key in the body (``writeKey``), where no page of another origin has to ask beforehand.
 
 The depth of JSON is bounded where something of it is kept, an event's properties: the decoder passes over all else, and
 gives up by itself where that is nested too deeply.
@@ -12,13 +15,15 @@ it cannot be read at all (400), is too large (413), or cannot be written (503).
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from typing import Annotated
 
 import msgspec
 
 from footfall.app.http.commit import GroupCommit
-from footfall.app.http.limits import read_body
+from footfall.app.http.limits import header, read_body
 from footfall.app.http.problems import Problem, Receive, Scope, Send, answer_json, of_error, wrong_method
 from footfall.config import Config, SourceSettings
 from footfall.errors import FormatError, StorageError
@@ -35,6 +40,14 @@ SOURCE = "collect"  # of events that came without a key
 _METRIC_REASONS = {"row": "json", "ts": "time", "amount": "amount", "amount_minor": "amount", "currency": "currency"}
 _METRIC_REASONS |= {"name": "name"}
 _ENCODER = msgspec.json.Encoder()
+_MOST_UNKNOWN = 512 << 10  # bytes of a body that is read before its sender is known; Segment's own bound
+
+
+class _Keyed(msgspec.Struct, rename="camel"):
+    write_key: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+_KEYED = msgspec.json.Decoder(_Keyed)
 
 
 def metric_reason(code: str) -> str:
@@ -72,8 +85,9 @@ class Collector:
 
     def routes(self) -> dict[str, Handler]:
         """Path -> raw ASGI handler."""
-        calls = {f"/v1/{kind}": self._handler(self._calls(kind)) for kind in KINDS}
-        return {**calls, "/v1/events": self._handler(self._events)}
+        calls = {f"/v1/{kind}": self._handler(self._calls(kind), True) for kind in KINDS}
+        short = {f"/v1/{kind[0]}": calls[f"/v1/{kind}"] for kind in KINDS}
+        return {**calls, **short, "/v1/events": self._handler(self._events)}
 
     def _calls(self, kind: tracking.Kind) -> Callable[[bytes, str, datetime], Taken]:
         def take(body: bytes, source: str, received: datetime) -> Taken:
@@ -86,15 +100,24 @@ class Collector:
     def _events(self, body: bytes, source: str, received: datetime) -> Taken:
         return posted.take(body, self._gate, source or SOURCE, received, self._serve.max_batch)
 
-    def _handler(self, take: Callable[[bytes, str, datetime], Taken]) -> Handler:
+    def _handler(self, take: Callable[[bytes, str, datetime], Taken], key_in_body: bool = False) -> Handler:
         serve = self._serve
         most, unpacked = serve.max_body_kb << 10, serve.max_unpacked_kb << 10
 
         async def handle(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["method"] != "POST":
                 raise wrong_method("POST")
-            source = await self._check(scope)
-            body = await read_body(scope, receive, most, serve.body_timeout_s, unpacked)
+            body: bytes | None = None
+            try:
+                source = await self._check(scope)
+            except Problem as refused:
+                if not key_in_body or refused.status != 401 or header(scope, b"authorization"):
+                    raise
+                few = min(most, _MOST_UNKNOWN)
+                body = await read_body(scope, receive, few, serve.body_timeout_s, few)
+                source = await self._check(_with_key(scope, body, refused))
+            if body is None:
+                body = await read_body(scope, receive, most, serve.body_timeout_s, unpacked)
             if not body.strip():
                 raise Problem(400, "empty", "the body is empty", "send a JSON object")
             try:
@@ -124,6 +147,17 @@ class Collector:
             reason = metric_reason(code)
             rejected[reason] = rejected.get(reason, 0) + count
         self._tell(taken.accepted, rejected)
+
+
+def _with_key(scope: Scope, body: bytes, refused: Problem) -> Scope:
+    """The request as if the write key of its body stood in its header; ``refused`` where there is none."""
+    try:
+        key = _KEYED.decode(body).write_key
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        key = ""
+    if not key:
+        raise refused
+    return {**scope, "headers": [*scope["headers"], (b"authorization", b"Basic " + b64encode(f"{key}:".encode()))]}
 
 
 def _answer(taken: Taken) -> bytes:
