@@ -104,8 +104,12 @@ def write_bodies(folder: Path, count: int, ascii_only: bool) -> int:
 
 def serve(kind: str, port: int, folder: Path) -> None:
     """Run one of the servers in this process until it is told to end."""
+    import gc
+
     import uvicorn
 
+    gc.set_threshold(20_000, 20, 20)  # both as a worker of the service runs
+    sys.setswitchinterval(0.001)
     app, close = bare_app() if kind == "bare" else footfall_app(folder)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False, loop="uvloop", http="httptools")
     close()

@@ -54,20 +54,20 @@ class Drainer:
 
 
 def compact(here: Workspace) -> int:
-    """Join small files of events and decisions; the files that were joined."""
+    """Join small files of events and decisions, under both locks in the drain's order; the files that were joined."""
     today = here.today()
-    joined = 0
-    for store in (here.store, here.decisions):
-        joined += _compact(store, today)
-    return joined
+    stores = (here.store, here.decisions)
+    if not any(_due(store, today) for store in stores):
+        return 0
+    with here.store.lock(), here.decisions.lock():
+        # Asked again: another host may just have done it.
+        return sum(store.compact(days, fewest) for store in stores for days, fewest in _due(store, today))
 
 
-def _compact(store: Store, today: date) -> int:
+def _due(store: Store, today: date) -> list[tuple[list[date], int]]:
+    """(days to join the files of, how many it takes): days that are over, and today where many have gathered."""
     files = Counter(Path(path).parent.name for path in store.files())
     days = {day: files[f"day={day.isoformat()}"] for day in store.days()}
     over = [day for day, count in days.items() if day < today and count >= FEWEST]
     gathered = [day for day, count in days.items() if day >= today and count >= FEWEST_TODAY]
-    if not over and not gathered:
-        return 0
-    with store.lock():
-        return store.compact(over, FEWEST) + store.compact(gathered, FEWEST_TODAY)
+    return [(found, fewest) for found, fewest in ((over, FEWEST), (gathered, FEWEST_TODAY)) if found]

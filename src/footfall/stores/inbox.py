@@ -216,6 +216,7 @@ def _opened(path: Path) -> sqlite3.Connection:
         _use_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit = {_CHECKPOINT_PAGES * _PAGE_BYTES}")  # after a burst
         made = "SELECT count(*) FROM sqlite_master WHERE name IN ('about', 'inbox', 'sticky', 'sticky_expires')"
         if connection.execute(made).fetchone()[0] < 4:
             connection.execute("BEGIN IMMEDIATE")
