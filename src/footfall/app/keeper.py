@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from footfall.app import logs, nightly
+from footfall.app import allocating, logs, nightly
 from footfall.app.build import Workspace, open_workspace
 from footfall.app.http.metrics import Metrics
 from footfall.app.http.server import read_spec, tell_ready
@@ -99,6 +99,7 @@ class Keeper:
         if self._reclaimer is None:
             self._reclaimer = steering.Reclaimer(self.here)
         self._reclaimer.turn()
+        allocating.give_back()
 
     def settle(self) -> None:
         """What became of the day's decisions, gone workers' leases, and a new pacing."""
@@ -234,6 +235,7 @@ class Keeper:
 
 def main(arguments: list[str]) -> int:
     """Run until the supervisor ends or says so."""
+    allocating.few_arenas()
     spec = read_spec(arguments)
     log = logs.set_up("keeper", spec.level)
     here = open_workspace(Path(spec.directory))

@@ -18,6 +18,7 @@ import numpy as np
 from footfall.acquire.book import Book, Leaser, LocalDay
 from footfall.acquire.decide import Decider, decode_decision
 from footfall.acquire.live import LivePlan, Roster
+from footfall.app import decisions
 from footfall.app.build import SystemClock, Workspace
 from footfall.app.http.metrics import Metrics
 from footfall.errors import FootfallError, StorageError
@@ -144,7 +145,14 @@ class Live:
             rng = np.random.default_rng()
             columns = self._here.config.value.segment
             self.decider = Decider(
-                plan, pacing, book, self._settings, rng, segment_columns=columns, recall=self._recall
+                plan,
+                pacing,
+                book,
+                self._settings,
+                rng,
+                segment_columns=columns,
+                new_id=lambda: decisions.new_id(self.now()),
+                recall=self._recall,
             )
         else:
             if self.decider.book is not book:
