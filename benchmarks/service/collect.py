@@ -1,18 +1,18 @@
 """Collect against a bare handler: events a second, tail of the answers, and whether the drain keeps up.
 
-    python benchmarks/service/collect.py [--seconds 10] [--rounds 3] [--connections 64]
+    python benchmarks/service/collect.py [--seconds 10] [--rounds 3] [--connections 16 64]
 
 Load by wrk (Debian's package). Both handlers run on uvicorn in one worker process each, on this machine, one after the
 other in each round: the bare one reads the body, decodes it into the same structures (batch, calls,
 contexts, properties) and answers 200; Footfall's
 checks every event, writes them to the inbox (SQLite, synchronous=FULL) and answers when they are on the disk. Bodies
-are batches of 100 track calls as an SDK sends them. A durable answer takes a turn of the disk, in
-which the clients of a closed loop can only wait, so the rounds that are compared have enough of them; the tail is
-looked at with 16. The ratio is of the best round of each; on a loaded machine the
-CPU seconds that a server spent for an event say more than the clock, so they are printed, too.
+are batches of 100 track calls as an SDK sends them. A durable answer takes a turn of the disk, in which the clients of
+a closed loop can only wait: few clients leave the processor idle for that long, many do not, so both are measured. The
+ratio is of the best round of each; on a loaded machine the CPU seconds that a server spent for an event say more than
+the clock, so they and the load of the machine are printed, too.
 
-Bounds: half the bare handler's events a second; 99 % of the answers within 50 ms at 16 connections; the drain moves at
-least as many events a second as collect takes in.
+Bounds: at each number of connections half the bare handler's events a second; 99 % of the answers within 50 ms at 16;
+the drain moves at least as many events a second as collect takes in.
 """
 
 from __future__ import annotations
@@ -276,7 +276,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=64, help="of the rounds that are compared")
+    parser.add_argument("--connections", type=int, nargs="+", default=[TAIL_CONNECTIONS, 64])
     parser.add_argument("--chinese", action="store_true", help="texts beyond ASCII, escaped as SDKs do")
     parser.add_argument("--serve", choices=("bare", "footfall"), help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
@@ -294,33 +294,33 @@ def main() -> int:
 
 
 def compare(folder: Path, wrk: str, options: argparse.Namespace) -> int:
-    """Interleaved rounds, the ratio, the drain."""
+    """Interleaved rounds at each number of connections, the ratios, the drain."""
     size = write_bodies(folder / "bodies", 200, not options.chinese)
     script = folder / "load.lua"
     script.write_text(LUA.replace("FOLDER", str(folder / "bodies")))
-    print(f"batches of {EVENTS}, {size:,} bytes each, {options.connections} connections, one worker")
-    rounds: dict[str, list[Round]] = {"bare": [], "footfall": []}
-    for _ in range(options.rounds):
-        for kind, found in rounds.items():
-            for path in folder.glob("inbox.db*"):
-                path.unlink()
-            found.append(measure(kind, folder, wrk, script, options.seconds, options.connections))
-            print(f"{kind:>9}: {found[-1]}", flush=True)
-    best = {kind: max(found, key=lambda r: r.events) for kind, found in rounds.items()}
-    for path in folder.glob("inbox.db*"):
-        path.unlink()
-    calm = measure("footfall", folder, wrk, script, options.seconds, TAIL_CONNECTIONS)
-    print(f"{'at 16':>9}: {calm}", flush=True)
-    ratio = best["footfall"].events / best["bare"].events
-    cpu = min(r.cpu_us for r in rounds["footfall"]) / min(r.cpu_us for r in rounds["bare"])
-    print(f"events a second: {ratio:.2f} of the bare handler's (bound {RATIO}); CPU an event: {cpu:.2f} times")
-    print(f"p99 at {TAIL_CONNECTIONS} connections: {calm.p99_ms:.1f} ms (bound {TAIL_MS:g} ms)")
+    print(f"batches of {EVENTS}, {size:,} bytes each, one worker; load {os.getloadavg()[0]:.1f}")
+    met, fastest = True, 0.0
+    for connections in options.connections:
+        rounds: dict[str, list[Round]] = {"bare": [], "footfall": []}
+        for _ in range(options.rounds):
+            for kind, found in rounds.items():
+                for path in folder.glob("inbox.db*"):
+                    path.unlink()
+                found.append(measure(kind, folder, wrk, script, options.seconds, connections))
+                print(f"{connections:>4} {kind:>9}: {found[-1]}   load {os.getloadavg()[0]:.1f}", flush=True)
+        best = {kind: max(found, key=lambda r: r.events) for kind, found in rounds.items()}
+        ratio = best["footfall"].events / best["bare"].events
+        cpu = min(r.cpu_us for r in rounds["footfall"]) / min(r.cpu_us for r in rounds["bare"])
+        print(f"{connections:>4} connections: events a second {ratio:.2f} of the bare handler's (bound {RATIO}); "
+              f"CPU an event {cpu:.2f} times; p99 {best['footfall'].p99_ms:.1f} ms")  # fmt: skip
+        tail = best["footfall"].p99_ms <= TAIL_MS or connections != TAIL_CONNECTIONS
+        met = met and ratio >= RATIO and tail and not any(r.errors for found in rounds.values() for r in found)
+        fastest = max(fastest, best["footfall"].events)
     events, took, cpu_s = drain_all(folder)
     rate = events / took
     print(f"drain: {events:,} events, {rate:,.0f} a second ({1e6 * cpu_s / events:.2f} CPU us/event); collect took in "
-          f"{best['footfall'].events:,.0f} a second")  # fmt: skip
-    errors = sum(r.errors for found in rounds.values() for r in found)
-    met = ratio >= RATIO and calm.p99_ms <= TAIL_MS and rate >= best["footfall"].events and not errors
+          f"{fastest:,.0f} a second at most")  # fmt: skip
+    met = met and rate >= fastest
     print("bounds met" if met else "a bound is missed")
     return 0 if met else 1
 

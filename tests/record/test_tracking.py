@@ -340,6 +340,16 @@ def test_depth_and_size_are_bounded() -> None:
     assert depth(b'{"a":[[1]],"b":"[[[[\\"["}') == 3
 
 
+@pytest.mark.parametrize("nest", ["[" * 40 + "]" * 40, '{"a":' * 40 + "1" + "}" * 40, '[{"a":' * 17 + "1" + "}]" * 17])
+@pytest.mark.parametrize("event", ["Product Viewed", "Order Completed"])
+def test_depth_is_bounded_in_batches_too(nest: str, event: str) -> None:
+    plain = {"type": "track", "event": event, "messageId": "m", "anonymousId": "a", "timestamp": "2024-05-01T10:00:00Z"}
+    given = {"shop_id": "s", "order_id": "o", "revenue": 1}
+    calls = [{**plain, "properties": {**given, **more}} for more in ({"x": json.loads(nest)}, {}, {"x": [[{}]] * 40})]
+    taken = take({"batch": calls})
+    assert (taken.accepted, len(taken.kept)) == (2, 1)
+
+
 def test_control_characters_and_long_ids_are_kept_aside() -> None:
     for field, value in (("anonymousId", "a\u0000b"), ("userId", "tab\there"), ("messageId", "\u007f")):
         taken = take({"batch": [{**ORDER, field: value}]})

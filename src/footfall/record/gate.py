@@ -330,6 +330,14 @@ def is_text(body: bytes) -> bool:
     return True
 
 
+def openings(text: bytes, bracket: bytes, most: int) -> int:
+    """How often a bracket opens, counted up to one more than ``most``: where there are few, far quicker than all."""
+    found, at = 0, text.find(bracket)
+    while at >= 0 and found <= most:
+        found, at = found + 1, text.find(bracket, at + 1)
+    return found
+
+
 def depth(text: bytes) -> int:
     """How deeply JSON is nested: 1 for an object of plain values."""
     deepest = at = 0

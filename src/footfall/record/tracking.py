@@ -58,6 +58,7 @@ from footfall.record.gate import (
     is_text,
     made_id,
     may_hold_controls,
+    openings,
     parsed_amount,
 )
 from footfall.record.names import canonical_event
@@ -155,7 +156,7 @@ class _Reading:
         self._mapped = bool(means.paths or means.fixed)
         # Ids that come through a map may be of any length, and hold anything.
         self._closer = self._mapped or may_hold_controls(body) or b"\n" in body or b"\r" in body
-        self._arrays = body.count(b"[") - 1
+        self._arrays = openings(body, b"[", gate.depth) - 1
         self._shift = timedelta()
 
     def sent(self, at: datetime | None) -> None:
@@ -177,7 +178,7 @@ class _Reading:
         earliest, latest, currency = gate.earliest, self._latest, gate.currency
         # As many objects as may be nested, less the arrays of the whole body.
         objects = gate.depth - self._arrays
-        decode, append, look = PROPERTIES.decode, self._rows.append, self._closer
+        decode, append, look = PROPERTIES.decode, self._rows.append, self._closer or objects < 1
         for call in calls:
             name = names.get(call.event) if call.type == "track" else None  # type: ignore[arg-type]
             raw = call.properties
@@ -202,7 +203,7 @@ class _Reading:
                 or given.propensity
                 or (given.currency and given.currency != currency)
                 or len(text) > LARGEST
-                or text.count(b"{") > objects
+                or (text.find(b"{", 1) > 0 and text.count(b"{") > objects)
             ):
                 self.call(call, "track")
                 continue
