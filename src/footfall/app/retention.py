@@ -16,6 +16,7 @@ from footfall.value.recipes import recipe, reward_exponent
 
 if TYPE_CHECKING:
     from footfall.retain.audience import Audience
+    from footfall.retain.calibration import Calibration
     from footfall.retain.customers import Customers
     from footfall.retain.timing import Moments
     from footfall.stores.engine import DuckEngine
@@ -31,6 +32,18 @@ def customers(here: Workspace, as_of: date | None = None) -> Customers:
     with here.engine() as engine:
         lettered = buyers.relations(here.store, engine, rules_of(here.config, here.state.providers()))
         return buyers.customers(engine, as_of or here.last_day(), exponent, lettered)
+
+
+def calibration(here: Workspace, days: int, as_of: date | None = None) -> Calibration:
+    """What the lifetime model forecast ``days`` before the end of the log, beside what came."""
+    from footfall.retain import calibration as held_out
+    from footfall.retain import customers as buyers
+    from footfall.value.facts import rules_of
+
+    exponent = reward_exponent(recipe(here.config.workspace.recipe), money.exponent(here.config.workspace.currency))
+    with here.engine() as engine:
+        lettered = buyers.relations(here.store, engine, rules_of(here.config, here.state.providers()))
+        return held_out.calibrate(engine, as_of or here.last_day(), days, exponent, lettered)
 
 
 def timing(here: Workspace, as_of: date | None = None) -> tuple[Moments, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from footfall.app import output, retention
-from footfall.app.build import open_workspace
+from footfall.app.build import Workspace, open_workspace
 from footfall.app.cli.options import FormatOption, WorkspaceOption, day
+from footfall.app.output import Format
 from footfall.app.progress import bar
 from footfall.errors import ConfigError
 
@@ -63,6 +65,9 @@ def customers(
     *,
     as_of: Annotated[str | None, Parameter(name="--as-of", help="Count only what was known on this day.")] = None,
     limit: Annotated[int, Parameter(help="Rows to print; 0 = all. Tables show 20 unless told.")] = -1,
+    calibrate: Annotated[
+        int, Parameter(help="Hold out the last so many days: forecast beside what came, by tenths of customers.")
+    ] = 0,
     workspace: WorkspaceOption = None,
     format: FormatOption = "table",
 ) -> None:
@@ -77,12 +82,18 @@ def customers(
         footfall customers
         footfall customers --limit 0 --format csv > customers.csv
         footfall customers --as-of 2026-10-31 --format json
+        footfall customers --calibrate 90
     """
     from footfall.retain import customers as buyers
 
     if limit < -1:
         raise ConfigError(f"--limit {limit}", "give 0 for all rows, or a number of rows")
+    if calibrate < 0:
+        raise ConfigError(f"--calibrate {calibrate}", "give the number of days to hold out")
     here = open_workspace(workspace)
+    if calibrate:
+        _calibration(here, calibrate, day(as_of, "--as-of"), format)
+        return
     with bar("customers"):
         known = retention.customers(here, day(as_of, "--as-of"))
         table = buyers.table(known)
@@ -95,6 +106,18 @@ def customers(
         screen.print(_told(buyers.summary(known), len(rows)), soft_wrap=True)
     for note in known.notes:
         screen.print(f"note: {note}", soft_wrap=True)
+
+
+def _calibration(here: Workspace, days: int, as_of: date | None, format: Format) -> None:
+    from footfall.retain.calibration import COLUMNS
+
+    with bar("calibration"):
+        found = retention.calibration(here, days, as_of)
+    rows = list(found.rows)
+    numbers = {"forecast": ",.1f", "forecast_each": ",.3f", "actual_each": ",.3f"}
+    output.write(rows, format, COLUMNS, lambda: output.draw(rows, COLUMNS, numbers=numbers))
+    told = f"purchase days in the {found.days} days after {found.cut}, forecast from what was known then"
+    output.console(stderr=True).print(f"{told}.", soft_wrap=True)
 
 
 def _told(summary: dict[str, object], shown: int) -> str:

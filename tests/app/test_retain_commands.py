@@ -1,0 +1,140 @@
+"""The commands of retention: each one's table and JSON, errors with a way out, a workspace without anything."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "retain"))
+from conftest import Cli
+
+FIRST = datetime(2026, 3, 1, 9, tzinfo=UTC)
+SETTINGS = """
+[channels.paper]
+kind = "file"
+[offers.ten]
+percent = 10
+count = 100
+[journeys.carts]
+audience = "cart_abandoned"
+holdout = 0.0
+[[journeys.carts.steps]]
+template = "cart"
+channel = "paper"
+offer = "ten"
+"""
+
+
+@pytest.fixture
+def live(shop: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A shop with late buyers, ten carts, fans and a journey, on 21 March at noon."""
+    monkeypatch.setenv("FOOTFALL_NOW", "2026-03-21T12:00:00")
+    events = []
+
+    def add(day: float, who: str, name: str, **more: object) -> None:
+        at = (FIRST + timedelta(days=day)).isoformat()
+        events.append({"ts": at, "name": name, "user_id": who, "visitor_id": f"d-{who}", "provider_id": "shop", **more})
+
+    for n in range(60):
+        add(n % 9, f"v{n}", "page_view")
+        if n % 2:
+            add(n % 9 + n % 7, f"v{n}", "purchase", amount=50.0)
+    for n in range(10):
+        add(19, f"c{n}", "add_to_cart", amount=30.0)
+        add(19.1, f"c{n}", "identify", properties={"email": f"c{n}@example.com"})
+    add(10, "v1", "follow")
+    (shop / "log.ndjson").write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+    assert cli("import", shop / "log.ndjson", workspace=shop).status == 0
+    path = shop / "footfall.toml"
+    path.write_text(path.read_text(encoding="utf-8") + SETTINGS, encoding="utf-8")
+    yield shop
+
+
+@pytest.mark.usefixtures("live")
+def test_looking(cli: Cli) -> None:
+    found = cli("customers", "--format", "json").json
+    assert len(found) == 30 and found[0]["spend"] == 50.0 and found[0]["alive"] is None
+    table = cli("customers")
+    assert "20 of 30 customers as of 2026-03-20" in table.err
+    assert "note: no forecast of purchases" in table.err
+    timing = cli("timing", "--format", "json").json
+    assert timing[0]["orders"] == 30 and timing[0]["curve"][-1] == pytest.approx(1.0)
+    assert "follow_up" in cli("timing").out.replace("-", "_").replace(" ", "_")
+    sizes = {row["audience"]: row for row in cli("audiences", "--format", "json").json}
+    assert (sizes["cart_abandoned"]["people"], sizes["cart_abandoned"]["by_email"]) == (10, 10)
+    assert sizes["fans"]["people"] == 1
+    assert len(sizes) == 10 and all(row["meaning"] for row in sizes.values())
+    members = cli("audiences", "cart_abandoned", "--format", "json")
+    assert {row["customer_id"] for row in members.json} == {f"c{n}" for n in range(10)}
+    assert "SELECT" in cli("audiences", "lost", "--sql").out
+    (shop_row, whole) = cli("fans", "--format", "json").json
+    assert (shop_row["fans"], whole["provider_id"]) == (1, "(all)")
+    assert "1 buying fan" in cli("fans").err
+
+
+def test_a_round_from_looking_to_proof(cli: Cli, live: Path) -> None:
+    planned = cli("retain", "--dry-run", "--format", "json")
+    assert len(planned.json) == 10
+    assert planned.json[0]["why"].startswith("cart_abandoned since 2026-03-20 09:00, step 1 of 1")
+    assert cli("outbox", "list", "--format", "json").json == []
+    assert {row["what"]: row["messages or persons"] for row in cli("retain", "--format", "json").json} == {"entered": 10, "planned": 10, "left": 0, "sent": 10}  # fmt: skip  # noqa: E501
+    assert len(list((live / "letters").rglob("*"))) >= 10
+    (journey,) = cli("journeys", "--format", "json").json
+    assert (journey["treated"], journey["done"], journey["sent"], journey["state"]) == (10, 10, 10, "on")
+    (first, *_) = cli("outbox", "list", "--status", "sent", "--limit", "1", "--format", "json").json
+    assert "Your cart is waiting" in cli("outbox", "show", first["message_id"]).out
+    (offer,) = cli("offers", "--format", "json").json
+    assert (offer["issued"], offer["left"]) == (10, 100)
+    rows = cli("lift", "--format", "json").json
+    assert [row["metric"] for row in rows] == ["conversion", "gmv", "margin", "unsubscribed"]
+    assert rows[0]["treated"] == 10 and rows[0]["verdict"] == "not enough evidence"
+    assert "carts: not enough evidence yet" in cli("lift").err
+    assert cli("unsubscribe", "c1@example.com").status == 0
+    assert cli("unsubscribe", "--format", "json").json == [{"who": "c1@example.com", "reason": "by the operator"}]
+    assert cli("unsubscribe", "c1@example.com", "--undo").status == 0
+    assert "購物車" in cli("outbox", "preview", "cart", "--language", "zh-Hant").out
+
+
+@pytest.mark.parametrize("arguments", [["customers"], ["timing"], ["audiences"], ["fans"], ["customers", "--calibrate", "5"]])  # fmt: skip  # noqa: E501
+def test_an_empty_log_says_what_to_do(cli: Cli, shop: Path, arguments: list[str]) -> None:
+    found = cli(*arguments, workspace=shop)
+    assert found.status != 0
+    assert "footfall import" in found.err
+
+
+@pytest.mark.parametrize("arguments", [["journeys"], ["outbox"], ["offers"], ["unsubscribe"]])
+def test_nothing_yet_is_an_empty_table(cli: Cli, shop: Path, arguments: list[str]) -> None:
+    assert cli(*arguments, workspace=shop).status == 0
+    assert cli(*arguments, "--format", "json", workspace=shop).json == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["retain"], "has no journey"),
+        (["lift"], "has no journey"),
+        (["audiences", "everybody"], "no audience 'everybody'"),
+        (["audiences", "--sql"], "--sql shows one audience"),
+        (["customers", "--as-of", "yesterday"], "write it as YYYY-MM-DD"),
+        (["customers", "--limit", "-2"], "--limit -2"),
+        (["customers", "--calibrate", "-1"], "--calibrate -1"),
+        (["outbox", "show", "none"], "there is no message 'none'"),
+        (["outbox", "retry", "none"], "is not dead, unknown or cancelled"),
+        (["outbox", "preview", "none"], "no template 'none'"),
+        (["outbox", "preview", "cart", "--language", "fr"], "use one of: en, zh-Hant, zh-Hans"),
+        (["outbox", "list", "--limit", "-1"], "--limit -1"),
+        (["unsubscribe", "x@example.com", "--undo"], "is not on the list"),
+        (["unsubscribe", "--file", "/nowhere.csv"], "cannot be read"),
+        (["redeem", "NONE", "--person", "ann", "--order", "1", "--amount", "many"], "is no amount"),
+        (["redeem", "NONE", "--person", "ann", "--order", "1", "--amount", "5"], "refused"),
+    ],
+)
+def test_what_cannot_be_says_the_way_out(cli: Cli, shop: Path, arguments: list[str], said: str) -> None:
+    found = cli(*arguments, workspace=shop)
+    assert found.status != 0
+    assert said in " ".join(found.err.split())

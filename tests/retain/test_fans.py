@@ -1,0 +1,64 @@
+"""Fans and their shares of visits and GMV, counted by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_place import happened, place
+
+from footfall.app import retention
+from footfall.retain.fans import Fans, fans
+
+
+def seen(tmp_path: Path, events: list[dict[str, object]], today: float) -> Fans:
+    with retention.shown(place(tmp_path, events, today)) as shown:
+        return fans(shown.engine, shown.customers.exponent)
+
+
+def test_shares_by_hand(tmp_path: Path) -> None:
+    events = [
+        happened(10, "ann", "follow", "a"),  # long a fan of a
+        happened(50, "bob", "follow", "a"),  # within the last 28 days
+        happened(40, "cem", "follow", "a"),
+        happened(55, "cem", "unfollow", "a"),  # left within them
+        happened(45, "dan", "subscribe", None),  # of the whole place
+        happened(46, "eve", "follow", "b"),
+        happened(47, "eve", "unfollow", "b"),
+        happened(48, "eve", "follow", "b"),  # the newest word counts
+        happened(5, "ann", "page_view", "a"),  # too long ago to count
+        happened(52, "ann", "page_view", "a"),
+        happened(53, "ann", "page_view", "b"),  # no fan of b
+        happened(54, "zoe", "page_view", "a"),
+        happened(56, "dan", "page_view", "b"),
+        happened(57, "ann", "purchase", "a", amount=30.0),
+        happened(58, "zoe", "purchase", "a", amount=70.0),
+        happened(60, "zoe", "page_view", "b"),
+    ]
+    rows = {row["provider_id"]: row for row in seen(tmp_path, events, today=60).rows}
+    a, b, whole = rows["a"], rows["b"], rows[None]
+    assert (a["fans"], a["new_fans"], a["lost_fans"]) == (3, 2, 1)  # ann, bob, dan; bob and dan are new; cem left
+    assert (b["fans"], b["lost_fans"]) == (2, 0)  # eve, dan
+    assert (whole["fans"], whole["lost_fans"]) == (4, 1)
+    # Visits at a: ann's of day 52 brought her order of day 57, zoe's of 54 hers; a follow is no visit.
+    assert (a["visits"], a["fan_visits"]) == (2, 1)
+    assert (b["visits"], b["fan_visits"]) == (3, 1)  # ann is no fan there, dan is subscribed
+    assert (whole["visits"], whole["fan_visits"]) == (5, 3)
+    assert (a["gmv"], a["gmv_share"]) == (100.0, pytest.approx(0.3))
+    assert b["gmv_share"] is None
+
+
+def test_tiers(tmp_path: Path) -> None:
+    events = [
+        *(happened(1, who, "follow", "a") for who in ("fan", "buyer", "loyal", "advocate")),
+        *(happened(2, who, "purchase", "a", amount=5.0) for who in ("buyer", "loyal", "advocate", "no-fan")),
+        *(happened(9, who, "purchase", "a", amount=5.0) for who in ("loyal", "advocate")),
+        happened(9, "advocate", "share", "a"),
+    ]
+    assert seen(tmp_path, events, today=10).tiers == {"fan": 1, "buying fan": 1, "loyal fan": 1, "advocate": 1}
+
+
+def test_nobody_follows(tmp_path: Path) -> None:
+    found = seen(tmp_path, [happened(1, "x", "page_view", "a")], today=2)
+    assert found.tiers == {}
+    assert [(row["fans"], row["visit_share"]) for row in found.rows] == [(0, 0.0), (0, 0.0)]
