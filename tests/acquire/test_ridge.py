@@ -147,6 +147,32 @@ def test_passes_are_those_of_the_first_kernels():
     np.testing.assert_allclose(lean, np.where(problem.demand[rows_of(problem)] > 0, share, lean), atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [np.uint16, np.int32])
+@pytest.mark.parametrize(
+    "widths", [(0, 1, 16, 17, 0, 32, 33, 70, 48, 0), (1500, 3, 2000, 0), (1,), (0, 0), (1,) * 1100]
+)
+@pytest.mark.parametrize("tied", [False, True])
+def test_rows_of_any_width(kind, widths, tied):
+    """Empty rows, rows beyond a block, more rows than a block, many candidates: as the first kernels have it."""
+    rng = np.random.default_rng(len(widths))
+    m, start = 2000, np.concatenate([[0], np.cumsum(widths)]).astype(np.int64)
+    edges, n = int(start[-1]), len(widths)
+    index = np.concatenate([np.arange(w) for w in widths]).astype(kind)
+    value = np.full(edges, 2.0) if tied else rng.normal(0, 1, edges)
+    demand, price = rng.uniform(0, 3, n), np.zeros(m) if tied else rng.normal(0, 1, m)
+    value, price = (x.astype(np.float32) for x in (value, price))
+    share, load, steep, sums = np.empty(edges), np.zeros(m), np.zeros(m), np.zeros((m, 2))
+    data = (start, index, value.astype(float), demand, price.astype(float))
+    smooth, plain = kernels.ridge_rows(*data, 0.7, 0, n, share, load, steep)
+    found = ridge_kernels.ridge_rows(start, index, value, demand, price, np.float32(0.7), 0, n, max(widths), sums)
+    worth = np.sum(np.repeat(demand, widths) * share * (value - price[index]))
+    np.testing.assert_allclose(found, (smooth, plain, worth), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(sums[:, 0], load, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        sums[:, 1], np.bincount(index[share > 0], np.repeat(demand, widths)[share > 0], m), rtol=1e-6
+    )
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_screened_rows_answer_as_all_rows_do(seed):
     """Anywhere in the boxes the nested layers give the loads and both duals of all edges."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from footfall.acquire._lanes import WIDTH, from_on, lowest_bit, top
+from footfall.acquire._lanes import WIDTH, fill, gains, keep, line_up, raise_levels, top, widest
 
 # mypy: disable-error-code="no-untyped-def,untyped-decorator,call-arg,var-annotated"
 
-_BLOCK = 4096  # edges whose gains are held at once
+_BLOCK = 1024  # edges whose gains are held at once: most of the nearest cache is for prices
+_MANY = 64  # candidates of a row up to which sixteen rows' levels are sought together
 _STEPS = 60  # of the level's search; each but the last drops a candidate
 
 
@@ -24,86 +25,117 @@ def _level(gain, count, level, ridge):
     t rises at every step and each step but the last leaves a candidate out, so it ends.
     """
     for _ in range(_STEPS + count):
-        total = np.float32(0.0)
+        total = 0.0
         above = 0
         for k in range(count):
-            excess = gain[k] - level
-            total += max(excess, np.float32(0.0))
-            above += excess > np.float32(0.0)
-        step = (total - ridge) / np.float32(max(above, 1))
-        if not step > np.float32(1e-6) * ridge:
+            if gain[k] > level:
+                total += gain[k]
+                above += 1
+        if above == 0:
             break
-        level += step
+        following = np.float32((total - ridge) / above)
+        if not following > level:
+            break
+        level = following
     return level
 
 
+@nb.njit(cache=True, nogil=True, inline="always")
+def _block_gains(row_start, index, value, price, base, edges, gain):
+    """Gains of the edges ``base : base + edges`` into ``gain``: loads that wait for nothing."""
+    whole = min(edges, max(len(value) - base - WIDTH + 1, 0))  # sixteen at a time may run beyond the block
+    k = 0
+    while k < whole:
+        gains(value, index, price, base + k, gain, k)
+        k += WIDTH
+    while k < edges:
+        gain[k] = value[base + k] - price[index[base + k]]
+        k += 1
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def _candidates(row_start, i, stop, gain, ridge, starts, bests, levels, near, which, whose):
+    """The edges of rows ``i:stop`` within ``ridge`` of their row's best and above 0: gains less the best to ``near``,
+    where they stand to ``which``, their row to ``whose``. Rows' first candidates, best gains and first levels to
+    ``starts``, ``bests`` and ``levels``. Returns how many.
+    """
+    base, count = row_start[i], 0
+    for r in range(stop - i):
+        a = row_start[i + r] - base
+        width = row_start[i + r + 1] - base - a
+        best = top(gain, a, width)
+        if width > 2 * WIDTH:
+            for k in range(2 * WIDTH, width, 2 * WIDTH):
+                best = max(best, top(gain, a + k, width - k))
+        starts[r], bests[r], levels[r] = count, best, max(-ridge, -best)
+        least = max(best - ridge, np.float32(0.0)) if best > np.float32(0.0) else np.float32(np.inf)
+        begin = count
+        count += keep(gain, a, width, least, best, near, which, count)
+        count += keep(gain, a + WIDTH, width - WIDTH, least, best, near, which, count)
+        if width > 2 * WIDTH:
+            for k in range(2 * WIDTH, width, WIDTH):
+                count += keep(gain, a + k, width - k, least, best, near, which, count)
+        fill(whose, begin, r)
+        for k in range(begin + WIDTH, count):
+            whose[k] = r
+    for r in range(stop - i, stop - i + WIDTH + 1):
+        starts[r] = count
+    return count
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def _levels(near, starts, rows, ridge, table, levels):
+    """Each row's level (see ``_level``), sixteen rows at once; rows of many candidates by themselves."""
+    for r in range(0, rows, WIDTH):
+        most = widest(starts, r)
+        if most > _MANY:
+            for q in range(r, min(r + WIDTH, rows)):
+                levels[q] = _level(near[starts[q] :], starts[q + 1] - starts[q], levels[q], ridge)
+            continue
+        line_up(near, starts, r, most, table)
+        for _ in range(_STEPS + most):
+            if not raise_levels(table, most, levels, r, ridge):
+                break
+
+
 @nb.njit(cache=True, nogil=True)
-def ridge_rows(row_start, index, value, demand, price, ridge, first, last, widest, sums):
+def ridge_rows(row_start, index, value, demand, price, ridge, first, last, widest_row, sums):
     """Rows of max a.x - ridge/2 |x|^2 over x >= 0, sum x <= 1.
 
     Returns the blocks' parts of (the ridge dual, the plain dual, sum d a x) and adds d x and d [x > 0] of each edge to
     ``sums`` (m, 2): loads, and ridge times a diagonal above the dual's Hessian (a row's projection onto the simplex has
-    slope at most 1/ridge). x = (a - t)_+ / ridge; only edges within ``ridge`` of the row's best can carry anything, and
-    these few are set aside while the row is in cache. widest: edges of the widest row.
+    slope at most 1/ridge). x = (a - t)_+ / ridge; only edges within ``ridge`` of the row's best can carry anything.
+    These few are set aside a block of rows at a time, without branches that a processor would guess wrong: guesses, not
+    numbers, are what a row costs. Gains count from the row's best, since differences of like numbers are exact.
     """
-    gain = np.empty(_BLOCK + widest + WIDTH, dtype=np.float32)
-    near = np.empty(widest + 1, dtype=np.float32)
-    which = np.empty(widest + 1, dtype=np.int64)
+    size = _BLOCK + widest_row + 3 * WIDTH
+    gain, near = np.empty(size, dtype=np.float32), np.empty(size, dtype=np.float32)
+    which, whose = np.empty(size, dtype=np.int32), np.empty(size, dtype=np.int32)
+    starts = np.empty(_BLOCK + 2 * WIDTH, dtype=np.int64)
+    bests, levels = np.empty(_BLOCK + WIDTH, dtype=np.float32), np.empty(_BLOCK + WIDTH, dtype=np.float32)
+    table = np.empty((_MANY + 1) * WIDTH, dtype=np.float32)
     smooth, plain, carried = 0.0, 0.0, 0.0
-    half, steep = np.float32(0.5) * ridge, np.float32(1.0) / ridge
-    base, ready = row_start[first], first
-    for i in range(first, last):
-        if i == ready:  # gains of a block of rows at once: they are loads that wait for nothing
-            base = row_start[i]
-            while ready < last and (ready == i or row_start[ready + 1] - base <= _BLOCK):
-                ready += 1
-            some, there = value[base : row_start[ready]], index[base : row_start[ready]]
-            for k in range(len(some)):
-                gain[k] = some[k] - price[there[k]]
-        a, width = row_start[i] - base, row_start[i + 1] - row_start[i]
-        best = np.float32(0.0)
-        for k in range(0, width, WIDTH):
-            best = max(best, top(gain, a + k, width - k))
-        if best <= np.float32(0.0):
-            continue
-        level = max(-ridge, -best)  # gains count from the best, since differences of like numbers are exact
-        count, total, least = 0, np.float32(0.0), np.float32(0.0)
-        for k in range(0, width, WIDTH):
-            bits = from_on(gain, a + k, width - k, best + level)
-            while bits != 0:
-                at = a + k + lowest_bit(bits)
-                bits &= bits - np.uint64(1)
-                here = gain[at] - best
-                near[count] = here
-                total += here
-                least = min(least, here)
-                which[count] = index[base + at]
-                count += 1
-        d = demand[i]
-        plain += d * best
-        if count == 1:
-            x = np.float32(1.0) if best >= ridge else best / ridge
-            j = which[0]
-            sums[j, 0] += d * x
-            sums[j, 1] += d
-            smooth += d * (x * (best - half * x))
-            carried += d * (x * best)
-            continue
-        level = max(level, (total - ridge) / np.float32(count))
-        if least < level:
-            level = _level(near, count, level, ridge)
-        won, worth = np.float32(0.0), np.float32(0.0)
+    half, steep = np.float32(0.5), np.float32(1.0) / ridge
+    i = first
+    while i < last:
+        base, stop = row_start[i], i + 1
+        while stop < last and row_start[stop + 1] - base <= _BLOCK and stop - i < _BLOCK:
+            stop += 1
+        _block_gains(row_start, index, value, price, base, row_start[stop] - base, gain)
+        count = _candidates(row_start, i, stop, gain, ridge, starts, bests, levels, near, which, whose)
+        _levels(near, starts, stop - i, ridge, table, levels)
+        for r in range(stop - i):
+            plain += demand[i + r] * bests[r]
         for k in range(count):
-            excess = near[k] - level
-            if excess > np.float32(0.0):
-                x = excess * steep
-                j = which[k]
-                sums[j, 0] += d * x
-                sums[j, 1] += d
-                won += x * (best + near[k] - np.float32(0.5) * excess)
-                worth += x * (best + near[k])
-        smooth += d * won
-        carried += d * worth
+            r = whose[k]
+            d, j = demand[i + r], index[base + which[k]]
+            excess = max(near[k] - levels[r], np.float32(0.0))
+            x, here = excess * steep, bests[r] + near[k]
+            sums[j, 0] += d * x
+            sums[j, 1] += d if x > np.float32(0.0) else 0.0
+            smooth += d * (x * (here - half * excess))
+            carried += d * (x * here)
+        i = stop
     return smooth, plain, carried
 
 
