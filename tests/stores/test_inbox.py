@@ -75,6 +75,16 @@ def test_it_is_durable_and_keeps_its_id(path: Path) -> None:
     again.close()
 
 
+def test_an_append_after_a_delete_waits_for_the_disk_again(path: Path) -> None:
+    inbox = SqliteInbox(path)
+    last = inbox.append([("event", b"a"), ("event", b"b")])
+    inbox.delete(last)
+    assert inbox._connection is not None
+    assert inbox._connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    assert inbox.append([("event", b"c")]) == last + 1
+    inbox.close()
+
+
 def test_several_processes_append_at_once(path: Path) -> None:
     """Both make the file, too: neither may find the other's half-made one."""
     processes = [start(path, name, 50) for name in ("a", "b", "c")]

@@ -32,7 +32,8 @@ _PAGE_BYTES = 16384
 # its requests wait for it.
 _CHECKPOINT_PAGES = 4000
 _MOST_ROWS = 400  # of one statement (two parameters each)
-_DELETE_BYTES = 8 << 20  # at once: appends wait for that long
+_DELETE_BYTES = 2 << 20  # at once: appends wait for that long,
+_GAP_S = 0.005  # and get a turn in between: who waits for SQLite's lock looks for it every few milliseconds only
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS about (id TEXT NOT NULL)",
     "INSERT INTO about SELECT $id WHERE NOT EXISTS (SELECT 1 FROM about)",
@@ -104,7 +105,8 @@ class SqliteInbox:
     def delete(self, through: int) -> None:
         """Remove the rows up to this sequence, which is never given again.
 
-        In pieces, since appends wait for each; a crash between them leaves rows that the lake holds already.
+        In pieces, since appends wait for each; a crash between them leaves rows that the lake holds already. So they
+        need not be on the disk at once either, which makes them several times shorter.
         """
         piece = (
             "SELECT max(seq) FROM (SELECT seq, sum(size) OVER (ORDER BY seq) AS held FROM "
@@ -112,8 +114,17 @@ class SqliteInbox:
             "WHERE held <= ? OR seq = (SELECT min(seq) FROM inbox)"
         )
         with self._using() as connection:
-            while (upto := connection.execute(piece, (through, _DELETE_BYTES)).fetchone()[0]) is not None:
-                connection.execute("DELETE FROM inbox WHERE seq <= ?", (upto,))
+            connection.execute("PRAGMA synchronous = NORMAL")
+            try:
+                while (upto := connection.execute(piece, (through, _DELETE_BYTES)).fetchone()[0]) is not None:
+                    connection.execute("DELETE FROM inbox WHERE seq <= ?", (upto,))
+                    if upto >= through:
+                        break
+                    time.sleep(_GAP_S)
+                connection.execute("PRAGMA synchronous = FULL")
+            except BaseException:
+                self._close_writing()  # the next one waits for the disk in any case
+                raise
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # waits for nobody, and nobody for it
 
     def counts(self) -> Mapping[str, int]:
