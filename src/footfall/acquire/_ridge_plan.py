@@ -26,6 +26,7 @@ from footfall.model import Floats
 _FINEST = 2e-6  # gap that single precision is worth trying for
 _SIZES = (1e-20, 1e20)  # of the largest value: single precision must hold its square
 _WITHIN = 3.5  # a plan is tried when what loads miss is within this many times the gap asked for
+_WARM_WITHIN = 2.5  # from earlier prices, where a plan that will not do costs more than the steps that it saves
 _AGAIN = 0.6  # after a plan that would not do, what is missed must have fallen to this part
 _DOUBT = 60  # steps of a level after which unmet floors are tried, lest they cannot be met
 
@@ -50,7 +51,7 @@ class Certificate:
         self._whole = True  # False while the shares are written, so that an interrupt leaves no half of a plan
         self.closest: Point | None = None  # the point from which a plan would miss least
         self._near: Point | None = None  # the point of least known H since the last exact bound
-        self._tried = np.inf
+        self._tried, self.within = np.inf, _WITHIN
 
     def gap(self) -> float:
         """(bound - objective) / |bound|; 0 where they are equal to rounding."""
@@ -121,7 +122,7 @@ class Certificate:
 
     def worth_a_plan(self, at: Point, wanted: float) -> bool:
         """Whether a plan from here may well certify the gap."""
-        return self.missing(at) < min(_WITHIN * wanted, _AGAIN * self._tried)
+        return self.missing(at) < min(self.within * wanted, _AGAIN * self._tried)
 
     def finish(self) -> None:
         """The best that can be had without searching on."""
@@ -199,6 +200,7 @@ def _run(
         if deadline is not None and time.monotonic() > deadline:
             raise OutOfTimeError
 
+    best.within = _WITHIN if prices is None else _WARM_WITHIN
     look = _look(best, gap, tick)
     try:
         best.search.run(prices, look, tick)

@@ -3,9 +3,9 @@
     maximise  sum_i d_i sum_k x_ik v_ik   subject to  sum_k x_ik <= 1,  sum_i d_i sum_k x_ik a_ik <= budget
 
 with costs a >= 0 has a dual in one price: L(p) = sum_i d_i max(0, max_k (v_ik - p a_ik)) + p budget, at least the
-optimum for any p >= 0. Spending falls in p, so p is found by bisection (Dantzig 1957; for choices among options, Sinha &
-Zoltners 1979), and at most one customer is given a mix of two options. A customer whose best option is the same at both
-ends of a bracket keeps it in between, as max_k (v - p a) is convex in p: only the others are looked at again.
+optimum for any p >= 0. Spending falls in p, so p is found by bisection (Dantzig 1957; for choices among options, Sinha
+& Zoltners 1979), and at most one customer is given a mix of two options. A customer whose best option is the same at
+both ends of a bracket keeps it in between, as max_k (v - p a) is convex in p: only the others are looked at again.
 """
 
 from __future__ import annotations

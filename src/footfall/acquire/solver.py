@@ -188,10 +188,6 @@ def _plain_bound(problem: Problem, search: Search, gap: float, threads: int | No
     """An upper bound of the plain programme, near its optimum where there is time."""
     if problem.edges > _SMALL and suits(problem, gap):
         large = allocate(problem, gap, threads, search.price, deadline, None, search.names)
-        if large is not None and large.status != "stalled":
-            return large.bound
-    if problem.edges > _SMALL and suits(problem, gap):
-        large = allocate(problem, gap, threads, search.price, deadline, None, search.names)
         if large is not None:
             return large.bound
     work = plain_work(problem)
