@@ -305,12 +305,19 @@ class Ledger(Protocol):
         """Record the day's totals so far of the drained log; the same totals twice change nothing."""
         ...
 
-    def gone(self, host_id: str, now: datetime) -> tuple[str, ...]:
-        """Workers of a host whose time ran out before ``now``."""
+    def gone(self, host_id: str | None, now: datetime) -> tuple[str, ...]:
+        """Workers of a host (None: of all hosts) whose time ran out before ``now``."""
         ...
 
     def reclaim(self, worker_id: str, reserved: Mapping[tuple[date, str], int], now: datetime) -> int:
         """Take back a gone worker's leases less what its logged decisions reserved by (day, provider); the sum."""
+        ...
+
+    def recall(self, worker_id: str, reserved: Mapping[tuple[date, str], int], now: datetime) -> int:
+        """Free what a worker of a host that does not come back is not known to have reserved; the sum.
+
+        Again before each ``settle``, since its host may come back with more after all.
+        """
         ...
 
     def allowances(self, day: date) -> Mapping[str, Allowance]:
@@ -481,6 +488,10 @@ class Outbox(Protocol):
 
     def counts(self) -> Mapping[tuple[str, str], int]:
         """(journey, status) -> messages."""
+        ...
+
+    def known(self, message_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the ids that stand in the outbox, whatever became of them."""
         ...
 
     def pressure(self, now: datetime) -> pa.Table:

@@ -49,6 +49,14 @@ def status(outbox: Outbox, of: Message) -> str:
 class OutboxContract:
     """What every outbox keeps."""
 
+    def test_known_messages(self, outbox: Outbox) -> None:
+        """Whatever became of a message, its id is known."""
+        outbox.add([message("ann"), message("bob")])
+        outbox.cancel("asked", person="bob")
+        ids = [message(who).message_id for who in ("ann", "bob", "cem")]
+        assert outbox.known(ids) == frozenset(ids[:2])
+        assert outbox.known([]) == frozenset()
+
     def test_a_message_is_added_once(self, outbox: Outbox) -> None:
         assert outbox.add([message("ann"), message("bob")]) == 2
         assert outbox.add([message("bob"), message("cem")]) == 1

@@ -121,7 +121,9 @@ def plan(engine: Shown, entries: Entries, outbox: Outbox, setting: Setting, now:
         entering.append(found.entering)
         moving[name] = [found.leaving, found.held_out]
         due.append(found.due)
-    chosen = _chosen(due, outbox, setting, now, held)
+    chosen, before = _chosen(due, outbox, setting, now, held)
+    for name, rows in before.items():  # a round that died left their messages, but not their next step
+        moving[name].append(_next(rows, setting.journeys[name], now))
     messages, why = [], []
     for name, rows in chosen.items():
         made = [_message(setting, name, row, now) for row in rows.to_pylist()]
@@ -324,11 +326,12 @@ def _moved(rows: pa.Table, status: str, reason: pa.ChunkedArray) -> pa.Table:
 
 def _chosen(
     due: Sequence[pa.Table], outbox: Outbox, setting: Setting, now: datetime, held: Counter[tuple[str, str]]
-) -> dict[str, pa.Table]:
-    """Of what is due, what the caps and each journey's budget leave room for, the most valuable first."""
+) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
+    """Of what is due, what the caps and each journey's budget leave room for, the most valuable first; and what has its
+    message in the outbox already."""
     parts = [_priced(rows, setting) for rows in due if rows.num_rows]
     if not parts:
-        return {}
+        return {}, {}
     rows = pa.concat_tables(parts)
     people = rows["person"].combine_chunks().dictionary_encode()
     person = np.asarray(people.indices.to_numpy(), np.int64)
@@ -352,12 +355,27 @@ def _chosen(
         held[name, "budget"] += int((~kept).sum())
     asked = np.flatnonzero(go)
     kept = setting.choose(value[asked], cost[asked], person[asked], cap, float("inf"))
-    for name in journey[asked[~kept]].tolist():
+    refused = rows.take(pa.array(asked[~kept]))
+    there = _there(refused, outbox)
+    for name in refused.filter(pc.invert(there))["journey"].to_pylist():
         held[name, "cap a person"] += 1
-    table = rows.take(pa.array(asked[kept]))
-    return {
-        name: table.filter(pc.equal(table["journey"], name)) for name in dict.fromkeys(table["journey"].to_pylist())
-    }
+    return _by_journey(rows.take(pa.array(asked[kept]))), _by_journey(refused.filter(there))
+
+
+def _by_journey(table: pa.Table) -> dict[str, pa.Table]:
+    return {name: table.filter(pc.equal(table["journey"], name)) for name in pc.unique(table["journey"]).to_pylist()}
+
+
+def _there(rows: pa.Table, outbox: Outbox) -> pa.Array:
+    """Whether each message stands in the outbox: its own row must not be what the cap holds it back for."""
+    columns = (rows[name].to_pylist() for name in ("journey", "person", "step", "entry"))
+    ids = [_message_id(*key) for key in zip(*columns, strict=True)]
+    known = outbox.known(ids)
+    return pa.array([one in known for one in ids], pa.bool_())
+
+
+def _message_id(journey: str, person: str, step: int, entry: int) -> str:
+    return str(uuid.uuid5(_SPACE, "\x1f".join((journey, person, str(step), str(entry)))))
 
 
 def _priced(rows: pa.Table, setting: Setting) -> pa.Table:
@@ -389,7 +407,7 @@ def _message(setting: Setting, name: str, row: Mapping[str, Any], now: datetime)
         "offer_name": step.offer,
     }
     message = Message(
-        message_id=str(uuid.uuid5(_SPACE, "\x1f".join((name, person, str(number), str(entry))))),
+        message_id=_message_id(name, person, number, entry),
         journey=name,
         person=person,
         step=number,
