@@ -116,6 +116,26 @@ class LedgerContract:
         ledger.give_back("w", DAY, {"a": VISIT})
         assert ledger.allowances(DAY)["a"].leased == VISIT // 4
 
+    def test_a_host_that_does_not_come_back_is_given_up_and_may_come_back_late(self, ledger: Ledger) -> None:
+        """4 visits leased, 1 known to be reserved: 3 are free; 2 more that are drained late are leased again."""
+        ledger.open_day(DAY, {"a": 8})
+        ledger.enter("w", "host", SOON)
+        ledger.lease("w", DAY, {"a": 4 * VISIT}, NOON)
+        assert ledger.recall("w", {}, NOON) == 0
+        assert ledger.gone(None, LATER) == ("w",)
+        assert ledger.recall("w", {(DAY, "a"): VISIT}, LATER) == 3 * VISIT
+        assert ledger.recall("w", {(DAY, "a"): VISIT}, LATER) == 0
+        assert ledger.allowances(DAY)["a"].leased == VISIT
+        assert not ledger.renew("w", LATER)
+        assert ledger.lease("w", DAY, {"a": VISIT}, NOON) == {}
+        ledger.give_back("w", DAY, {"a": VISIT})
+        assert ledger.recall("w", {(DAY, "a"): 2 * VISIT}, LATER) == -VISIT
+        assert ledger.allowances(DAY)["a"].leased == 2 * VISIT
+        assert ledger.gone("host", LATER) == ("w",)
+        assert ledger.reclaim("w", {(DAY, "a"): 3 * VISIT}, LATER) == -VISIT
+        assert ledger.allowances(DAY)["a"].leased == 3 * VISIT
+        assert ledger.gone(None, LATER) == ()
+
     def test_near_the_capacity_workers_share(self, ledger: Ledger) -> None:
         """One of two workers gets at most half of what is free, at least a visit."""
         ledger.open_day(DAY, {"a": 8})

@@ -138,6 +138,22 @@ def test_dead_workers_leases_come_back_less_what_they_logged(here: Workspace) ->
     assert reclaimer.turn() == 0
 
 
+def test_leases_of_a_host_that_never_returns_come_back_once_its_reservations_have_ended(here: Workspace) -> None:
+    """reservation_s is 1800, with a minute's slack; the worker's time ended 30 and then 32 minutes ago."""
+    ledger = here.ledger
+    ledger.open_day(DAY, {"a": 100.0})
+    for worker, ago in (("w1", 32), ("later", 30)):
+        ledger.enter(worker, "another-host", NOW - timedelta(minutes=ago))
+        assert ledger.lease(worker, DAY, {"a": 3 * VISIT}, NOW - timedelta(minutes=40)) == {"a": 3 * VISIT}
+    log(here, [decision("known", 40, "a")], [])  # of worker w1
+    steering.settle(here)
+    assert ledger.allowances(DAY)["a"].leased == 4 * VISIT
+    log(here, [decision("drained-late", 39, "a")], [])
+    steering.settle(here)
+    allowance = ledger.allowances(DAY)["a"]
+    assert (allowance.leased, allowance.delivered.released) == (5 * VISIT, 2 * VISIT)
+
+
 def plan_of(changes: dict[str, tuple[float, float]], newcomers: tuple[str, ...] = ()) -> Plan:
     lines = tuple(
         ProviderLine(name, "all", name in newcomers, today, tomorrow, 1.0, 0.0, ())

@@ -3,6 +3,7 @@
 settle    the drained log -> what is committed, outstanding, released, organic, by provider
 pace      -> the next pacing of the published plan, where something has to move
 reclaim   leases of workers that died come back, less what their logged decisions reserved
+recall    so do those of hosts that do not come back, when all that they may have logged has expired
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from footfall.value.recipes import recipe
 
 SLACK_S = 60.0  # a visit may take so long from the client's clock to the lake before its reservation counts as expired
 PROFILE_DAYS = 28
+RESERVED_DAYS = 4  # at least those that the ledger keeps of a worker that was given up
 _KEPT_PRIOR = 50.0
 OPENED = "live_day"
 
@@ -66,9 +68,13 @@ def settle(here: Workspace) -> Pacing | None:
     window = here.config.live.reservation_s + SLACK_S
     before = (now - timedelta(seconds=window)).astimezone(here.zone).date()
     with here.engine() as engine:
+        days = {}
         for day in sorted({before, today}):
             _attach(here, engine, day)
-            here.ledger.settle(day, delivered(here, engine, day, now))
+            days[day] = delivered(here, engine, day, now)
+        recall(here, now - timedelta(seconds=window))  # before settling: see ``Ledger.recall``
+        for day, amounts in days.items():
+            here.ledger.settle(day, amounts)
         arrivals = _arrivals(here, engine, today, now)
         profile = _profile(here, engine, today) if arrivals else {}
     if not arrivals:
@@ -148,6 +154,24 @@ def _pace(
     return here.ledger.add_pacing(Pacing(0, day, plan.version, now, moved))
 
 
+def recall(here: Workspace, ended: datetime) -> int:
+    """Free the leases of workers whose time ended before that, on hosts that have not come back since.
+
+    Whatever such a host has logged and not drained is past its reservation; the millionths of visits that came back.
+    """
+    gone = here.ledger.gone(None, ended)
+    return sum(here.ledger.recall(worker, _reserved(here, worker), ended) for worker in gone)
+
+
+def _reserved(here: Workspace, worker: str) -> dict[tuple[date, str], int]:
+    """What a worker's drained decisions reserved in the last days, by (day, provider)."""
+    today = here.today()
+    with here.engine() as engine:
+        here.decisions.attach(engine, today - timedelta(days=RESERVED_DAYS), today + timedelta(days=1))
+        rows = engine.query(_text("reserved"), {"worker": worker}).to_pylist()
+    return {(row["day"], row["provider_id"]): row["reserved"] for row in rows}
+
+
 class Reclaimer:
     """Takes back the leases of this host's dead workers, once all that they logged is in the lake."""
 
@@ -167,13 +191,6 @@ class Reclaimer:
         first = waiting[0][0] if waiting else None
         back = 0
         for worker in [w for w, mark in self._marks.items() if first is None or first > mark]:
-            back += here.ledger.reclaim(worker, self._reserved(worker), now)
+            back += here.ledger.reclaim(worker, _reserved(here, worker), now)
             del self._marks[worker]
         return back
-
-    def _reserved(self, worker: str) -> dict[tuple[date, str], int]:
-        today = self._here.today()
-        with self._here.engine() as engine:
-            self._here.decisions.attach(engine, today - timedelta(days=2), today + timedelta(days=1))
-            rows = engine.query(_text("reserved"), {"worker": worker}).to_pylist()
-        return {(row["day"], row["provider_id"]): row["reserved"] for row in rows}

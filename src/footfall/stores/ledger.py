@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -28,6 +28,8 @@ from footfall.stores import schema
 from footfall.stores.schema import allowances, lease_holders, leases, pacings
 
 NO_LIMIT = 1 << 60  # about 10^12 visits a day: what an infinite capacity is held as
+_RECALLED = datetime(1970, 1, 1)  # as stored: when the time of a worker ended that was given up
+_KEPT_DAYS = 2  # of one that was given up: a late decision of an older day changes nothing any more
 _CHUNK = 400  # providers in one IN (...) list
 _AT = (allowances.c.day == sa.bindparam("at_day")) & (allowances.c.provider_id == sa.bindparam("at_provider"))
 _LEASE_AT = (
@@ -74,7 +76,8 @@ class SqlLedger:
 
     def renew(self, worker_id: str, until: datetime) -> bool:
         """Hold on until then; False where the worker is not known (any more)."""
-        change = lease_holders.update().where(lease_holders.c.worker_id == worker_id)
+        known = (lease_holders.c.worker_id == worker_id) & (lease_holders.c.expires_at > _RECALLED)
+        change = lease_holders.update().where(known)
         with self._writing() as connection:
             return connection.execute(change.values(expires_at=_naive(until))).rowcount == 1
 
@@ -127,7 +130,8 @@ class SqlLedger:
             if amount
         ]
         with self._writing() as connection:
-            if not rows or connection.execute(_holder(worker_id)).first() is None:
+            holder = connection.execute(_holder(worker_id)).first()
+            if not rows or holder is None or holder.expires_at <= _RECALLED:
                 return
             granted = self._leased(connection, worker_id, day)
             for row in rows:
@@ -164,11 +168,11 @@ class SqlLedger:
                 values: dict[str, Any] = {name: sa.bindparam(f"is_{name}") for name in columns}
                 connection.execute(allowances.update().where(_AT).values(**values), rows)
 
-    def gone(self, host_id: str, now: datetime) -> tuple[str, ...]:
-        """Workers of a host whose time ran out before ``now``, by id."""
-        query = sa.select(lease_holders.c.worker_id).where(
-            lease_holders.c.host_id == host_id, lease_holders.c.expires_at < _naive(now)
-        )
+    def gone(self, host_id: str | None, now: datetime) -> tuple[str, ...]:
+        """Workers of a host (None: of all hosts) whose time ran out before ``now``, by id."""
+        query = sa.select(lease_holders.c.worker_id).where(lease_holders.c.expires_at < _naive(now))
+        if host_id is not None:
+            query = query.where(lease_holders.c.host_id == host_id)
         with self._reading() as connection:
             return tuple(sorted(connection.execute(query).scalars()))
 
@@ -186,11 +190,41 @@ class SqlLedger:
             rows = []
             for row in connection.execute(sa.select(leases).where(mine)):
                 left = row.granted - reserved.get((row.day, row.provider_id), 0)
-                if left > 0:
+                if left > 0 or holder.expires_at <= _RECALLED:  # more may have been drained since it was given up
                     rows.append({"at_day": row.day, "at_provider": row.provider_id, "n": left})
             self._lower(connection, rows)
             connection.execute(leases.delete().where(mine))
             connection.execute(lease_holders.delete().where(lease_holders.c.worker_id == worker_id))
+        return sum(row["n"] for row in rows)
+
+    def recall(self, worker_id: str, reserved: Mapping[tuple[date, str], int], now: datetime) -> int:
+        """Give up a worker whose host does not come back: what it is not known to have reserved is free; the sum.
+
+        now: the worker's time must have run out before it by more than its reservations hold. reserved: as in
+        ``reclaim``, of what is drained. Call it again before each ``settle``: where the host comes back after all, its
+        late decisions count as released, and so have to count as leased first. The worker cannot renew any more.
+        """
+        with self._writing() as connection:
+            holder = connection.execute(_holder(worker_id)).first()
+            if holder is None or holder.expires_at >= _naive(now):
+                return 0
+            mine = leases.c.worker_id == worker_id
+            rows = []
+            for row in connection.execute(sa.select(leases).where(mine)):
+                left = row.granted - reserved.get((row.day, row.provider_id), 0)
+                if left:
+                    at = {"at_day": row.day, "at_provider": row.provider_id}
+                    rows.append({**at, "at_worker": worker_id, "n": left})
+            if rows:
+                down = leases.update().where(_LEASE_AT).values(granted=leases.c.granted - sa.bindparam("n"))
+                connection.execute(down, rows)
+            self._lower(connection, rows)
+            connection.execute(leases.delete().where(mine, leases.c.day < now.date() - timedelta(days=_KEPT_DAYS)))
+            at_holder = lease_holders.c.worker_id == worker_id
+            if connection.execute(sa.select(leases.c.day).where(mine).limit(1)).first() is None:
+                connection.execute(lease_holders.delete().where(at_holder))
+            else:
+                connection.execute(lease_holders.update().where(at_holder).values(expires_at=_RECALLED))
         return sum(row["n"] for row in rows)
 
     def allowances(self, day: date) -> Mapping[str, Allowance]:
