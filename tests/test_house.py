@@ -25,6 +25,7 @@ def test_public_face() -> None:
         "Client",
         "FootfallError",
         "InfeasibleError",
+        "LinearLimit",
         "Problem",
         "Workspace",
         "__version__",

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from footfall.acquire import Allocation, Problem, solve
+    from footfall.acquire import Allocation, LinearLimit, Problem, solve
     from footfall.app.build import Workspace, make_workspace, open_workspace
     from footfall.client import Client
     from footfall.errors import FootfallError, InfeasibleError
@@ -25,6 +25,7 @@ __all__ = [
     "Client",
     "FootfallError",
     "InfeasibleError",
+    "LinearLimit",
     "Problem",
     "Workspace",
     "__version__",
@@ -36,6 +37,7 @@ __all__ = [
 _HOMES = {
     "Allocation": "footfall.acquire",
     "Client": "footfall.client",
+    "LinearLimit": "footfall.acquire",
     "Problem": "footfall.acquire",
     "solve": "footfall.acquire",
     "Workspace": "footfall.app.build",
@@ -53,3 +55,8 @@ def __getattr__(name: str) -> Any:
 
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'footfall' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, whether they are loaded or not."""
+    return sorted(__all__)

@@ -103,7 +103,9 @@ CASES = {
     "visited_not_bought": ({"looked"}, {"looked-bought", "looked-long-ago", "due"}),
     "cart_abandoned": ({"cart", "cart-again"}, {"cart-bought", "looked"}),
     "first_time_buyers": ({"first", "one-kept", "sharer", "looked-bought"}, {"first-long-ago", "second", "looked"}),
-    "due_to_repurchase": ({"late"}, {"just-bought", "gone", "looked"}),
+    # Gaps are gamma(4, 2.5): the median is 9.2 days, 24 % are above 13 days, 15 % above 15, under 1 % above 30 (scipy).
+    "due_to_repurchase": ({"due"}, {"just-bought", "late", "gone", "looked"}),
+    "lapsing": ({"late"}, {"due", "just-bought", "gone", "looked"}),
     "lost": ({"gone"}, {"due", "just-bought", "looked"}),
     "fans": ({"fan", "quiet-fan", "buying-fan"}, {"no-fan", "due"}),
     "inactive_fans": ({"quiet-fan"}, {"fan", "no-fan"}),

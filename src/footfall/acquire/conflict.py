@@ -124,11 +124,12 @@ def refuse_limits(problem: Problem, work: Work, unit: Floats, found: PhaseOne, n
     limits = proof.limits(found)
     excess = float(proof.excess)
     giving = [limit for limit in limits if limit.give > 0]
-    told = ", ".join(limit.name for limit in (giving or limits)[:_TOLD])
+    told = ", ".join(limit.name for limit in limits[:_TOLD])
+    rest = f" and {len(limits) - _TOLD} more" if len(limits) > _TOLD else ""
     more = f" and {len(giving) - _TOLD} more" if len(giving) > _TOLD else ""
     gives = ", ".join(f"{limit.name} by {limit.give:.6g}" for limit in giving[:_TOLD])
     raise InfeasibleError(
-        f"limits cannot all hold: {told}{more}; weighted together they miss what is possible by {excess:.6g} visits",
+        f"limits cannot all hold: {told}{rest}; weighted together they miss what is possible by {excess:.6g} visits",
         Conflict(tuple(limits), excess),
         f"the least that floors and linear limits must give in all: {gives or 'nothing to speak of'}{more}"
         + (" (at inertia > 0 a pair without reference share carries nothing)" if work.reference is not None else ""),

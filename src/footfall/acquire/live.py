@@ -26,6 +26,7 @@ from footfall.model import Floats, Ints, Pacing, Plan
 PLAIN_TAU = 0.02
 """At inertia 0 a plan has no tau; pacing takes this part of the mean value of a visit, as explanations do."""
 
+LEAST_VISITS = 1.0  # planned a day, for a segment to have weights of its own
 _ROWS_BYTES = 64 << 20
 
 
@@ -281,13 +282,16 @@ class Rows:
         self.at = roster.take_in(plan.providers)
         self._size = roster.size
         self._offset = plan.offsets(pacing)
-        self._segment_at = {name: i for i, name in enumerate(plan.segments)}
+        # A segment for which less than a visit is planned says nothing of who should have the next: total loads do.
+        told = enumerate(zip(plan.segments, plan.demand.tolist(), strict=True))
+        self._segment_at = {name: i for i, (name, visits) in told if visits >= LEAST_VISITS}
         self._rows: OrderedDict[int, Floats] = OrderedDict()
         self._everyone: dict[int, Ints] = {}
         self._most = max(16, _ROWS_BYTES // (8 * max(self._size, 1)))
 
     def row(self, segment: str) -> Floats:
-        """The row of a segment, float64 (size,), as ``_live_kernels`` reads it; by total loads where it is unknown."""
+        """The row of a segment, float64 (size,), as ``_live_kernels`` reads it; by total loads where it is unknown, or
+        has less than a visit planned."""
         i = self._segment_at.get(segment, -1)
         row = self._rows.get(i)
         if row is None:

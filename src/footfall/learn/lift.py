@@ -97,13 +97,13 @@ def lift(treated: Sums, holdout: Sums, level: float = LEVEL) -> Lift:
     6, 187-200). NaN intervals where an arm has fewer than two units.
     """
     difference = treated.mean - holdout.mean
-    if min(treated.n, holdout.n) < 2:
-        nan = math.nan
+    if min(treated.n, holdout.n) < 2 or treated.variance + holdout.variance <= 0:
+        nan = math.nan  # nothing has been seen to vary: that says nothing of how sure the difference is
         return Lift(treated.mean, holdout.mean, difference, nan, nan, nan, nan, nan, nan, nan, nan)
     a, b = treated.variance / treated.n, holdout.variance / holdout.n
     spread = math.sqrt(a + b)
-    free = (a + b) ** 2 / (a**2 / (treated.n - 1) + b**2 / (holdout.n - 1)) if a + b > 0 else treated.n + holdout.n - 2
-    skew = (treated.third / treated.n**2 - holdout.third / holdout.n**2) / spread**3 if spread > 0 else 0.0
+    free = (a + b) ** 2 / (a**2 / (treated.n - 1) + b**2 / (holdout.n - 1))
+    skew = (treated.third / treated.n**2 - holdout.third / holdout.n**2) / spread**3
     reach = student(0.5 + level / 2, free)
     below, above = (_unskewed(t, skew) * spread for t in (reach, -reach))
     relative = low = high = math.nan

@@ -213,6 +213,7 @@ def _rhythms(known: Customers) -> pa.Table:
             "gaps": fit.gaps,
             "since_days": fit.since,
             "due_in_days": rhythms.due.median,
+            "typical_days": fit.typical_days(),
             "chance": rhythms.due.chance,
             "within_30": fit.within(30.0),
             "waited": fit.waited(),

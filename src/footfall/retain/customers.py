@@ -13,6 +13,7 @@ from datetime import date
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -202,7 +203,8 @@ def summary(known: Customers) -> dict[str, Any]:
         fit = known.purchases
         found |= {"r": fit.r, "alpha": fit.alpha, "a": fit.a, "b": fit.b, "log_likelihood": fit.log_likelihood}
     if known.alive is not None:
-        found["alive"] = float(known.alive.sum())
+        found["repeaters"] = int((~_once(known)).sum())
+        found["alive"] = float(known.alive[~_once(known)].sum())
     found |= {f"expected_{h}": float(values.sum()) for h, values in known.expected.items()}
     found |= {f"money_{h}": float(values.sum()) for h, values in known.money.items()}
     return found
@@ -224,7 +226,7 @@ def table(known: Customers, keys: bool = False) -> pa.Table:
         "frequency": buyers["frequency"],
         "orders": buyers["orders"],
         "spend": pc.divide(buyers["spend_minor"].cast(pa.float64()), unit),
-        "alive": absent if known.alive is None else known.alive,
+        "alive": absent if known.alive is None else pa.array(known.alive, mask=_once(known)),
         **{f"expected_{h}": known.expected.get(h, absent) for h in HORIZONS},
         **{f"money_{h}": known.money.get(h, absent) for h in HORIZONS},
         **_first_due(known),
@@ -239,6 +241,12 @@ def table(known: Customers, keys: bool = False) -> pa.Table:
         rows = rows.add_column(0, "person", buyers["person"])
     by = "money_365" if known.money else "spend"
     return rows.sort_by([(by, "descending"), ("customer_id", "ascending")])
+
+
+def _once(known: Customers) -> npt.NDArray[np.bool_]:
+    """Who bought on one day only: BG/NBD lets nobody drop out before a second purchase, so it cannot tell of them."""
+    once: npt.NDArray[np.bool_] = known.buyers["frequency"].to_numpy() == 0
+    return once
 
 
 def _first_due(known: Customers) -> dict[str, Any]:

@@ -74,11 +74,32 @@ class Repurchase:
         return 1.0 - self._left(self._hazard_at(later) - self._hazard_at(self.since))
 
     def waited(self) -> Floats:
-        """Chance, as of the last purchase, that a person like this waits as long as they have by now, (G,)."""
-        now = self._hazard_at(self.since)
-        before = self.shape + np.maximum(self.lived - now, 0.0)
-        still: Floats = (before / (before + now)) ** (self.shape + self.gaps)
-        return still
+        """Of those like each person who come back at all, the share that takes longer than the person has by now, (G,).
+
+        As of the last purchase; 1 on its day, 0 once nobody is known to take longer.
+        """
+        end = self.hazard[self.category, -1]
+        never = self._from_purchase(end)
+        share: Floats = np.clip((self._from_purchase(self._hazard_at(self.since)) - never) / (1.0 - never), 0.0, 1.0)
+        return share
+
+    def typical_days(self) -> Floats:
+        """Days after the last purchase by which half of those like each person who come back have done so, (G,)."""
+        held, power = self._held_then(), -1.0 / (self.shape + self.gaps)
+        never = self._from_purchase(self.hazard[self.category, -1])
+        days: Floats = self._day_of(held * ((1.0 - 0.5 * (1.0 - never)) ** power - 1.0))
+        return days
+
+    def _held_then(self) -> Floats:
+        """What the gamma posterior held on the day of the last purchase."""
+        held: Floats = self.shape + np.maximum(self.lived - self._hazard_at(self.since), 0.0)
+        return held
+
+    def _from_purchase(self, hazard: Floats) -> Floats:
+        """Chance, as of the last purchase, of no other while the category's hazard comes to ``hazard``."""
+        held = self._held_then()
+        chance: Floats = (held / (held + hazard)) ** (self.shape + self.gaps)
+        return chance
 
     def due(self) -> Due:
         """When the next purchase of each person is due."""

@@ -75,7 +75,7 @@ def redeem(
     try:
         minor = to_minor(amount, here.config.workspace.currency)
     except (InputError, ValueError) as error:
-        raise ConfigError(f"--amount {amount!r} is no amount: {error}", "for example 59.90") from None
+        raise ConfigError(f"--amount: {str(error).splitlines()[0]}", "for example 59.90") from None
     found = redeemed(here, code, person, order, minor, provider)
     if format == "json":
         output.write([found], "json", REDEEMED)

@@ -73,9 +73,10 @@ def customers(
 ) -> None:
     """Who bought, whether they are still there, what they will still buy, and when the next purchase is due.
 
-    alive is the probability that a customer still is one; expected_90 and money_90 are purchase days and money forecast
-    for the next 90 days (BG/NBD and Gamma-Gamma). due is the day by which half of those like this customer who come
-    back have done so; due_low to due_high holds 80 % of them, due_chance is the chance of coming back at all.
+    alive is the probability that a customer still is one; nothing tells it of those who bought once. expected_90 and
+    money_90 are purchase days and money forecast for the next 90 days (BG/NBD and Gamma-Gamma). due is the day by which
+    half of those like this customer who come back have done so; due_low to due_high holds 80 % of them, due_chance is
+    the chance of coming back at all.
 
     For example:
 
@@ -123,7 +124,8 @@ def _calibration(here: Workspace, days: int, as_of: date | None, format: Format)
 def _told(summary: dict[str, object], shown: int) -> str:
     told = f"{shown:,} of {summary['customers']:,} customers as of {summary['as_of']}"
     if "alive" in summary:
-        told += f"; about {summary['alive']:,.0f} still are; {summary['expected_90']:,.0f} purchase days"
+        told += f"; of the {summary['repeaters']:,} who bought again about {summary['alive']:,.0f} still are customers"
+        told += f"; {summary['expected_90']:,.0f} purchase days"
         told += f" worth {summary['money_90']:,.2f}" if "money_90" in summary else ""
         told += " are forecast for the next 90 days"
     return told + "."
