@@ -223,6 +223,15 @@ def test_yesterdays_prices_save_passes():
     assert warm.passes < 0.65 * anew.passes
 
 
+@pytest.mark.parametrize("price", [1.0, -1e300, 1e300])
+def test_prices_from_nowhere_are_only_a_start(price):
+    problem = medium(1)
+    plan = allocate(problem, prices=np.full(problem.providers, price))
+    assert plan.status == "optimal"
+    assert plan.passes < 3 * allocate(problem).passes
+    check_limits(problem, plan)
+
+
 @pytest.mark.parametrize("at", [1, 3, 20])
 def test_an_interrupt_returns_the_best_plan(at):
     problem = medium()

@@ -34,6 +34,7 @@ _ROUGH = 0.01  # ridges from here on need not be solved well
 _MEMORY = 0.97  # of a metric's entry, from step to step
 _BASE = 0.3  # least load for the metric, in parts of the capacity
 _SETTLING, _WARM_SETTLING = 2, 1  # first evaluations, while prices move too far to be worth screening
+_FAR = 30.0  # mean best values: a given price farther off is brought to this, as no help for a start
 _SAMPLE = 0.1  # of the rows, for a cold start
 _WORTH_SAMPLING = 500_000  # edges
 _SEED = 0x466F6F7466616C6C
@@ -249,6 +250,7 @@ class Search:
         """Descend until ``look`` says enough; ``tick`` is called at every step of a sample."""
         market = self.market
         if start is not None:
+            start = np.clip(start, -_FAR * market.worth, _FAR * market.worth)
             return descend(market, self.screen, start, ridges_from(market, _WARM), look, _WARM_SETTLING)
         start, first = np.zeros(len(market.capacity)), _COARSE
         if self.edges >= _WORTH_SAMPLING:
