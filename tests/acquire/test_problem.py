@@ -168,3 +168,9 @@ def test_checks_take_no_memory_by_the_edge():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 0.5 * edges
+
+
+def test_magnitudes_whose_sums_would_overflow_are_refused() -> None:
+    two = np.array([1e300, 1e300])
+    with pytest.raises(ProblemError, match="sums would overflow"):
+        Problem(two, np.array([0, 1, 2]), np.array([0, 0], np.int32), two, np.array([np.inf]), np.array([0.0]))

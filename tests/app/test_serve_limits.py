@@ -303,3 +303,29 @@ def test_the_whole_description_can_be_made() -> None:
     for methods in told["paths"].values():
         for operation in methods.values():
             assert "4XX" in operation["responses"] and "400" not in operation["responses"]
+
+
+@pytest.mark.parametrize(
+    ("body", "deep"),
+    [
+        (b"[" * 33 + b"]" * 33, True),
+        (b"[" * 32 + b"]" * 32, False),
+        (b'{"a":"' + b"[" * 100 + b'"}', False),
+        (b'{"context":' + b"[" * 40 + b'"' + b'\\"' * 100_000, True),  # a string that is never closed
+        (b'["' + b"\\" * 99_999, False),  # for the decoder to refuse
+        (b"[]" * 100_000, False),
+        (b"[" * 200_000 + b"]" * 200_000, True),
+    ],
+)
+def test_depth_is_told_whatever_the_body(body: bytes, deep: bool) -> None:
+    if deep:
+        with pytest.raises(Problem, match="nested deeper"):
+            check_depth(body, 32)
+    else:
+        check_depth(body, 32)
+
+
+def test_a_gzip_body_of_very_many_members_is_refused() -> None:
+    with pytest.raises(Problem, match="members"):
+        unpack(gzip.compress(b"") * 1000, b"gzip", 10_000)
+    assert unpack(gzip.compress(b"a") + gzip.compress(b"b"), b"gzip", 10) == b"ab"

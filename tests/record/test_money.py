@@ -57,3 +57,8 @@ def test_amounts_that_are_refused(amount: str, currency: str) -> None:
 
 def test_there_and_back() -> None:
     assert to_major(to_minor("1234.50", "USD"), "USD") == Decimal("1234.50")
+
+
+def test_an_exponent_without_end_is_no_amount() -> None:
+    with pytest.raises(InputError, match="no amount of money"):
+        to_minor("1e999999999", "USD")

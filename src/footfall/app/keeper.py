@@ -22,13 +22,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from footfall.app import allocating, logs, nightly
-from footfall.app.build import Workspace, open_workspace
+from footfall.app.build import Workspace
 from footfall.app.http.metrics import Metrics
-from footfall.app.http.server import read_spec, tell_ready
+from footfall.app.http.server import opened, read_spec, tell_ready
 from footfall.config import ServeSettings
 from footfall.errors import FootfallError
 
@@ -238,7 +237,7 @@ def main(arguments: list[str]) -> int:
     allocating.few_arenas()
     spec = read_spec(arguments)
     log = logs.set_up("keeper", spec.level)
-    here = open_workspace(Path(spec.directory))
+    here = opened(spec, log)
     keeper = Keeper(here, spec.settings, Metrics(spec.board, spec.index, spec.rows), log)
     os.nice(NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

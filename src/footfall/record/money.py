@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, Overflow
 
 from footfall.errors import ConfigError, InputError
 
@@ -47,7 +47,7 @@ def to_minor(amount: str | int | float | Decimal, currency: str) -> int:
     digits = exponent(currency)
     try:
         minor = Decimal(str(amount).strip()).scaleb(digits)
-    except InvalidOperation:
+    except (InvalidOperation, Overflow):
         raise InputError(f"{amount!r} is no amount of money", "write a plain number such as 1234.50") from None
     if not minor.is_finite() or abs(minor) >= Decimal(2) ** 63:
         raise InputError(

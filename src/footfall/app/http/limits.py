@@ -9,14 +9,19 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 
+import numpy as np
+
 from footfall.app.http.problems import Problem, Receive, Scope
 
 WHOLE = "footfall.whole"
 """In a request's scope once all of its body has arrived (the worker's protocol puts it there)."""
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_PAIR = re.compile(rb"\[\]|\{\}")
+# Possessive, and an end is not asked for: a string that is never closed is passed over once, not from each quote in it.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_STEP = np.zeros(256, np.int32)
+_STEP[list(b"[{")], _STEP[list(b"]}")] = 1, -1
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_MOST_MEMBERS = 64  # of one gzip body; clients send one
 
 
 def header(scope: Scope, name: bytes) -> bytes:
@@ -89,9 +94,12 @@ def unpack(body: bytes, encoding: bytes, most: int) -> bytes:
     if name not in (b"gzip", b"x-gzip"):
         raise Problem(415, "unknown-encoding", "Content-Encoding may be gzip or identity", "send the body plain")
     unpacked = bytearray()
-    rest = body
+    rest, members = body, 0
     try:
         while rest:
+            members += 1
+            if members > _MOST_MEMBERS:
+                raise Problem(400, "broken-gzip", f"the gzip body has over {_MOST_MEMBERS} members", "send one")
             stream = zlib.decompressobj(wbits=31)
             unpacked += stream.decompress(rest, most + 1 - len(unpacked))
             if len(unpacked) > most:
@@ -108,18 +116,13 @@ def check_depth(body: bytes, most: int) -> None:
     """Refuse JSON whose brackets are nested deeper than ``most``, before any decoder follows it down; Problem 400.
 
     Cheap for the usual body: one that has no more than ``most`` opening brackets in all cannot be too deep. Else
-    strings are taken out, then all but brackets, and each pass removes the innermost pairs: what is left after
-    ``most`` passes is too deep, unless the brackets do not match, which is for the decoder to tell.
+    strings are taken out, then all but brackets, and these are counted up and down: linear, whatever the body. Where
+    brackets do not match, no decoder gets deeper than the count.
     """
     if body.count(b"[") + body.count(b"{") <= most:
         return
     brackets = _STRING.sub(b"", body).translate(None, _NO_BRACKETS)
-    for _ in range(most):
-        inner = _PAIR.sub(b"", brackets)
-        if len(inner) == len(brackets):
-            break
-        brackets = inner
-    if b"[]" in brackets or b"{}" in brackets or brackets.count(b"[") + brackets.count(b"{") > most:
+    if len(brackets) and int(np.cumsum(_STEP[np.frombuffer(brackets, np.uint8)]).max()) > most:
         raise Problem(400, "too-deep", f"the JSON is nested deeper than {most}", "send it flatter")
 
 

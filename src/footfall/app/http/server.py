@@ -26,7 +26,8 @@ from typing import Any
 
 import msgspec
 
-from footfall.app.build import Workspace
+from footfall import config
+from footfall.app.build import SystemClock, Workspace, open_workspace
 from footfall.app.http.access import is_loopback
 from footfall.app.http.metrics import make_board
 from footfall.config import ServeSettings
@@ -50,6 +51,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     ready: int  # descriptor to write to when ready
     listen: int = -1
     level: str = "info"
+    config: str = ""  # footfall.toml as the supervisor read it
 
 
 @dataclass
@@ -63,6 +65,18 @@ class _Child:
     failures: int = 0
     not_before: float = 0.0
     ready: bool = field(default=False)
+
+
+def opened(spec: Spec, log: Any) -> Workspace:
+    """The workspace of a process that is started: by footfall.toml, or, where that is broken, by what it said when the
+    service began, so that a mistake in a file does not keep a process that died from coming back."""
+    try:
+        return open_workspace(Path(spec.directory))
+    except ConfigError as error:
+        if not spec.config:
+            raise
+        log.error("footfall.toml is broken; going on with its settings as they were", error=error.message)
+        return Workspace(Path(spec.directory), config.parse(spec.config), SystemClock())
 
 
 def serve(here: Workspace, settings: ServeSettings, log: Any, level: str = "info", *, out: Any = None) -> int:
@@ -214,6 +228,7 @@ class _Supervisor:
                 ready=ready_end,
                 listen=listen,
                 level=level,
+                config=(here.directory / config.FILE_NAME).read_text(encoding="utf-8-sig"),
             )
 
         self._children = [_Child("footfall.app.keeper", spec(0, -1))]

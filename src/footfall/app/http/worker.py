@@ -9,7 +9,6 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -17,11 +16,10 @@ import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from footfall.app import logs
-from footfall.app.build import open_workspace
 from footfall.app.http.app import Application
 from footfall.app.http.limits import WHOLE
 from footfall.app.http.making import make_context
-from footfall.app.http.server import BACKLOG, Spec, read_spec, tell_ready
+from footfall.app.http.server import BACKLOG, Spec, opened, read_spec, tell_ready
 from footfall.config import ServeSettings
 
 KEEP_ALIVE_S = 30
@@ -111,7 +109,7 @@ def main(arguments: list[str]) -> int:
 
 
 async def _run(spec: Spec, log: Any) -> None:
-    here = open_workspace(Path(spec.directory))
+    here = opened(spec, log)
     context = await make_context(here, spec, log)
     _quieten()
     config = uvicorn.Config(
