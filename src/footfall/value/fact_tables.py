@@ -203,6 +203,17 @@ def _added(mine: pa.Table, theirs: pa.Table) -> pa.Table:
     if "day" not in mine.column_names:
         both = pa.concat_tables([mine, theirs])
         return both if "category" in both.column_names else summed(both)
+    if not mine.num_rows or not theirs.num_rows:
+        return (mine if mine.num_rows else theirs).combine_chunks()
+    # Days before and after all of theirs are cut off, which copies nothing: most of what is known, in an update.
+    days, their_days = (table["day"].cast(pa.int32()).to_numpy() for table in (mine, theirs))
+    first, last = int(np.searchsorted(days, their_days[0])), int(np.searchsorted(days, their_days[-1], side="right"))
+    parts = [mine.slice(0, first), _added_days(mine.slice(first, last - first), theirs), mine.slice(last)]
+    return pa.concat_tables(parts).combine_chunks()
+
+
+def _added_days(mine: pa.Table, theirs: pa.Table) -> pa.Table:
+    """``_added`` for tables that both have a day."""
     shared = pc.unique(theirs["day"]).filter(pc.is_in(pc.unique(theirs["day"]), pc.unique(mine["day"])))
     once, twice = [], []
     for table in (mine, theirs):
@@ -216,7 +227,7 @@ def _added(mine: pa.Table, theirs: pa.Table) -> pa.Table:
     numbers = both["day"].cast(pa.int32()).to_numpy()
     if not np.all(numbers[1:] >= numbers[:-1]):  # within a day all is sorted, and stays so
         both = both.take(pa.array(np.argsort(numbers, kind="stable")))
-    return both.combine_chunks()
+    return both
 
 
 def _latest(providers: pa.Table) -> pa.Table:

@@ -19,6 +19,7 @@ Source = Literal[
     "events",
     "old_events",
     "new_events",
+    "held_events",
     "touched_events",
     "touched_events_old",
     "touched_all",

@@ -20,10 +20,9 @@ from footfall.value.fact_tables import FactTables
 from footfall.value.relations import RAW_COLUMNS, Progress, Rules, aggregate, relate
 from footfall.value.statements import statement
 
+_NOTHING = {name: f"CAST(NULL AS VARCHAR) AS {name}" for name in ("user_id", "visit_id", "order_id")}
 # What visits without a visit_id are read with, in a log without users, where ties do not matter.
-_UNREAD = {"message_id": "'' AS message_id", "amount_minor": "CAST(NULL AS BIGINT) AS amount_minor"} | {
-    name: f"CAST(NULL AS VARCHAR) AS {name}" for name in ("user_id", "visit_id", "order_id")
-}
+_UNREAD = {"message_id": "'' AS message_id", "amount_minor": "CAST(NULL AS BIGINT) AS amount_minor"} | _NOTHING
 
 
 class Span(NamedTuple):
@@ -70,7 +69,7 @@ def change(
     progress("counts now")
     identity.show(engine, now, marks, "touched_all")
     relate(engine, rules)
-    return aggregate(engine, rules, engine.query(statement("providers", {"source": "new_events"}))).minus(old)
+    return aggregate(engine, rules, engine.query(statement("providers", {"source": "told_events"}))).minus(old)
 
 
 def _collect(
@@ -86,14 +85,15 @@ def _collect(
     """Make the view ``touched_all``, and the view ``touched_old`` of its old events."""
     engine.execute(statement("changed_persons" if now.needed else "no_changed_persons", marks))
     new_days = {"first_new_day": span.first_new_day, "last_new_day": span.last_new_day}
-    engine.execute(statement("touched_events", marks), new_days)
+    engine.execute(statement("touched_events" if now.needed else "touched_new", marks), new_days)
+    engine.execute(statement("told_events", marks))
     engine.execute(
         "CREATE OR REPLACE TEMPORARY VIEW touched_events_old AS SELECT * FROM touched_events WHERE NOT is_new"
     )
     if kept_money is not None:
         engine.query("CREATE OR REPLACE TEMPORARY TABLE kept_money AS SELECT * FROM given", None, given=kept_money)
     engine.execute(statement("money_read" if kept_money is None else "money_rows", marks))
-    identity.show(engine, now, marks, "events")
+    identity.show(engine, now, marks, _held(engine, rules, now))
     identity.show(engine, now, marks, "money_rows", "money_now")
     identity.show(engine, now, marks, "touched_events", "touched_now")
     identity.show(engine, before, marks, "touched_events_old", "touched_before")
@@ -108,13 +108,26 @@ def _collect(
     days |= single.to_pylist()[0]
     for name in ("last_day", "last_touched_day"):
         days[name] = min(days[name] or span.last_old_day, span.last_old_day)
-    unread = ", ".join(_UNREAD.get(name, f"e.{name}") for name in (*RAW_COLUMNS, *rules.segment))
+    absent = dict(_UNREAD)
+    if days["last_day"] < span.first_new_day:  # no new event is among them, which is all that batches are asked for
+        absent["batch_id"] = "CAST(NULL AS VARCHAR) AS batch_id"
+    unread = ", ".join(absent.get(name, f"e.{name}") for name in (*RAW_COLUMNS, *rules.segment))
     if not now.needed:
         engine.execute(statement("reached", {**marks, "visit_columns_read": unread}), days)
     if now.needed or engine.query(statement("ambiguous", marks))["ambiguous"][0].as_py():
         engine.execute(statement("reached", {**marks, "visit_columns_read": marks["raw_columns"]}), days)
     engine.execute(statement("touched_all", marks))
     engine.execute("CREATE OR REPLACE TEMPORARY VIEW touched_old AS SELECT * FROM touched_all WHERE NOT is_new")
+
+
+def _held(engine: Engine, rules: Rules, now: identity.Identity) -> identity.Source:
+    """The events of the log; ids that none of them has are not looked for in its files."""
+    if now.needed or engine.query(statement("visit_ids_told", {}))["told"][0].as_py():
+        return "events"
+    absent = ("user_id", "visit_id")  # (without ``needed`` nobody has a user_id)
+    held = (_NOTHING[name] if name in absent else f"e.{name}" for name in (*RAW_COLUMNS, *rules.segment))
+    engine.execute(statement("held_events", {"held_columns": ", ".join(held)}))
+    return "held_events"
 
 
 def _close(engine: Engine) -> None:
