@@ -20,9 +20,9 @@ class Mailboxes:
     def __init__(self) -> None:
         self.letters: list[tuple[str, bytes]] = []
 
-    async def handle_RCPT(
+    async def handle_RCPT(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:  # noqa: E501, N802
+    ) -> str:
         if address.startswith("busy@"):
             return "451 4.3.0 try again later"
         if address.startswith("nobody@"):

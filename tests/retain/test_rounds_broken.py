@@ -22,7 +22,7 @@ from footfall.app.build import Workspace, open_workspace
 from footfall.errors import InputError
 from footfall.testing import FixedClock
 
-# Line breaks and identifiers of more than a few hundred signs do not get past intake; entries are tested with them, too.
+# Line breaks and identifiers of more than a few hundred signs do not get past intake; entries are tested with them.
 ODD = ("O'Brien", '"; DROP TABLE entries; --', "陳大文", "%s ? :p $1 {{ 1 }}", "u:u", "a@b.example")
 
 
