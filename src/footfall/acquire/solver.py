@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -63,6 +64,25 @@ def solve(
     _check_options(problem, inertia, gap, threads, prices, time_limit_s)
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
     names = names or LimitNames()
+    try:
+        return _solved(problem, inertia, gap, threads, prices, deadline, progress, names)
+    except KeyboardInterrupt:
+        # It came where no plan stood yet, while threads start or arrays are laid out: the quickest one still holds all.
+        quick = _solved(problem, inertia, gap, threads, prices, time.monotonic(), None, names)
+        return replace(quick, status="interrupted")
+
+
+def _solved(
+    problem: Problem,
+    inertia: float,
+    gap: float,
+    threads: int | None,
+    prices: Floats | None,
+    deadline: float | None,
+    progress: Progress | None,
+    names: LimitNames,
+) -> Allocation:
+    """``solve`` with its options checked: which method when."""
     if problem.limits:
         return solve_coupled(problem, inertia, gap, threads, prices, deadline, progress, names, solve)
     if inertia == 0 and problem.edges > _SMALL and suits(problem, gap):
