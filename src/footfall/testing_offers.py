@@ -106,6 +106,13 @@ class OffersContract:
         assert refused(hold(offers, "5", code="AAAA", person="ann", now=late)) == "expired"
         assert refused(hold(offers, "6", code="CCCC")) == "unknown"
 
+    def test_no_more_codes_are_out_than_may_be_redeemed(self, offers: Offers) -> None:
+        two = replace(OWN, count=2)
+        for person in ("ann", "bob", "ann"):
+            offers.issue(two, person, f"CODE-{person}", NOW)
+        with pytest.raises(InputError, match="all 2 codes"):
+            offers.issue(two, "cem", "CODE-cem", NOW)
+
     def test_terms_are_kept(self, offers: Offers) -> None:
         terms = {"ten": replace(TEN, least_order_minor=1000, most_minor=700, providers=("p",), per_person=2)}
         assert refused(hold(offers, "a", order_minor=999, terms=terms)) == "order too small"

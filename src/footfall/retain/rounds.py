@@ -211,8 +211,11 @@ def _one(
         given_reachable=reachable,
         given_members=members,
     )
-    left = _moved(leaving, "exited", leaving["reason"])
-    gone = _keys(leaving)
+    gone, new = _keys(leaving), _keys(entering)
+    # Who would leave at once does not enter: the journey has nothing to say to them, and nothing to prove by them.
+    entering = entering.filter(pc.invert(pc.is_in(new, value_set=gone)))
+    were_in = leaving.filter(pc.invert(pc.is_in(gone, value_set=new)))
+    left = _moved(were_in, "exited", were_in["reason"])
     stays = active.filter(pc.invert(pc.is_in(_keys(active), value_set=gone)))
     ready = stays.filter(pc.less_equal(stays["due_at"], _scalar(now)))
     is_held_out = pc.equal(ready["arm"], "holdout")

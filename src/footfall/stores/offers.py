@@ -38,7 +38,7 @@ class SqlOffers:
     def issue(self, offer: Offer, person: str, code: str, now: datetime) -> Coupon:
         """Give ``person`` the code, once for an offer and a person: the coupon that they have already, where they do.
 
-        InputError where the code is another person's already.
+        InputError where the code is another person's already, and where as many codes are out as may be redeemed.
         """
         ends = None if offer.code else _naive(now + timedelta(days=offer.valid_days))
         with self._writing() as connection:
@@ -47,6 +47,12 @@ class SqlOffers:
             ).first()
             if known is not None:
                 return _coupon(known)
+            given = connection.execute(sa.select(offer_counts.c.issued).where(offer_counts.c.offer == offer.name))
+            if offer.count is not None and not offer.code and (given.scalar() or 0) >= offer.count:
+                raise InputError(
+                    f"{offer.name}: all {offer.count} codes have been given out",
+                    "raise [offers] count, or leave it out",
+                )
             if connection.execute(sa.select(coupons.c.code).where(coupons.c.code == code)).first() is not None:
                 raise InputError(f"code {code!r} was issued before", "draw another")
             row = {"code": code, "offer": offer.name, "person": person, "issued_at": _naive(now), "expires_at": ends}

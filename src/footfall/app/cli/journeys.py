@@ -64,6 +64,8 @@ def retain(
     with bar("round"):
         planned = messaging.plan_round(here)
     screen = output.console(stderr=True)
+    if planned.messages and not here.config.retain.public_url:
+        screen.print("note: [retain] public_url is empty: letters carry no link that unsubscribes", soft_wrap=True)
     if dry_run:
         most = limit if limit >= 0 else DRAWN if format == "table" else 0
         pairs = list(zip(planned.messages, planned.why, strict=True))

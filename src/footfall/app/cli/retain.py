@@ -12,7 +12,7 @@ from footfall.app.build import Workspace, open_workspace
 from footfall.app.cli.options import FormatOption, WorkspaceOption, day
 from footfall.app.output import Format
 from footfall.app.progress import bar
-from footfall.errors import ConfigError
+from footfall.errors import ConfigError, InputError
 
 DRAWN = 20
 NUMBERS = {
@@ -204,10 +204,19 @@ def audiences(
         return
     with bar("audiences"), retention.shown(here, day(as_of, "--as-of")) as shown:
         wanted = [known[name]] if name else list(known.values())
-        found = [(one, groups.members(shown.engine, one, here.config.retain.audience_limit_s)) for one in wanted]
+        found, broken = [], []
+        for one in wanted:
+            try:
+                found.append((one, groups.members(shown.engine, one, here.config.retain.audience_limit_s)))
+            except InputError as error:
+                if name is not None or not one.file:
+                    raise
+                broken.append(error.message)  # one that cannot be asked hides none of the others
     if name is None:
         rows = [groups.size(one, members, shown.customers) for one, members in found]
         output.write(rows, format, groups.SIZES, lambda: output.draw(rows, groups.SIZES, numbers={"stake": ",.2f"}))
+        for told in broken:
+            output.console(stderr=True).print(f"warning: left out: {told}", soft_wrap=True)
         return
     members = found[0][1].sort_by([("stake", "descending"), ("person", "ascending")])
     most = limit if limit >= 0 else DRAWN if format == "table" else 0
