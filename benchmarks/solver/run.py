@@ -21,7 +21,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,11 @@ def _machine() -> str:
     ) if Path("/proc/cpuinfo").exists() else platform.processor()  # fmt: skip
     sources = b"".join((HERE / name).read_bytes() for name in ("instances.py", "peers.py"))
     parts = [platform.node(), model, str(os.cpu_count()), platform.python_version()]
-    parts += [f"{name} {version(name)}" for name in ("highspy", "ortools", "numpy", "scipy")]
+    for name in ("highspy", "ortools", "numpy", "scipy"):
+        try:
+            parts.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            parts.append(f"{name} absent")  # a peer that is not installed is not asked
     return hashlib.sha256("|".join(parts).encode() + sources).hexdigest()[:16]
 
 
