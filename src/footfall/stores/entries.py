@@ -5,8 +5,7 @@ Hundreds of thousands may enter in one round, so rows go past SQLAlchemy to the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from footfall.stores import schema
+from footfall.stores.database import OnDatabase
 from footfall.stores.schema import entries
 
 SCHEMA = pa.schema(
@@ -39,15 +39,8 @@ _CHUNK = 50_000
 _FEW = 500  # values of one condition
 
 
-class SqlEntries:
+class SqlEntries(OnDatabase):
     """``ports.Entries`` on SQLAlchemy; opening it brings the schema up to date."""
-
-    def __init__(self, url: str) -> None:
-        """Open the entries in the state at ``url``; WorkspaceError if it cannot be used."""
-        self._engine = schema.open_engine(url)
-        self._place = schema.place(url)
-        with schema.readable_errors(self._place):
-            schema.migrate(self._engine)
 
     def add(self, rows: pa.Table) -> None:
         """Put entries in (``SCHEMA``); one that is there already is left as it is."""
@@ -109,10 +102,6 @@ class SqlEntries:
             schema.scrub(self._engine)
         return gone
 
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._engine.dispose()
-
     def _rows(self, part: pa.RecordBatch, names: Sequence[str]) -> list[tuple[Any, ...]]:
         """Rows as the driver takes them; SQLite keeps times as text, all of one length, so that they compare."""
         columns = []
@@ -132,13 +121,3 @@ class SqlEntries:
                     pa.record_batch([pa.array(c, t) for c, t in zip(columns, SCHEMA.types, strict=True)], SCHEMA)
                 )
         return pa.Table.from_batches(batches, SCHEMA)
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with schema.readable_errors(self._place), schema.writing(self._engine) as connection:
-            yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with schema.readable_errors(self._place), self._engine.connect() as connection:
-            yield connection

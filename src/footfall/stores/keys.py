@@ -12,30 +12,22 @@ import hmac
 import re
 import secrets
 import string
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
 from footfall.errors import InputError
 from footfall.model import SCOPES, ServiceKey
-from footfall.stores import schema
+from footfall.stores.database import OnDatabase
 from footfall.stores.schema import api_keys
 
 _FORM = re.compile(r"ff_([0-9A-Za-z]{8})_[0-9A-Za-z_-]{43}")
 _LETTERS = string.ascii_letters + string.digits
 
 
-class SqlKeys:
+class SqlKeys(OnDatabase):
     """``ports.Keys`` on SQLAlchemy; opening it brings the schema up to date."""
-
-    def __init__(self, url: str) -> None:
-        """Open the state at ``url``; WorkspaceError if it cannot be used."""
-        self._engine = schema.open_engine(url)
-        self._place = schema.place(url)
-        with schema.readable_errors(self._place):
-            schema.migrate(self._engine)
 
     def create(self, scopes: Sequence[str], name: str, at: datetime) -> tuple[ServiceKey, str]:
         """Make a key; the record and the secret text, which is not kept and cannot be shown again."""
@@ -95,20 +87,6 @@ class SqlKeys:
             connection.execute(api_keys.update().where(api_keys.c.prefix == wanted).values(revoked_at=when))
             row = connection.execute(sa.select(api_keys).where(api_keys.c.prefix == wanted)).one()
         return _key(row)
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with schema.readable_errors(self._place), schema.writing(self._engine) as connection:
-            yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with schema.readable_errors(self._place), self._engine.connect() as connection:
-            yield connection
 
 
 def digest_of(text: str) -> bytes:

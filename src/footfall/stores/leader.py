@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from footfall.model import Lead
 from footfall.stores import schema
+from footfall.stores.database import OnDatabase
 from footfall.stores.schema import leaders
 
 # Where databases differ, as data: their own time, UTC, without a zone.
@@ -21,15 +22,8 @@ _NOW = {
 }
 
 
-class SqlLeadership:
+class SqlLeadership(OnDatabase):
     """``ports.Leadership`` on SQLAlchemy; opening it brings the schema up to date."""
-
-    def __init__(self, url: str) -> None:
-        """Open the state at ``url``; WorkspaceError if it cannot be used."""
-        self._engine = schema.open_engine(url)
-        self._place = schema.place(url)
-        with schema.readable_errors(self._place):
-            schema.migrate(self._engine)
 
     def hold(self, holder: str, lease_s: float) -> Lead:
         """Renew the lead of ``holder`` for ``lease_s`` seconds, take it where it is free, else see who has it."""
@@ -53,10 +47,6 @@ class SqlLeadership:
         with schema.readable_errors(self._place), schema.writing(self._engine) as connection:
             mine = (leaders.c.name == _NAME) & (leaders.c.holder == holder)
             connection.execute(leaders.update().where(mine).values(until=datetime(1970, 1, 1)))
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._engine.dispose()
 
     def _now(self, connection: sa.Connection) -> datetime:
         now = connection.exec_driver_sql(_NOW[connection.dialect.name]).scalar_one()

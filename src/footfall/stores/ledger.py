@@ -13,8 +13,7 @@ reclaiming, in however many processes, takes it above the capacity that organic 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -24,7 +23,7 @@ import sqlalchemy as sa
 
 from footfall.errors import InputError, WorkspaceError
 from footfall.model import VISIT, Allowance, Delivered, Pacing
-from footfall.stores import schema
+from footfall.stores.database import OnDatabase, naive
 from footfall.stores.schema import allowances, lease_holders, leases, pacings
 
 NO_LIMIT = 1 << 60  # about 10^12 visits a day: what an infinite capacity is held as
@@ -39,15 +38,8 @@ _LEASE_AT = (
 )
 
 
-class SqlLedger:
+class SqlLedger(OnDatabase):
     """``ports.Ledger`` on SQLAlchemy; opening it brings the schema up to date."""
-
-    def __init__(self, url: str) -> None:
-        """Open the ledger in the state at ``url``; WorkspaceError if it cannot be used."""
-        self._engine = schema.open_engine(url)
-        self._place = schema.place(url)
-        with schema.readable_errors(self._place):
-            schema.migrate(self._engine)
 
     def open_day(self, day: date, capacity: Mapping[str, float]) -> None:
         """Set capacities of a day, visits >= 0 (inf: no limit); InputError where one is negative or not a number."""
@@ -68,7 +60,7 @@ class SqlLedger:
 
     def enter(self, worker_id: str, host_id: str, until: datetime) -> None:
         """Let a new worker hold leases until then; InputError where the id is taken."""
-        values = {"worker_id": worker_id, "host_id": host_id, "expires_at": _naive(until)}
+        values = {"worker_id": worker_id, "host_id": host_id, "expires_at": naive(until)}
         with self._writing() as connection:
             if connection.execute(_holder(worker_id)).first() is not None:
                 raise InputError(f"worker {worker_id!r} holds leases already", "give every process an id of its own")
@@ -79,7 +71,7 @@ class SqlLedger:
         known = (lease_holders.c.worker_id == worker_id) & (lease_holders.c.expires_at > _RECALLED)
         change = lease_holders.update().where(known)
         with self._writing() as connection:
-            return connection.execute(change.values(expires_at=_naive(until))).rowcount == 1
+            return connection.execute(change.values(expires_at=naive(until))).rowcount == 1
 
     def lease(self, worker_id: str, day: date, wanted: Mapping[str, int], now: datetime) -> Mapping[str, int]:
         """Grants by provider, > 0, in whole visits; nothing for a worker that is not known or out of time.
@@ -90,10 +82,10 @@ class SqlLedger:
             raise InputError("a lease is wanted of nothing", "ask for 1 or more")
         with self._writing() as connection:
             holder = connection.execute(_holder(worker_id)).first()
-            if holder is None or holder.expires_at <= _naive(now):
+            if holder is None or holder.expires_at <= naive(now):
                 return {}
             others = connection.execute(
-                sa.select(sa.func.count()).select_from(lease_holders).where(lease_holders.c.expires_at > _naive(now))
+                sa.select(sa.func.count()).select_from(lease_holders).where(lease_holders.c.expires_at > naive(now))
             ).scalar_one()
             found = self._rows(connection, day, sorted(wanted))
             rows = []
@@ -170,7 +162,7 @@ class SqlLedger:
 
     def gone(self, host_id: str | None, now: datetime) -> tuple[str, ...]:
         """Workers of a host (None: of all hosts) whose time ran out before ``now``, by id."""
-        query = sa.select(lease_holders.c.worker_id).where(lease_holders.c.expires_at < _naive(now))
+        query = sa.select(lease_holders.c.worker_id).where(lease_holders.c.expires_at < naive(now))
         if host_id is not None:
             query = query.where(lease_holders.c.host_id == host_id)
         with self._reading() as connection:
@@ -184,7 +176,7 @@ class SqlLedger:
         """
         with self._writing() as connection:
             holder = connection.execute(_holder(worker_id)).first()
-            if holder is None or holder.expires_at >= _naive(now):
+            if holder is None or holder.expires_at >= naive(now):
                 return 0
             mine = leases.c.worker_id == worker_id
             rows = []
@@ -206,7 +198,7 @@ class SqlLedger:
         """
         with self._writing() as connection:
             holder = connection.execute(_holder(worker_id)).first()
-            if holder is None or holder.expires_at >= _naive(now):
+            if holder is None or holder.expires_at >= naive(now):
                 return 0
             mine = leases.c.worker_id == worker_id
             rows = []
@@ -238,7 +230,7 @@ class SqlLedger:
         values = {
             "day": pacing.day,
             "plan_version": pacing.plan_version,
-            "made_at": _naive(pacing.made_at),
+            "made_at": naive(pacing.made_at),
             "body": msgspec.msgpack.encode(dict(pacing.offsets)),
         }
         with self._writing() as connection:
@@ -260,10 +252,6 @@ class SqlLedger:
             return None
         offsets = msgspec.msgpack.decode(row.body, type=dict[str, float])
         return Pacing(row.version, row.day, row.plan_version, row.made_at.replace(tzinfo=UTC), offsets)
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._engine.dispose()
 
     # ------------------------------------------------------------ rows
 
@@ -288,16 +276,6 @@ class SqlLedger:
         )
         return {row.provider_id: int(row.granted) for row in connection.execute(query)}
 
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with schema.readable_errors(self._place), schema.writing(self._engine) as connection:
-            yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with schema.readable_errors(self._place), self._engine.connect() as connection:
-            yield connection
-
 
 def _holder(worker_id: str) -> sa.Select[Any]:
     return sa.select(lease_holders).where(lease_holders.c.worker_id == worker_id)
@@ -318,9 +296,3 @@ def _parts(name: str, visits: float) -> int:
     if not visits >= 0:  # nan too
         raise InputError(f"capacity of {name!r} is {visits} visits; it must be 0 or more", "correct the capacity")
     return NO_LIMIT if math.isinf(visits) or visits * VISIT >= NO_LIMIT else math.floor(visits * VISIT)
-
-
-def _naive(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise InputError(f"the time {moment} has no zone", "give an aware time, UTC")
-    return moment.astimezone(UTC).replace(tzinfo=None)

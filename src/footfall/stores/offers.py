@@ -8,8 +8,7 @@ released and expired, and in however many processes.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +17,7 @@ import sqlalchemy as sa
 from footfall.errors import InputError
 from footfall.model import Coupon, Offer, OfferCount, Redemption, Refusal
 from footfall.stores import schema
+from footfall.stores.database import OnDatabase, naive
 from footfall.stores.schema import coupons, offer_counts, redemptions
 
 _FEW = 500  # values of one condition
@@ -25,22 +25,15 @@ _HELD = ("reserved", "committed")
 _SPACE = uuid.UUID("5e6f4fb2-6d51-4f0c-9d7e-2f6c1f9a7d10")  # of redemption ids: one key, one id
 
 
-class SqlOffers:
+class SqlOffers(OnDatabase):
     """``ports.Offers`` on SQLAlchemy; opening it brings the schema up to date."""
-
-    def __init__(self, url: str) -> None:
-        """Open the ledger in the state at ``url``; WorkspaceError if it cannot be used."""
-        self._engine = schema.open_engine(url)
-        self._place = schema.place(url)
-        with schema.readable_errors(self._place):
-            schema.migrate(self._engine)
 
     def issue(self, offer: Offer, person: str, code: str, now: datetime) -> Coupon:
         """Give ``person`` the code, once for an offer and a person: the coupon that they have already, where they do.
 
         InputError where the code is another person's already, and where as many codes are out as may be redeemed.
         """
-        ends = None if offer.code else _naive(now + timedelta(days=offer.valid_days))
+        ends = None if offer.code else naive(now + timedelta(days=offer.valid_days))
         with self._writing() as connection:
             known = connection.execute(
                 sa.select(coupons).where((coupons.c.offer == offer.name) & (coupons.c.person == person))
@@ -55,7 +48,7 @@ class SqlOffers:
                 )
             if connection.execute(sa.select(coupons.c.code).where(coupons.c.code == code)).first() is not None:
                 raise InputError(f"code {code!r} was issued before", "draw another")
-            row = {"code": code, "offer": offer.name, "person": person, "issued_at": _naive(now), "expires_at": ends}
+            row = {"code": code, "offer": offer.name, "person": person, "issued_at": naive(now), "expires_at": ends}
             connection.execute(coupons.insert().values(**row))
             self._count(connection, offer.name, issued=1)
         return Coupon(code, offer.name, person, now, None if ends is None else ends.replace(tzinfo=UTC))
@@ -104,8 +97,8 @@ class SqlOffers:
                 "order_id": order_id,
                 "off_minor": off,
                 "status": "reserved",
-                "reserved_at": _naive(now),
-                "expires_at": _naive(now + timedelta(seconds=hold_s)),
+                "reserved_at": naive(now),
+                "expires_at": naive(now + timedelta(seconds=hold_s)),
             }
             connection.execute(redemptions.insert().values(**row))
             made = connection.execute(sa.select(redemptions).where(redemptions.c.key == key)).one()
@@ -173,10 +166,6 @@ class SqlOffers:
             schema.scrub(self._engine)
         return gone
 
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._engine.dispose()
-
     # ------------------------------------------------------------ inside
 
     def _offer_of(
@@ -191,7 +180,7 @@ class SqlOffers:
             return Refusal("unknown", f"there is no coupon {code!r}")
         if row.person and row.person != person:
             return Refusal("not yours", f"coupon {code!r} was given to somebody else")
-        if row.expires_at is not None and row.expires_at <= _naive(now):
+        if row.expires_at is not None and row.expires_at <= naive(now):
             return Refusal("expired", f"coupon {code!r} held until {row.expires_at:%Y-%m-%d %H:%M} UTC")
         return offers[row.offer]
 
@@ -236,10 +225,10 @@ class SqlOffers:
             values |= {"committed": c.committed + 1, "committed_minor": c.committed_minor + row.off_minor}
         connection.execute(offer_counts.update().where(c.offer == row.offer).values(**values))
         change = redemptions.update().where(redemptions.c.redemption_id == row.redemption_id)
-        connection.execute(change.values(status=status, settled_at=_naive(now)))
+        connection.execute(change.values(status=status, settled_at=naive(now)))
 
     def _expire(self, connection: sa.Connection, now: datetime) -> int:
-        over = (redemptions.c.status == "reserved") & (redemptions.c.expires_at <= _naive(now))
+        over = (redemptions.c.status == "reserved") & (redemptions.c.expires_at <= naive(now))
         rows = connection.execute(sa.select(redemptions).where(over)).all()
         for row in rows:
             self._settle(connection, row, "expired", now)
@@ -247,16 +236,6 @@ class SqlOffers:
 
     def _row(self, connection: sa.Connection, redemption_id: str) -> Any:
         return connection.execute(sa.select(redemptions).where(redemptions.c.redemption_id == redemption_id)).first()
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with schema.readable_errors(self._place), schema.writing(self._engine) as connection:
-            yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with schema.readable_errors(self._place), self._engine.connect() as connection:
-            yield connection
 
 
 def _nobody() -> str:
@@ -299,7 +278,3 @@ def _redemption(row: Any) -> Redemption:
         reserved_at=row.reserved_at.replace(tzinfo=UTC),
         expires_at=row.expires_at.replace(tzinfo=UTC),
     )
-
-
-def _naive(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(tzinfo=None)

@@ -11,21 +11,19 @@ writer shares: no number of workers, journeys or rounds gets around them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from footfall.errors import InputError
 from footfall.model import Caps, Held, Message, MessageStatus, Posted, Receipt
 from footfall.stores import schema
+from footfall.stores.database import OnDatabase, naive
 from footfall.stores.schema import messages, suppressions
 
-_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}  # both know "on conflict"
 _COUNTED = ("handing", "sent", "unknown")  # what may have reached a person, and counts against the caps
 _STATES = {"sent": "sent", "dead": "dead", "unknown": "unknown", "retry": "waiting"}
 _CHUNK = 2000
@@ -75,15 +73,8 @@ _ENDED = _freed(settled_at=sa.bindparam("at"), error=sa.bindparam("told"))
 Settled = Sequence[tuple[str, Receipt, datetime | None]]
 
 
-class SqlOutbox:
+class SqlOutbox(OnDatabase):
     """``ports.Outbox`` on SQLAlchemy; opening it brings the schema up to date."""
-
-    def __init__(self, url: str) -> None:
-        """Open the outbox in the state at ``url``; WorkspaceError if it cannot be used."""
-        self._engine = schema.open_engine(url)
-        self._place = schema.place(url)
-        with schema.readable_errors(self._place):
-            schema.migrate(self._engine)
 
     # ------------------------------------------------------------ in and out
 
@@ -101,12 +92,12 @@ class SqlOutbox:
 
     def claim(self, worker: str, now: datetime, most: int, lease_s: float) -> tuple[Message, ...]:
         """Up to ``most`` messages that are due, for this worker only until the lease is over; most valuable first."""
-        c, at = messages.c, _naive(now)
+        c, at = messages.c, naive(now)
         due = sa.select(messages).where((c.status == "waiting") & (c.next_at <= at))
         with self._writing() as connection:
             rows = connection.execute(due.order_by(c.value.desc(), c.message_id).limit(most)).all()
             change = messages.update().where((c.message_id == sa.bindparam("at_id")) & (c.status == "waiting"))
-            taken = change.values(status="claimed", worker=worker, lease_until=_naive(now + timedelta(seconds=lease_s)))
+            taken = change.values(status="claimed", worker=worker, lease_until=naive(now + timedelta(seconds=lease_s)))
             if rows:
                 connection.execute(taken, [{"at_id": row.message_id} for row in rows])
         return tuple(_message(row) for row in rows)
@@ -124,8 +115,8 @@ class SqlOutbox:
             if held is not None:
                 self._hold(connection, message_id, held)
                 return held
-            until = _naive(now + timedelta(seconds=lease_s))
-            connection.execute(_HANDING, {"at_id": message_id, "at": _naive(now), "until": until})
+            until = naive(now + timedelta(seconds=lease_s))
+            connection.execute(_HANDING, {"at_id": message_id, "at": naive(now), "until": until})
         return None
 
     def settle(self, worker: str, now: datetime, settled: Settled) -> None:
@@ -145,12 +136,12 @@ class SqlOutbox:
     def recover(self, now: datetime, idempotent: Sequence[str]) -> Mapping[str, int]:
         """Free claims whose lease is over; how many wait again, and how many are "unknown"."""
         c = messages.c
-        over = c.lease_until <= _naive(now)
+        over = c.lease_until <= naive(now)
         again = over & ((c.status == "claimed") | ((c.status == "handing") & c.channel.in_(list(idempotent))))
         free = {"status": "waiting", "worker": "", "lease_until": None}
         lost = {
             "status": "unknown",
-            "settled_at": _naive(now),
+            "settled_at": naive(now),
             "error": "its worker died between handing it over and the answer: it may have arrived",
         }
         with self._writing() as connection:
@@ -192,7 +183,7 @@ class SqlOutbox:
         """Let a dead, unknown or cancelled message wait again, because a person said so."""
         c = messages.c
         ended = (c.message_id == message_id) & c.status.in_(("dead", "unknown", "cancelled"))
-        values = {"status": "waiting", "next_at": _naive(now), "worker": "", "lease_until": None, "error": ""}
+        values = {"status": "waiting", "next_at": naive(now), "worker": "", "lease_until": None, "error": ""}
         with self._writing() as connection:
             if connection.execute(messages.update().where(ended).values(**values)).rowcount == 0:
                 raise InputError(
@@ -252,20 +243,16 @@ class SqlOutbox:
         waits = c.status.in_(("waiting", "claimed"))
 
         def within(days: int) -> sa.ColumnElement[int]:
-            counted = waits | (c.status.in_(_COUNTED) & (c.handed_at > _naive(now - timedelta(days=days))))
+            counted = waits | (c.status.in_(_COUNTED) & (c.handed_at > naive(now - timedelta(days=days))))
             return sa.func.sum(sa.case((counted, 1), else_=0))
 
-        recent = waits | (c.status.in_(_COUNTED) & (c.handed_at > _naive(now - timedelta(days=7))))
+        recent = waits | (c.status.in_(_COUNTED) & (c.handed_at > naive(now - timedelta(days=7))))
         query = sa.select(c.person, within(1), within(7)).where(recent).group_by(c.person)
         with self._reading() as connection:
             rows = connection.execute(query).all()
         person, day, week = zip(*rows, strict=True) if rows else ((), (), ())
         counts = {"day": pa.array(day, pa.int64()), "week": pa.array(week, pa.int64())}
         return pa.table({"person": pa.array(person, pa.string()), **counts})
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._engine.dispose()
 
     # ------------------------------------------------------------ inside
 
@@ -275,15 +262,15 @@ class SqlOutbox:
         found = connection.execute(_SUPPRESSED, {"keys": keys}).first()
         if found is not None:
             return Held(f"suppressed: {found.reason}", None)
-        week = _naive(now - timedelta(days=7))
+        week = naive(now - timedelta(days=7))
         reached = connection.execute(_REACHED, {"who": row.person, "after": week}).scalars().all()
         for most, days in ((caps.per_day, 1), (caps.per_week, 7)):
-            since = _naive(now - timedelta(days=days))
+            since = naive(now - timedelta(days=days))
             times = [at for at in reached if at > since]
             if len(times) < most:
                 continue
             # The first of them has to be older than the window before the next may go; with a cap of 0, ask tomorrow.
-            first = sorted(times)[len(times) - most] if most else _naive(now)
+            first = sorted(times)[len(times) - most] if most else naive(now)
             return Held(f"{most} messages in {days} days are this person's cap", (first + timedelta(days=days)).replace(tzinfo=UTC))  # fmt: skip  # noqa: E501
         return None
 
@@ -292,17 +279,17 @@ class SqlOutbox:
         if held.until is None:
             values |= {"status": "cancelled"}
         else:
-            values |= {"status": "waiting", "next_at": _naive(held.until)}
+            values |= {"status": "waiting", "next_at": naive(held.until)}
         connection.execute(messages.update().where(messages.c.message_id == message_id).values(**values))
 
     def _settle(self, connection: sa.Connection, worker: str, now: datetime, settled: Settled) -> None:
         for message_id, receipt, again in settled:
             given: dict[str, Any] = {"at_id": message_id, "by": worker, "new_status": _STATES[receipt.outcome]}
             if receipt.outcome == "retry":
-                row = connection.execute(_TRY_AGAIN, {**given, "at": _naive(again or now), "told": receipt.detail})
+                row = connection.execute(_TRY_AGAIN, {**given, "at": naive(again or now), "told": receipt.detail})
             else:
                 statement = _SENT if receipt.outcome == "sent" else _ENDED
-                row = connection.execute(statement, {**given, "at": _naive(now), "told": receipt.detail})
+                row = connection.execute(statement, {**given, "at": naive(now), "told": receipt.detail})
             address = row.scalar()
             if address is not None and receipt.suppress:
                 self._suppress(connection, [(address, receipt.detail)], now)
@@ -310,21 +297,10 @@ class SqlOutbox:
     def _suppress(self, connection: sa.Connection, rows: Sequence[tuple[str, str]], now: datetime) -> int:
         if not rows:
             return 0
-        made = _INSERTS[self._engine.dialect.name](suppressions)
-        insert = made.on_conflict_do_nothing().returning(suppressions.c.who)
-        given = [{"who": _key(who), "reason": reason, "at": _naive(now)} for who, reason in rows]
+        insert = self._insert_once(suppressions).returning(suppressions.c.who)
+        given = [{"who": _key(who), "reason": reason, "at": naive(now)} for who, reason in rows]
         parts = (given[at : at + _CHUNK] for at in range(0, len(given), _CHUNK))
         return sum(len(connection.execute(insert, part).all()) for part in parts)
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with schema.readable_errors(self._place), schema.writing(self._engine) as connection:
-            yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with schema.readable_errors(self._place), self._engine.connect() as connection:
-            yield connection
 
 
 def _key(who: str) -> str:
@@ -339,7 +315,7 @@ def _plain(person: str) -> str:
 
 def _row(message: Message, is_text: bool) -> tuple[Any, ...]:
     """A row of ``_GIVEN`` as the driver takes it; is_text: times as SQLAlchemy keeps them in SQLite."""
-    due = _naive(message.due_at)
+    due = naive(message.due_at)
     at = due.isoformat(" ", "microseconds") if is_text else due
     return (
         message.message_id,
@@ -390,7 +366,3 @@ def _posted(row: Any) -> Posted:
         receipt=row.receipt,
         error=row.error,
     )
-
-
-def _naive(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(tzinfo=None)

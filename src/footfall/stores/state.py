@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC
 from typing import Any
@@ -21,7 +20,7 @@ import sqlalchemy as sa
 
 from footfall.errors import InputError, WorkspaceError
 from footfall.model import Plan, PlanStatus
-from footfall.stores import schema
+from footfall.stores.database import OnDatabase
 from footfall.stores.schema import plans, providers, records
 
 _COMPRESSION = 3  # a plan of a million pairs in about a second; higher levels gain little
@@ -29,15 +28,8 @@ _ROW = (plans.c.body, plans.c.version, plans.c.status)
 _CHUNK = 500  # rows in one IN (...) list
 
 
-class SqlState:
+class SqlState(OnDatabase):
     """``ports.State`` on SQLAlchemy; opening it brings the schema up to date."""
-
-    def __init__(self, url: str) -> None:
-        """Open the state at ``url`` (a SQLAlchemy URL); WorkspaceError if it cannot be used."""
-        self._engine = schema.open_engine(url)
-        self._place = schema.place(url)
-        with schema.readable_errors(self._place):
-            schema.migrate(self._engine)
 
     def save_plan(self, plan: Plan) -> Plan:
         """Store ``plan`` under the next version; the returned plan is what ``plan(version)`` will read.
@@ -153,20 +145,6 @@ class SqlState:
             return None
         value: Mapping[str, Any] = json.loads(body)
         return value
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with schema.readable_errors(self._place), schema.writing(self._engine) as connection:
-            yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with schema.readable_errors(self._place), self._engine.connect() as connection:
-            yield connection
 
 
 def encode_plan(plan: Plan) -> bytes:
