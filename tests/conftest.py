@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+# No deadline: how long an example takes is the machine's affair, and the first one may compile kernels.
+hypothesis.settings.register_profile("footfall", deadline=None)
+hypothesis.settings.load_profile("footfall")
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -6,12 +6,13 @@ The settings below are the one table: type, range, default and meaning stand tog
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 from msgspec import Meta, Struct
@@ -513,15 +514,18 @@ def _check(config: Config, name: str) -> None:
                 f"use some of: {', '.join(SEGMENT_COLUMNS)}",
             )
     if not config.value.segment or len(set(config.value.segment)) != len(config.value.segment):
-        raise ConfigError(f"{name}: [value] segment needs at least one column, each once")
+        raise ConfigError(
+            f"{name}: [value] segment needs at least one column, each once",
+            f"choose from: {', '.join(SEGMENT_COLUMNS)}",
+        )
 
 
 def check_zone(zone: str) -> ZoneInfo:
     """The time zone of that IANA name, or ConfigError with near names."""
-    names = available_timezones()
-    if zone in names:
-        return ZoneInfo(zone)
-    near = sorted(n for n in names if zone and zone.split("/")[-1].lower() in n.lower())[:5]
+    if not zone.startswith(("posix/", "right/")):  # zoneinfo opens these folders, but they are no names of zones
+        with contextlib.suppress(ZoneInfoNotFoundError, ValueError, OSError):
+            return ZoneInfo(zone)
+    near = sorted(n for n in available_timezones() if zone and zone.split("/")[-1].lower() in n.lower())[:5]
     raise ConfigError(
         f"unknown time zone {zone!r}",
         f"did you mean {', '.join(near)}?" if near else "use an IANA name such as Asia/Taipei",

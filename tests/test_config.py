@@ -1,0 +1,84 @@
+"""footfall.toml: what is refused, and with which way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from footfall import config
+from footfall.errors import ConfigError, WorkspaceError
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Paris", "Asia/Taipei", "America/Argentina/Buenos_Aires"])
+def test_zones_of_the_iana_list(zone: str) -> None:
+    assert config.check_zone(zone) == ZoneInfo(zone)
+
+
+@pytest.mark.parametrize(
+    ("zone", "way_out"),
+    [
+        ("Paris", "Europe/Paris"),
+        ("europe/TAIPEI", "Asia/Taipei"),
+        ("posix/Europe/Paris", "Europe/Paris"),  # folders of the zone database, whose files are no zones' names
+        ("right/Asia/Taipei", "Asia/Taipei"),  # counts leap seconds
+        ("Europe", "Europe/"),
+        ("", "IANA name"),
+        ("../Europe/Paris", "Europe/Paris"),
+        ("Mars/Olympus Mons", "IANA name"),
+        ("Europe/Par\0is", "IANA name"),
+    ],
+)
+def test_other_zones_are_refused_with_near_names(zone: str, way_out: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        config.check_zone(zone)
+    assert way_out in (refused.value.way_out or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[serve]\nprot = 1", "'prot' in [serve]"),
+        ("[srve]\nport = 1", "[srve]"),
+        ("[journeys.cart]\naudience = 'cart_abandoned'\nstepz = []", "'stepz' in [journeys.cart]"),
+        ("[plan]\ninertia = 'much'", "inertia"),
+        ("[plan]\ninertia = -1", "inertia"),
+        ("[workspace]\nrecipe = 'shop'", "'shop'"),
+        ("[value]\nsegment = []", "segment"),
+        ("[value]\nsegment = ['channel', 'channel']", "segment"),
+        ("[value]\nsegment = ['shoe_size']", "'shoe_size'"),
+        ("[plan\ninertia = 1", "TOML"),
+        ("[plan]\ninertia = 1\ninertia = 2", "TOML"),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, named: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        config.parse(text, "footfall.toml")
+    assert named in refused.value.message
+    assert "footfall.toml" in refused.value.message
+    assert refused.value.way_out
+
+
+def test_a_newer_workspace_and_none_at_all(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="format 99"):
+        config.parse("[workspace]\nformat = 99")
+    with pytest.raises(WorkspaceError, match="no workspace"):
+        config.load(tmp_path)
+    (tmp_path / config.FILE_NAME).write_bytes(b"\xff\xfe[plan]")
+    with pytest.raises(WorkspaceError, match="cannot be read"):
+        config.load(tmp_path)
+
+
+def test_what_the_template_puts_in_force_is_read_back(tmp_path: Path) -> None:
+    chosen: dict[str, dict[str, object]] = {
+        "workspace": {"timezone": "Asia/Taipei", "currency": "TWD"},
+        "value": {"segment": ["channel", "device"]},
+        "plan": {"inertia": 1e-07},
+    }
+    (tmp_path / config.FILE_NAME).write_text(config.template(chosen), encoding="utf-8-sig")
+    read = config.load(tmp_path)
+    assert (read.workspace.timezone, read.workspace.currency) == ("Asia/Taipei", "TWD")
+    assert tuple(read.value.segment) == ("channel", "device")
+    assert read.plan.inertia == 1e-07
+    assert read.serve == config.Config().serve
