@@ -22,7 +22,6 @@ import json
 import os
 import random
 import re
-import resource
 import shutil
 import signal
 import socket
@@ -107,14 +106,22 @@ def serve(kind: str, port: int, folder: Path) -> None:
     import gc
 
     import uvicorn
+    import uvloop
 
     gc.set_threshold(20_000, 20, 20)  # both as a worker of the service runs
     sys.setswitchinterval(0.001)
-    app, close = bare_app() if kind == "bare" else footfall_app(folder)
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False, loop="uvloop", http="httptools")
-    close()
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    (folder / f"{kind}.cpu").write_text(f"{used.ru_utime + used.ru_stime} {used.ru_maxrss}")
+    if kind == "footfall":
+        uvloop.run(footfall(port, folder))
+    else:
+        uvicorn.run(
+            bare_app(),
+            host="127.0.0.1",
+            port=port,
+            log_level="error",
+            access_log=False,
+            loop="uvloop",
+            http="httptools",
+        )
 
 
 def bare_app():
@@ -139,49 +146,50 @@ def bare_app():
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-    return app, lambda: None
+    return app
 
 
-def footfall_app(folder: Path):
-    """Footfall's own handlers, on an inbox in ``folder``."""
-    from footfall.app.build import SystemClock
-    from footfall.app.http.collect import Collector
-    from footfall.app.http.commit import GroupCommit
-    from footfall.app.http.problems import Problem, answer
-    from footfall.config import Config
+async def footfall(port: int, folder: Path) -> None:
+    """A worker of Footfall on the workspace in ``folder``."""
+    import asyncio
+
+    import uvicorn
+
+    from footfall.app import logs
+    from footfall.app.build import open_workspace
+    from footfall.app.http.app import Application
+    from footfall.app.http.making import make_context
+    from footfall.app.http.server import Spec
+    from footfall.app.http.worker import configured
     from footfall.stores.inbox import SqliteInbox
 
-    inbox = SqliteInbox(folder / "inbox.db")
-    commit = GroupCommit(inbox)
+    here = open_workspace(folder / "shop")
+    settings = here.config.serve
+    spec = Spec(directory=str(here.directory), settings=settings, index=0, rows=1, alive=-1, board=-1, ready=-1)
+    log = logs.set_up("bench", "error")
+    context = await make_context(here, spec, log)
     ended = threading.Event()
 
     def keep() -> None:  # what the keeper's drain does to the inbox each second; here all stays, to be drained later
-        own = SqliteInbox(folder / "inbox.db")
+        own = SqliteInbox(inbox_of(folder))
         while not ended.wait(1.0):
             own.delete(0)
         own.close()
 
     threading.Thread(target=keep).start()
-
-    async def anyone(scope) -> str:
-        return "bench"
-
-    routes = Collector(Config(), SystemClock(), commit, anyone).routes()
-
-    async def app(scope, receive, send) -> None:
-        if scope["type"] != "http":
-            return
-        try:
-            await routes[scope["path"]](scope, receive, send)
-        except Problem as problem:
-            await answer(send, problem)
-
-    def close() -> None:
+    listening = socket.create_server(("127.0.0.1", port))
+    try:
+        await uvicorn.Server(configured(Application(context, log), settings)).serve([listening])
+    finally:
         ended.set()
-        commit.close()
-        inbox.close()
+        await context.live.close()
+        await asyncio.to_thread(context.commit.close)
+        context.reader.close()
 
-    return app, close
+
+def inbox_of(folder: Path) -> Path:
+    """The file of the worker's inbox."""
+    return folder / "shop" / "inbox" / "inbox.db"
 
 
 # ---------------------------------------------------------------- the load
@@ -257,7 +265,7 @@ def drain_all(folder: Path) -> tuple[int, float, float]:
     from footfall.stores.inbox import SqliteInbox
     from footfall.stores.lake import Lake
 
-    source, inbox = SqliteInbox(folder / "inbox.db"), SqliteInbox(folder / "fresh.db")
+    source, inbox = SqliteInbox(inbox_of(folder)), SqliteInbox(folder / "fresh.db")
     held = 0
     for _, _, body in source.read(0, 256 << 20):
         lines = [b'{"message_id":"%032x"' % (held + n) + line[52:] for n, line in enumerate(body.splitlines())]
@@ -298,7 +306,10 @@ def main() -> int:
 
 def compare(folder: Path, wrk: str, options: argparse.Namespace) -> int:
     """Interleaved rounds at each number of connections, the ratios, the drain."""
+    from footfall import make_workspace
+
     size = write_bodies(folder / "bodies", 200, not options.chinese)
+    make_workspace(folder / "shop", {"serve": {"plan_at": "", "facts_s": 0.0, "rate_per_key": 0.0}})
     script = folder / "load.lua"
     script.write_text(LUA.replace("FOLDER", str(folder / "bodies")))
     print(f"batches of {EVENTS}, {size:,} bytes each, one worker; load {os.getloadavg()[0]:.1f}")
@@ -307,7 +318,7 @@ def compare(folder: Path, wrk: str, options: argparse.Namespace) -> int:
         rounds: dict[str, list[Round]] = {"bare": [], "footfall": []}
         for _ in range(options.rounds):
             for kind, found in rounds.items():
-                for path in folder.glob("inbox.db*"):
+                for path in inbox_of(folder).parent.glob("inbox.db*"):
                     path.unlink()
                 found.append(measure(kind, folder, wrk, script, options.seconds, connections))
                 print(f"{connections:>4} {kind:>9}: {found[-1]}   load {os.getloadavg()[0]:.1f}", flush=True)

@@ -77,7 +77,8 @@ async def bare(port: int) -> None:
     from footfall.app.http.decide import read_ask
     from footfall.app.http.limits import read_body
     from footfall.app.http.problems import answer_json
-    from footfall.app.http.worker import KEEP_ALIVE_S, bounded
+    from footfall.app.http.wire import bounded
+    from footfall.app.http.worker import KEEP_ALIVE_S
     from footfall.config import ServeSettings
 
     told = json.dumps({"decision_id": "0" * 32, "choices": [{"provider_id": "shop-000", "propensity": 0.5}]}).encode()

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -365,8 +366,7 @@ DECISION_COLUMNS: tuple[Column, ...] = (
 as arrays and ``context`` as an object; in the lake both stand as JSON text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True, gc=False):
     """One live choice for one visitor: what it was drawn from, and what was drawn. Fields as in DECISION_COLUMNS."""
 
     message_id: str

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_cases import AT, DAY, ask, decider_of, inputs_of, plan_of
+from msgspec import structs
 from plan_cases import NOW
 
 from footfall.acquire import decide
@@ -167,7 +168,7 @@ def test_given_back_is_as_if_it_had_not_been() -> None:
 def test_nothing_is_given_back_to_another_workers_book() -> None:
     decider = decider_of(PLAN)
     found = ask(decider, ("shop-1",))
-    decider.release(replace(found, worker_id="w-2"))
+    decider.release(structs.replace(found, worker_id="w-2"))
     assert left(decider, "shop-1") == (10**9 - 1) * VISIT
 
 
@@ -245,7 +246,7 @@ def test_not_sticky_unless_set() -> None:
 def test_the_log_has_every_field_of_a_decision() -> None:
     """Columns in the order of the fields, then what the drain adds."""
     names = [c.name for c in DECISION_COLUMNS]
-    assert names[:-3] == list(Decision.__dataclass_fields__) and names[-3:] == ["source", "batch_id", "received_at"]
+    assert names[:-3] == list(Decision.__struct_fields__) and names[-3:] == ["source", "batch_id", "received_at"]
 
 
 def test_decisions_come_back_from_inbox_and_lake() -> None:
@@ -291,9 +292,9 @@ def test_replay_reproduces_each_propensity(
 def test_replay_refuses_other_versions_and_choices_that_could_not_be() -> None:
     found = ask(decider_of(PLAN), ("shop-1", "shop-2"))
     with pytest.raises(InputError, match="plan 8"):
-        Replay(LivePlan.of(PLAN), None)(replace(found, plan_version=8))
+        Replay(LivePlan.of(PLAN), None)(structs.replace(found, plan_version=8))
     with pytest.raises(InputError, match="was not eligible"):
-        Replay(LivePlan.of(PLAN), None)(replace(found, choices=("shop-3",)))
+        Replay(LivePlan.of(PLAN), None)(structs.replace(found, choices=("shop-3",)))
 
 
 def test_books_of_another_roster_are_refused() -> None:

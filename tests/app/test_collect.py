@@ -18,6 +18,7 @@ import pytest
 
 from footfall.app.http.collect import Collector, metric_reason
 from footfall.app.http.commit import GroupCommit
+from footfall.app.http.hot import over_asgi
 from footfall.app.http.problems import Problem, answer
 from footfall.config import CollectSettings, Config, ServeSettings, SourceSettings
 from footfall.errors import StorageError
@@ -43,9 +44,7 @@ class Service:
         self.config = config or Config()
         self.commit = GroupCommit(inbox)
         self.told: list[tuple[int, Mapping[str, int]]] = []
-        self.routes = Collector(
-            self.config, FixedClock(NOW), self.commit, self.check, lambda a, r: self.told.append((a, r))
-        ).routes()
+        self.addresses = Collector(self.config, FixedClock(NOW), lambda a, r: self.told.append((a, r))).addresses()
 
     async def check(self, scope: Any) -> str:
         headers = dict(scope["headers"])
@@ -59,7 +58,7 @@ class Service:
         if scope["type"] != "http":
             return
         try:
-            await self.routes[scope["path"]](scope, receive, send)
+            await over_asgi(self.addresses[scope["path"]], self.commit, self.check, scope, receive, send)
         except Problem as problem:
             await answer(send, problem)
 

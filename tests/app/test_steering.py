@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from msgspec import structs
 
 from footfall import make_workspace
 from footfall.acquire.decide import encode_decision
@@ -53,7 +54,7 @@ def decision(name: str, minutes_ago: float, *choices: str, **changes: Any) -> De
         pacing_version=0,
         worker_id="w1",
     )
-    return replace(made, **changes)
+    return structs.replace(made, **changes)
 
 
 def log(here: Workspace, decisions: list[Decision], visits: list[tuple[str, str, float, str | None]]) -> None:

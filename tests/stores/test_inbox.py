@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -201,4 +202,30 @@ def test_what_no_longer_holds_is_forgotten(path: Path) -> None:
     assert inbox.unstick(NOW + timedelta(minutes=4)) == 5
     assert inbox.unstick(NOW + timedelta(minutes=4)) == 0
     assert inbox.stuck("v9", "k", NOW) == b"x"
+    inbox.close()
+
+
+def test_large_bodies_are_kept_compressed_and_rows_of_before_are_read(tmp_path: Path) -> None:
+    inbox = SqliteInbox(tmp_path / "inbox.db")
+    line = b'{"name":"page_view","visitor_id":"v","provider_id":"shop-a"}\n'
+    inbox.append([("event", line * 1000), ("reject", line), ("decision", b"x" * 5000)])
+    with closing(sqlite3.connect(tmp_path / "inbox.db")) as other:
+        sizes = [row[0] for row in other.execute("SELECT length(body) FROM inbox ORDER BY seq")]
+        other.execute("INSERT INTO inbox (kind, body) VALUES ('event', ?)", (line * 900,))  # as 0.1 wrote it
+        other.commit()
+    assert sizes[0] < 6100 and sizes[1] == len(line) and sizes[2] < 500
+    found = [(kind, body) for _, kind, body in inbox.read(0, 1 << 20)]
+    assert found == [("event", line * 1000), ("reject", line), ("decision", b"x" * 5000), ("event", line * 900)]
+    assert [inbox.counts()[kind] for kind in ("event", "reject", "decision")] == [2, 1, 1]
+    assert len(inbox.read(0, 60_000)) == 1  # bytes are counted as they are read
+    inbox.close()
+
+
+def test_a_damaged_row_is_told(tmp_path: Path) -> None:
+    inbox = SqliteInbox(tmp_path / "inbox.db")
+    with closing(sqlite3.connect(tmp_path / "inbox.db")) as other:
+        other.execute("INSERT INTO inbox (kind, body) VALUES ('event+lz4', ?)", (b"\x00\x00\x01\x00garbage",))
+        other.commit()
+    with pytest.raises(StorageError, match="malformed"):
+        inbox.read(0, 1 << 20)
     inbox.close()

@@ -28,6 +28,15 @@ PINNED = -3.0
 TOO_FEW = -1  # in place of a choice where fewer than the slots were eligible
 
 
+@nb.njit(cache=True)
+def lacking(row, lease, candidates, out):
+    """Which candidates only a lease keeps out of a draw, bool (k,)."""
+    size = min(len(row), len(lease))
+    for c in range(len(candidates)):
+        j = candidates[c]
+        out[c] = not 0 <= j < size or (row[j] != CLOSED and lease[j] < VISIT)
+
+
 @nb.njit(cache=True, error_model="numpy")
 def draw(row, lease, candidates, uniform, first, explore, newcomers, parts, chosen, propensity, probability):
     """Draw ``len(chosen)`` providers without replacement and reserve them; the number of eligible candidates.
@@ -62,6 +71,24 @@ def draw(row, lease, candidates, uniform, first, explore, newcomers, parts, chos
         lease[j] -= parts[s]
         weight[at] = CLOSED
     return eligible
+
+
+@nb.njit(cache=True, error_model="numpy")
+def decide(row, lease, candidates, uniform, first, explore, newcomers, parts, chosen, propensity, probability, short):
+    """As ``draw``; (eligible, choices drawn, candidates that only a lease keeps out).
+
+    short: bool (k or more,), written: which those last are (``lacking``).
+    """
+    lacking(row, lease, candidates, short)
+    lack = 0
+    for c in range(len(candidates)):
+        if short[c]:
+            lack += 1
+    eligible = draw(row, lease, candidates, uniform, first, explore, newcomers, parts, chosen, propensity, probability)
+    drawn = 0
+    while drawn < len(chosen) and chosen[drawn] >= 0:
+        drawn += 1
+    return eligible, drawn, lack
 
 
 @nb.njit(cache=True, error_model="numpy")
@@ -170,26 +197,20 @@ def take(lease, at, most, taken):
 
 @nb.njit(cache=True)
 def repeated(at, stamp):
-    """Whether a position stands in ``at`` twice, or one that ``stamp`` (bool, all False) has no place for."""
-    found = False
+    """What is to be known of positions, int64 (k,): 0 where they are distinct; else the sum of 1 where some are < 0
+    and of 2 where one stands there twice, or ``stamp`` (bool, all False) has no place for it."""
+    found = 0
     for j in at:
-        if not 0 <= j < len(stamp) or stamp[j]:
-            found = True
+        if j < 0:
+            found |= 1
+        elif j >= len(stamp) or stamp[j]:
+            found |= 2
         else:
             stamp[j] = True
     for j in at:
         if 0 <= j < len(stamp):
             stamp[j] = False
     return found
-
-
-@nb.njit(cache=True)
-def lacking(row, lease, candidates, out):
-    """Which candidates only a lease keeps out of a draw, bool (k,)."""
-    size = min(len(row), len(lease))
-    for c in range(len(candidates)):
-        j = candidates[c]
-        out[c] = not 0 <= j < size or (row[j] != CLOSED and lease[j] < VISIT)
 
 
 @nb.njit(cache=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import msgspec
@@ -37,8 +36,7 @@ _MOST_SETS = 2_000  # of candidates that are kept as positions
 _MOST_STICKY = 20_000  # remembered here; ``recall`` knows the others
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """What a caller wants decided.
 
     segment: its name, or its fields by column. candidates: provider ids, each once, in the caller's own order; None:
@@ -83,8 +81,10 @@ class Decider:
         self._sets: dict[tuple[str, ...], Ints] = {}
         self._parts = {slots: slot_parts(settings.slot_weights, slots) for slots in range(1, settings.max_slots + 1)}
         self._one = self._parts[1]
-        self._chosen, self._propensity = np.zeros(1, dtype=np.int64), np.zeros(1)
-        self._probability = np.zeros(1024)
+        # What kernels write into, slots -> (chosen, propensity); read before the next draw.
+        self._slots = {k: (np.zeros(k, dtype=np.int64), np.zeros(k)) for k in range(1, settings.max_slots + 1)}
+        self._chosen, self._propensity = self._slots[1]
+        self._make_room(512)
         self._uniform, self._used = rng.random(_UNIFORMS), 0
         self._stamp = np.zeros(0, dtype=np.bool_)
         self.book = book
@@ -115,14 +115,19 @@ class Decider:
         found = self._sets.get(candidates)
         if found is None:
             found = self.book.roster.positions(candidates)
-            if kernels.repeated(found, self._stamp) and len(set(candidates)) != len(candidates):
+            doubt = kernels.repeated(found, self._stamp)
+            if doubt and len(set(candidates)) != len(candidates):
                 twice = next(c for c in candidates if candidates.count(c) > 1)
                 raise InputError(f"candidate {twice!r} stands there twice", "give each candidate once")
             if len(self._sets) >= _MOST_SETS:
                 self._sets.clear()
-            if (found >= 0).all():
+            if not doubt & 1:
                 self._sets[candidates] = found
         return found
+
+    def _make_room(self, candidates: int) -> None:
+        self._probability = np.zeros(2 * candidates)
+        self._short = np.zeros(2 * candidates, dtype=np.bool_)
 
     # ------------------------------------------------------------ drawing
 
@@ -137,7 +142,7 @@ class Decider:
         if type(at) is tuple:
             at = self.positions(at)
         if len(at) > len(self._probability):
-            self._probability = np.zeros(2 * len(at))
+            self._make_room(len(at))
         used = self._used
         if used >= _UNIFORMS:
             self._uniform, used = self._rng.random(_UNIFORMS), 0
@@ -199,14 +204,14 @@ class Decider:
         row = rows.row(segment)
         in_force = book.valid_at(ask.at)
         lease = book.parts if in_force else np.zeros(1, dtype=np.int64)
-        lacking = np.zeros(len(at), dtype=np.bool_)
-        kernels.lacking(row, lease, at, lacking)
-        chosen, propensity = np.zeros(slots, dtype=np.int64), np.zeros(slots)
+        if len(at) > len(self._probability):
+            self._make_room(len(at))
+        chosen, propensity = self._slots[slots]
         parts = np.zeros(slots, dtype=np.int64) if shadow else self._parts[slots]
         if self._used + slots > _UNIFORMS:
             self._uniform, self._used = self._rng.random(_UNIFORMS), 0
         first, self._used = self._used, self._used + slots
-        eligible = kernels.draw(
+        eligible, count, lack = kernels.decide(
             row,
             lease,
             at,
@@ -217,9 +222,9 @@ class Decider:
             parts,
             chosen,
             propensity,
-            np.zeros(len(at)),
+            self._probability,
+            self._short,
         )
-        count = int((chosen >= 0).sum())
         names = book.roster.names
         return Decision(
             message_id=self._new_id(),
@@ -228,8 +233,8 @@ class Decider:
             visitor_id=ask.visitor_id,
             segment=segment,
             candidates=ask.candidates,
-            unavailable=_unavailable(ask, at, lacking, names),
-            eligible=int(eligible),
+            unavailable=_unavailable(ask, at, self._short[: len(at)], names) if lack else (),
+            eligible=eligible,
             slots=slots,
             choices=tuple([names[j] for j in chosen[:count].tolist()]),
             propensities=tuple(propensity[:count].tolist()),
@@ -238,7 +243,7 @@ class Decider:
             mode="shadow" if shadow else "live",
             answered=_own_order(ask, at, names) if shadow else None,
             repeat_of=None,
-            reason=None if count == slots else _reason(count, slots, len(at), lacking, in_force),
+            reason=None if count == slots else _reason(count, slots, len(at), lack, in_force),
             plan_version=rows.plan.version,
             pacing_version=rows.pacing_version,
             worker_id=book.worker_id,
@@ -276,7 +281,7 @@ class Decider:
         return decision
 
     def _repeated(self, first: Decision, ask: Ask) -> Decision:
-        return replace(
+        return msgspec.structs.replace(
             first,
             message_id=self._new_id(),
             ts=ask.at,
@@ -377,8 +382,6 @@ def _random_id() -> str:
 
 
 def _unavailable(ask: Ask, at: Ints, lacking: Bools, names: list[str]) -> tuple[str, ...]:
-    if not lacking.any():
-        return ()
     who = np.flatnonzero(lacking).tolist()
     if ask.candidates is not None:
         return tuple([ask.candidates[c] for c in who])
@@ -391,11 +394,11 @@ def _own_order(ask: Ask, at: Ints, names: list[str]) -> tuple[str, ...]:
     return tuple([names[j] for j in at[: ask.slots].tolist()])
 
 
-def _reason(count: int, slots: int, offered: int, lacking: Bools, in_force: bool) -> str:
+def _reason(count: int, slots: int, offered: int, lack: int, in_force: bool) -> str:
     if count:
         return f"{count} of {slots} slots: no more candidates were eligible"
     if not offered:
         return NOTHING_OFFERED
     if not in_force:
         return NO_LEASE
-    return NO_CAPACITY if lacking.any() else ALL_EXCLUDED
+    return NO_CAPACITY if lack else ALL_EXCLUDED

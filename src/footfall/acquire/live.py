@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from operator import itemgetter
+from struct import Struct
 
 import msgspec
 import numpy as np
@@ -249,9 +251,13 @@ class Roster:
 
     def positions(self, names: Sequence[str]) -> Ints:
         """Positions of candidates, int64; new ids take one while there is room, else theirs is -1."""
-        at = self._at
+        at, count = self._at, len(names)
         try:
-            return np.fromiter(map(at.__getitem__, names), np.int64, len(names))
+            if count < 2:
+                return np.array([at[name] for name in names], dtype=np.int64)
+            found = np.empty(count, dtype=np.int64)
+            _packed(count)(found, 0, *itemgetter(*names)(at))  # by far the quickest way from strings to an array
+            return found
         except KeyError:
             for name in names:
                 if name not in at and self._spare > 0:
@@ -265,6 +271,11 @@ class Roster:
                 self._at[name] = len(self.names)
                 self.names.append(name)
             return self._at[name]
+
+
+@lru_cache(256)
+def _packed(count: int) -> Callable[..., None]:
+    return Struct(f"={count}q").pack_into
 
 
 class Rows:

@@ -94,7 +94,7 @@ class Replay:
 def decision_of_row(row: Mapping[str, object]) -> Decision:
     """A row of the lake's decisions as a Decision; arrays and context stand there as JSON text."""
     fields: dict[str, object] = {}
-    for name in Decision.__dataclass_fields__:
+    for name in Decision.__struct_fields__:
         value = row[name]
         if value is not None and name in (*_LISTS, "context"):
             fields[name] = msgspec.Raw(str(value).encode())

@@ -7,11 +7,15 @@
 WAL with synchronous=FULL: a commit is on disk when it returns. An append is one statement, so that the interpreter's
 lock is let go of once for all of it, the wait for the disk included. Several processes may append; SQLite's own lock
 orders them.
+
+Larger bodies stand there compressed (kind ``event+lz4``: the length as four bytes, then LZ4): events say the same
+words again and again, so that a fifth has to be written, waited for, read and deleted.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import struct
 import threading
 import time
 import uuid
@@ -21,16 +25,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
+import pyarrow as pa
+
 from footfall.errors import StorageError
 from footfall.model import Sticky
 from footfall.ports import InboxKind
 
 BUSY_WAIT_S = 10.0
-# Bodies of some ten kB: larger pages mean fewer to link and to check.
-_PAGE_BYTES = 16384
+# Rows of some kB: larger pages mean fewer to link and to check, smaller ones less to write for a single decision.
+_PAGE_BYTES = 8192
 # The drain moves the write-ahead log into the file as it goes; an append does so only where none has for 64 MB, since
 # its requests wait for it.
-_CHECKPOINT_PAGES = 4000
+_CHECKPOINT_PAGES = 8000
+_PACKED = "+lz4"
+_PACK_BYTES = 2048  # bodies of at least so many are compressed
+_LENGTH = struct.Struct("<I")
 _MOST_ROWS = 400  # of one statement (two parameters each)
 _DELETE_BYTES = 2 << 20  # at once: appends wait for that long,
 _GAP_S = 0.005  # and get a turn in between: who waits for SQLite's lock looks for it every few milliseconds only
@@ -75,13 +84,14 @@ class SqliteInbox:
         """
         if not rows and not sticky:
             return 0
+        packed = [_packed(kind, body) for kind, body in rows]
         with self._using() as connection:
             if len(rows) <= _MOST_ROWS and not sticky:
-                return _insert(connection, rows)
+                return _insert(connection, packed)
             connection.execute("BEGIN IMMEDIATE")
             last = 0
             for first in range(0, len(rows), _MOST_ROWS):
-                last = _insert(connection, rows[first : first + _MOST_ROWS])
+                last = _insert(connection, packed[first : first + _MOST_ROWS])
             connection.executemany(_STICK, [(s.visitor_id, s.key, s.body, _micros(s.expires)) for s in sticky])
             connection.execute("COMMIT")
             return last
@@ -94,10 +104,10 @@ class SqliteInbox:
             cursor = connection.execute("SELECT seq, kind, body FROM inbox WHERE seq > ? ORDER BY seq", (after,))
             try:
                 for seq, kind, body in cursor:
-                    held += len(body)
+                    held += _LENGTH.unpack_from(body)[0] if kind.endswith(_PACKED) else len(body)
                     if found and held > most_bytes:
                         break
-                    found.append((seq, cast(InboxKind, kind), body))
+                    found.append((seq, *_unpacked(kind, body)))
             finally:
                 cursor.close()
         return found
@@ -130,7 +140,8 @@ class SqliteInbox:
     def counts(self) -> Mapping[str, int]:
         """Rows that wait, by kind; ``bytes`` of the whole inbox on disk; ``last`` sequence given."""
         with self._using() as connection:
-            found = dict(connection.execute("SELECT kind, count(*) FROM inbox GROUP BY kind").fetchall())
+            kinds = f"SELECT replace(kind, '{_PACKED}', '') AS plain, count(*) FROM inbox GROUP BY plain"  # noqa: S608
+            found = dict(connection.execute(kinds).fetchall())
             last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'inbox'").fetchone()
         parts = [self.path, self.path.with_name(self.path.name + "-wal")]
         size = sum(p.stat().st_size for p in parts if p.exists())
@@ -210,7 +221,25 @@ class SqliteInbox:
                 raise _storage_error(self.path, error) from error
 
 
-def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[InboxKind, bytes]]) -> int:
+def _packed(kind: InboxKind, body: bytes) -> tuple[str, bytes]:
+    """As it is kept; the interpreter's lock is let go of meanwhile."""
+    if len(body) < _PACK_BYTES:
+        return kind, body
+    return kind + _PACKED, _LENGTH.pack(len(body)) + pa.compress(body, codec="lz4_raw", asbytes=True)
+
+
+def _unpacked(kind: str, body: bytes) -> tuple[InboxKind, bytes]:
+    """As it was appended; StorageError by way of ``_using`` where it is damaged."""
+    if not kind.endswith(_PACKED):
+        return cast(InboxKind, kind), body
+    try:
+        plain = pa.decompress(memoryview(body)[4:], _LENGTH.unpack_from(body)[0], codec="lz4_raw", asbytes=True)
+    except (pa.ArrowException, OSError, struct.error) as error:
+        raise sqlite3.DatabaseError(f"a row is malformed: {error}") from error
+    return cast(InboxKind, kind.removesuffix(_PACKED)), plain
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[str, bytes]]) -> int:
     marks = ", ".join(["(?, ?)"] * len(rows))
     values: list[object] = []
     for kind, body in rows:

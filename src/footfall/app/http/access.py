@@ -55,10 +55,33 @@ class Access:
     async def check(self, scope: Scope, needed: str) -> str:
         """The name of the key that opens ``needed`` ('' where no keys are in use); Problem 401, 403, 429 or 503."""
         sent = header(scope, b"authorization")
-        if not sent:
-            if self._loopback and (self._known_keyless() or await self._keyless()):
-                refuse_strangers(scope, self._origins)
-                return ""
+        text = key_text(sent) if sent else ""
+        key = await self._find(text) if text else None
+        keyless = key is None and self._loopback and await self._keyless()
+        return self._judge(scope, needed, bool(sent), key, keyless)
+
+    def known(self, scope: Scope, needed: str) -> str | None:
+        """As ``check``, by what is remembered; None where the state has to be asked."""
+        sent = header(scope, b"authorization")
+        text = key_text(sent) if sent else ""
+        key, keyless = None, False
+        if text:
+            found = self._remembered(_digest(text))
+            if found is None:
+                return None
+            key = found[0]
+        if key is None and self._loopback:
+            if self._open is None or self._clock() - self._open[1] >= FRESH_S:
+                return None
+            keyless = self._open[0]
+        return self._judge(scope, needed, bool(sent), key, keyless)
+
+    def _judge(self, scope: Scope, needed: str, sent: bool, key: ServiceKey | None, keyless: bool) -> str:
+        """sent: whether there was a key at all. keyless: whether the service goes without any."""
+        if key is None and keyless:  # clients that must send some key may do so
+            refuse_strangers(scope, self._origins)
+            return ""
+        if key is None and not sent:
             raise Problem(
                 401,
                 "key-needed",
@@ -66,12 +89,7 @@ class Access:
                 "send it as `Authorization: Bearer KEY` or as the user name of Basic; `footfall keys create` makes one",
                 headers=_CHALLENGE,
             )
-        text = key_text(sent)
-        key = await self._find(text) if text else None
         if key is None:
-            if self._loopback and await self._keyless():  # clients that must send some key may do so
-                refuse_strangers(scope, self._origins)
-                return ""
             raise Problem(
                 401, "unknown-key", "this key is unknown or was revoked", "`footfall keys list` shows the keys",
                 headers=_CHALLENGE,
@@ -86,12 +104,17 @@ class Access:
         self._rates.take(key.prefix)
         return key.name
 
-    async def _find(self, text: str) -> ServiceKey | None:
-        digest = hashlib.sha256(text.encode()).digest()
+    def _remembered(self, digest: bytes) -> tuple[ServiceKey | None, float] | None:
+        """What was found of a key a few seconds ago at most."""
         known = self._found.get(digest)
-        now = self._clock()
-        if known is not None and now - known[1] < FRESH_S:
-            return known[0]
+        return known if known is not None and self._clock() - known[1] < FRESH_S else None
+
+    async def _find(self, text: str) -> ServiceKey | None:
+        digest = _digest(text)
+        fresh = self._remembered(digest)
+        if fresh is not None:
+            return fresh[0]
+        known, now = self._found.get(digest), self._clock()
         try:
             key = await asyncio.to_thread(self._keys.find, text)
         except FootfallError as error:
@@ -104,9 +127,6 @@ class Access:
             self._found.popitem(last=False)
         return key
 
-    def _known_keyless(self) -> bool:
-        return self._open is not None and self._open[0] and self._clock() - self._open[1] < FRESH_S
-
     async def _keyless(self) -> bool:
         """Whether no key was ever made: revoking the last one does not open the service again."""
         now = self._clock()
@@ -118,6 +138,10 @@ class Access:
             if self._open is None or now - self._open[1] >= GRACE_S:
                 raise unavailable("keys cannot be checked now: the state does not answer", kind="state") from error
         return self._open[0]
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
 
 
 def key_text(authorization: bytes) -> str:

@@ -1,7 +1,8 @@
 """The application of a worker: one table of addresses, one place where errors become answers.
 
-Collect and decide are raw ASGI handlers, found in a dictionary; what is read goes to Litestar (read.py). Here a request
-is timed and counted, CORS is added, and a Problem, a FootfallError or a defect becomes ``application/problem+json``.
+Collect and decide are hot addresses (hot.py), found in a dictionary and mostly answered before they come here; what is
+read goes to Litestar (read.py). Here a request is timed and counted, CORS is added, and a Problem, a FootfallError or a
+defect becomes ``application/problem+json``.
 """
 
 from __future__ import annotations
@@ -14,27 +15,24 @@ from typing import Any
 
 from footfall.app.http import decide, persons, read
 from footfall.app.http.context import Context
-from footfall.app.http.limits import header
+from footfall.app.http.cors import Cors
+from footfall.app.http.hot import HotPath, over_asgi
 from footfall.app.http.problems import (
     App,
-    Headers,
     Problem,
     Receive,
     Scope,
     Send,
     answer,
-    of_error,
+    problem_of,
     unavailable,
     wrong_method,
 )
-from footfall.errors import FootfallError
 
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _OPEN = {"/healthz": "health", "/readyz": "health", "/schema": "schema", "/schema/openapi.json": "schema"}
 _READ = {"/v1/value": "value", "/v1/plan": "plan", "/v1/providers": "explain", "/v1/decisions": "decisions"}
-_CORS_METHODS = b"GET, POST, OPTIONS"
-_CORS_HEADERS = b"authorization, content-type, content-encoding, if-none-match"
 
 
 class Application:
@@ -43,14 +41,15 @@ class Application:
     def __init__(self, context: Context, log: Any) -> None:
         self._context = context
         self._log = log
+        addresses = {**context.collector.addresses(), "/v1/decide": decide.address(context)}
         self._raw: dict[str, tuple[str, Handler]] = {
-            path: ("events" if path == "/v1/events" else "collect", handler)
-            for path, handler in context.collector.routes().items()
+            path: (hot.route, partial(over_asgi, hot, context.commit, partial(context.keys.check, needed=hot.needs)))
+            for path, hot in addresses.items()
         }
-        self._raw["/v1/decide"] = ("decide", partial(decide.decide, context))
         self._raw[persons.REDEEM] = ("redeem", partial(persons.redeem, context))
         self._rest: App = read.make_app(context)
-        self._origins = frozenset(context.settings.cors_origins)
+        self._cors = Cors(context.settings.cors_origins)
+        self.hot = HotPath(addresses, context.commit, context.keys, context.metrics, self._cors, log)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -59,14 +58,16 @@ class Application:
         begun = time.perf_counter()
         started = False
         status = 500
+        added = self._cors.headers(scope)
 
-        async def watched(message: Any) -> None:
+        async def out(message: Any) -> None:
             nonlocal started, status
             if message["type"] == "http.response.start":
                 started, status = True, message["status"]
+                if added:
+                    message = {**message, "headers": [*message.get("headers", ()), *added]}
             await send(message)
 
-        out: Send = self._with_cors(scope, watched) if self._origins else watched
         path = scope["path"]
         raw = self._raw.get(path)
         route = raw[0] if raw else _route(path)
@@ -78,14 +79,8 @@ class Application:
                     await persons.unsubscribe(self._context, scope, receive, out)
                 else:
                     await self._get(route, scope, receive, out)
-            except Problem as problem:
-                await _tell(problem, out, started)
-            except FootfallError as error:
-                self._log.warning("refused", route=route, error=error.message)
-                await _tell(of_error(error), out, started)
-            except Exception as error:  # noqa: BLE001 - a defect of ours: logged, and told as such
-                self._log.exception("a defect", route=route, error=type(error).__name__)
-                await _tell(Problem(500, "internal", "this is a defect of Footfall; its log says more"), out, started)
+            except Exception as error:  # noqa: BLE001 - told as a problem, a defect of ours logged
+                await _tell(problem_of(error, route, self._log), out, started)
         finally:
             self._context.metrics.request(route, status, time.perf_counter() - begun)
 
@@ -108,30 +103,6 @@ class Application:
                 await self._rest(scope, receive, send)
         except TimeoutError:
             raise unavailable("the answer took too long", "ask for less, or again later", kind="too-long") from None
-
-    def _with_cors(self, scope: Scope, send: Send) -> Send:
-        """Add CORS headers where the page's origin is in the list."""
-        origin = header(scope, b"origin")
-        if not origin or not ("*" in self._origins or origin.decode("latin-1") in self._origins):
-            return send
-        added: Headers = (
-            (b"access-control-allow-origin", origin),
-            (b"vary", b"origin"),
-            (b"access-control-expose-headers", b"etag, retry-after"),
-        )
-        if scope["method"] == "OPTIONS":
-            added += (
-                (b"access-control-allow-methods", _CORS_METHODS),
-                (b"access-control-allow-headers", _CORS_HEADERS),
-                (b"access-control-max-age", b"600"),
-            )
-
-        async def with_headers(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), *added]}
-            await send(message)
-
-        return with_headers
 
 
 def _route(path: str) -> str:

@@ -15,23 +15,21 @@ it cannot be read at all (400), is too large (413), or cannot be written (503).
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from functools import partial
 
 import msgspec
 
-from footfall.app.http.commit import GroupCommit
-from footfall.app.http.limits import header, read_body
-from footfall.app.http.problems import Problem, Receive, Scope, Send, answer_json, of_error, wrong_method
+from footfall.app.http.hot import Hot, Kept
+from footfall.app.http.problems import Problem, of_error
 from footfall.config import Config, SourceSettings
 from footfall.errors import FormatError, StorageError
 from footfall.ports import Clock, InboxKind
 from footfall.record import posted, tracking
 from footfall.record.gate import Gate, Taken, TooManyError
 
-Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
+Take = Callable[[bytes, str, datetime], Taken]
 KINDS: tuple[tracking.Kind, ...] = ("track", "page", "screen", "identify", "alias", "group", "batch")
 DEFAULT = "default"
 SOURCE = "collect"  # of events that came without a key
@@ -40,14 +38,6 @@ SOURCE = "collect"  # of events that came without a key
 _METRIC_REASONS = {"row": "json", "ts": "time", "amount": "amount", "amount_minor": "amount", "currency": "currency"}
 _METRIC_REASONS |= {"name": "name"}
 _ENCODER = msgspec.json.Encoder()
-_MOST_UNKNOWN = 512 << 10  # bytes of a body that is read before its sender is known; Segment's own bound
-
-
-class _Keyed(msgspec.Struct, rename="camel"):
-    write_key: Annotated[str, msgspec.Meta(max_length=200)] = ""
-
-
-_KEYED = msgspec.json.Decoder(_Keyed)
 
 
 def metric_reason(code: str) -> str:
@@ -57,25 +47,20 @@ def metric_reason(code: str) -> str:
 
 
 class Collector:
-    """What a worker's handlers share: the checks, the sources' maps, the way to the disk."""
+    """What a worker's handlers share: the checks, the sources' maps."""
 
     def __init__(
         self,
         config: Config,
         clock: Clock,
-        commit: GroupCommit,
-        check: Callable[[Scope], Awaitable[str]],
         tell: Callable[[int, Mapping[str, int]], None] = lambda accepted, rejected: None,
     ) -> None:
-        """check: the name of the key that sends, "" where none is needed, else a Problem. tell: counts to /metrics.
+        """tell: what is on the disk, to /metrics: the accepted, and the rejected by ``metric_reason``.
 
-        ``tell`` is given the accepted, and the rejected by ``metric_reason``. ConfigError for a source's map that
-        names what does not exist.
+        ConfigError for a source's map that names what does not exist.
         """
         self._serve = config.serve
         self._clock = clock
-        self._commit = commit
-        self._check = check
         self._tell = tell
         self._gate = Gate(config)
         self._maps = {
@@ -83,13 +68,18 @@ class Collector:
         }
         self._maps.setdefault(DEFAULT, tracking.SourceMap.of(SourceSettings(), self._gate))
 
-    def routes(self) -> dict[str, Handler]:
-        """Path -> raw ASGI handler."""
-        calls = {f"/v1/{kind}": self._handler(self._calls(kind), True) for kind in KINDS}
+    def addresses(self) -> dict[str, Hot]:
+        """Path -> what answers it."""
+        calls = {f"/v1/{kind}": self._hot("collect", self._calls(kind), True) for kind in KINDS}
         short = {f"/v1/{kind[0]}": calls[f"/v1/{kind}"] for kind in KINDS}
-        return {**calls, **short, "/v1/events": self._handler(self._events)}
+        return {**calls, **short, "/v1/events": self._hot("events", self._events, False)}
 
-    def _calls(self, kind: tracking.Kind) -> Callable[[bytes, str, datetime], Taken]:
+    def _hot(self, route: str, take: Take, key_in_body: bool) -> Hot:
+        serve = self._serve
+        most, unpacked = serve.max_body_kb << 10, serve.max_unpacked_kb << 10
+        return Hot(route, "collect", partial(self._take, take), most, unpacked, serve.body_timeout_s, key_in_body)
+
+    def _calls(self, kind: tracking.Kind) -> Take:
         def take(body: bytes, source: str, received: datetime) -> Taken:
             means = self._maps.get(source) or self._maps[DEFAULT]
             most = self._serve.max_batch
@@ -100,64 +90,31 @@ class Collector:
     def _events(self, body: bytes, source: str, received: datetime) -> Taken:
         return posted.take(body, self._gate, source or SOURCE, received, self._serve.max_batch)
 
-    def _handler(self, take: Callable[[bytes, str, datetime], Taken], key_in_body: bool = False) -> Handler:
-        serve = self._serve
-        most, unpacked = serve.max_body_kb << 10, serve.max_unpacked_kb << 10
-
-        async def handle(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["method"] != "POST":
-                raise wrong_method("POST")
-            body: bytes | None = None
-            try:
-                source = await self._check(scope)
-            except Problem as refused:
-                if not key_in_body or refused.status != 401 or header(scope, b"authorization"):
-                    raise
-                few = min(most, _MOST_UNKNOWN)
-                body = await read_body(scope, receive, few, serve.body_timeout_s, few)
-                source = await self._check(_with_key(scope, body, refused))
-            if body is None:
-                body = await read_body(scope, receive, most, serve.body_timeout_s, unpacked)
-            if not body.strip():
-                raise Problem(400, "empty", "the body is empty", "send a JSON object")
-            try:
-                taken = take(body, source, self._clock.now().astimezone(UTC))
-            except TooManyError as error:
-                raise Problem(413, "too-many-events", error.message, error.way_out) from None
-            except FormatError as error:
-                raise Problem(400, "unreadable", error.message, error.way_out) from None
-            await self._keep(taken)
-            await answer_json(send, _answer(taken))
-
-        return handle
-
-    async def _keep(self, taken: Taken) -> None:
+    def _take(self, take: Take, body: bytes, source: str) -> Kept:
+        if not body.strip():
+            raise Problem(400, "empty", "the body is empty", "send a JSON object")
+        try:
+            taken = take(body, source, self._clock.now().astimezone(UTC))
+        except TooManyError as error:
+            raise Problem(413, "too-many-events", error.message, error.way_out) from None
+        except FormatError as error:
+            raise Problem(400, "unreadable", error.message, error.way_out) from None
         rows: list[tuple[InboxKind, bytes]] = []
         if taken.body:
             rows.append(("event", taken.body))
         if taken.kept:
             rows.append(("reject", taken.kept_lines()))
-        if rows:
-            try:
-                await self._commit.put(rows)
-            except StorageError as error:
-                raise of_error(error) from error
+        return Kept(rows, (), partial(self._finish, taken))
+
+    def _finish(self, taken: Taken, failure: StorageError | None) -> bytes:
+        if failure is not None:
+            raise of_error(failure) from failure
         rejected: dict[str, int] = {}
         for code, count in taken.faults.items():
             reason = metric_reason(code)
             rejected[reason] = rejected.get(reason, 0) + count
         self._tell(taken.accepted, rejected)
-
-
-def _with_key(scope: Scope, body: bytes, refused: Problem) -> Scope:
-    """The request as if the write key of its body stood in its header; ``refused`` where there is none."""
-    try:
-        key = _KEYED.decode(body).write_key
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        key = ""
-    if not key:
-        raise refused
-    return {**scope, "headers": [*scope["headers"], (b"authorization", b"Basic " + b64encode(f"{key}:".encode()))]}
+        return _answer(taken)
 
 
 def _answer(taken: Taken) -> bytes:

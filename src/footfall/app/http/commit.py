@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from footfall.errors import FootfallError, StorageError
 from footfall.model import Sticky
@@ -20,16 +20,19 @@ _MOST_ROW_BYTES = 4 << 20  # bodies are joined up to this
 _MOST_GROUP_BYTES = 16 << 20
 
 
+Done = Callable[[StorageError | None], None]
+
+
 class _Waiting:
-    """The rows of one request, and whom to wake."""
+    """The rows of one request, and whom to tell."""
 
-    __slots__ = ("future", "rows", "size", "sticky")
+    __slots__ = ("done", "rows", "size", "sticky")
 
-    def __init__(self, rows: Rows, sticky: Sequence[Sticky], size: int, future: asyncio.Future[None]) -> None:
+    def __init__(self, rows: Rows, sticky: Sequence[Sticky], size: int, done: Done) -> None:
         self.rows = rows
         self.sticky = sticky
         self.size = size
-        self.future = future
+        self.done = done
 
 
 class GroupCommit:
@@ -55,6 +58,22 @@ class GroupCommit:
         StorageError where they could not be written, or where too much waits already: then they are not there, and
         the same may be tried again.
         """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(failure: StorageError | None) -> None:
+            if future.done():  # its request was given up
+                return
+            if failure is None:
+                future.set_result(None)
+            else:
+                future.set_exception(failure)
+
+        self.submit(rows, sticky, done)
+        await future
+
+    def submit(self, rows: Rows, sticky: Sequence[Sticky], done: Done) -> None:
+        """As ``put``, for who does not wait: ``done`` is called on the event loop, with None when the rows are on the
+        disk, else with what kept them from it. It must not raise. StorageError at once where ``put`` would refuse."""
         size = sum(len(body) for _, body in rows) + sum(len(s.body) for s in sticky)
         if self._closed:
             raise StorageError("the service is ending", "send it again")
@@ -63,12 +82,10 @@ class GroupCommit:
                 f"{self.waiting_bytes:,} bytes wait for the disk already", "send it again in a second, or more slowly"
             )
         loop = self._loop = self._loop or asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
         self.waiting_bytes += size
         if not self._gathered:  # what else comes in this turn of the loop goes along: fewer commits, fewer wakings
             loop.call_soon(self._hand_over)
-        self._gathered.append(_Waiting(rows, sticky, size, future))
-        await future
+        self._gathered.append(_Waiting(rows, sticky, size, done))
 
     def _hand_over(self) -> None:
         gathered, self._gathered = self._gathered, []
@@ -121,12 +138,7 @@ class GroupCommit:
         self.failing = failure is not None
         for waiting in group:
             self.waiting_bytes -= waiting.size
-            if waiting.future.done():  # its request was given up
-                continue
-            if failure is None:
-                waiting.future.set_result(None)
-            else:
-                waiting.future.set_exception(StorageError(failure.message, failure.way_out))
+            waiting.done(None if failure is None else StorageError(failure.message, failure.way_out))
 
 
 def _joined(group: Sequence[_Waiting]) -> list[tuple[InboxKind, bytes]]:

@@ -23,7 +23,8 @@ class Context:
     """One worker's parts; made once in ``worker.py``, handed to every handler.
 
     keys: ``await keys.check(scope, "collect")`` gives the name of the key or raises Problem. commit: ``await
-    commit.put([(kind, body), ...])`` returns when all of it is on disk, StorageError where it cannot be.
+    commit.put([(kind, body), ...])`` returns when all of it is on disk, StorageError where it cannot be; ``submit`` is
+    the same with a function to call.
     """
 
     here: Workspace

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import msgspec
 
 from footfall.acquire.decide import Ask, Decider, encode_decision
 from footfall.app.http.bodies import AskBody, Choice, DecisionBody
 from footfall.app.http.context import Context
-from footfall.app.http.limits import check_depth, read_body
-from footfall.app.http.problems import Problem, Receive, Scope, Send, answer_json, unavailable
+from footfall.app.http.hot import Hot, Kept
+from footfall.app.http.limits import check_depth
+from footfall.app.http.problems import Problem, unavailable
 from footfall.errors import StorageError
 from footfall.model import Decision, Sticky
 
@@ -18,12 +20,21 @@ _DECODER = msgspec.json.Decoder(AskBody)
 _ENCODER = msgspec.json.Encoder()
 
 
-async def decide(context: Context, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request for a decision; Problem where it cannot be."""
-    await context.keys.check(scope, "decide")
-    settings = context.settings
-    body = await read_body(scope, receive, context.max_body, settings.body_timeout_s, context.max_unpacked)
-    asked = read_ask(body, settings.max_depth)
+def address(context: Context) -> Hot:
+    """What answers ``/v1/decide``."""
+    return Hot(
+        "decide",
+        "decide",
+        partial(take, context),
+        context.max_body,
+        context.max_unpacked,
+        context.settings.body_timeout_s,
+    )
+
+
+def take(context: Context, body: bytes, _source: str) -> Kept:
+    """Draw what a body asks for; Problem or InputError where it cannot be."""
+    asked = read_ask(body, context.settings.max_depth)
     decider = context.live.decider
     if decider is None:
         raise unavailable(
@@ -42,9 +53,9 @@ async def decide(context: Context, scope: Scope, receive: Receive, send: Send) -
         asked.sticky_key,
     )
     decision = decider.decide(ask)
-    logged = await _log(context, decider, decision, ask)
-    count(context, decision, logged)
-    await answer_json(send, _ENCODER.encode(answer_of(decision, logged)))
+    line = encode_decision(decision)
+    sticky = _sticky(context, decider, decision, ask, line)
+    return Kept([("decision", line + b"\n")], sticky, partial(_finish, context, decider, decision))
 
 
 def read_ask(body: bytes, max_depth: int) -> AskBody:
@@ -56,23 +67,22 @@ def read_ask(body: bytes, max_depth: int) -> AskBody:
         raise Problem(400, "bad-request", f"the body is no question for a decision: {error}", "see /schema") from None
 
 
-async def _log(context: Context, decider: Decider, decision: Decision, ask: Ask) -> bool:
-    """Put it on disk; what cannot be is given back, and refused or marked as [live] on_log_failure says."""
-    try:
-        line = encode_decision(decision) + b"\n"
-        await context.commit.put([("decision", line)], sticky_of(context, decider, decision, ask))
-    except StorageError as error:
+def _finish(context: Context, decider: Decider, decision: Decision, failure: StorageError | None) -> bytes:
+    """The answer; what could not be put on the disk is given back, and refused or marked as [live] on_log_failure says.
+
+    Where the asker is gone by now, the line is on the disk all the same: its reservation stands until it expires, and
+    is not given to somebody else.
+    """
+    if failure is not None:
         decider.release(decision)
-        if context.here.config.live.on_log_failure == "mark":
-            return False
-        context.metrics.add("footfall_decisions", "refused")
-        raise unavailable(error.message, error.way_out, kind="storage") from None
-    # Where the asker is gone before the answer, the line may be on disk all the same: its reservation stands until it
-    # expires, and is not given to somebody else.
-    return True
+        if context.here.config.live.on_log_failure != "mark":
+            context.metrics.add("footfall_decisions", "refused")
+            raise unavailable(failure.message, failure.way_out, kind="storage") from None
+    count(context, decision, failure is None)
+    return _ENCODER.encode(answer_of(decision, failure is None))
 
 
-def sticky_of(context: Context, decider: Decider, decision: Decision, ask: Ask) -> tuple[Sticky, ...]:
+def _sticky(context: Context, decider: Decider, decision: Decision, ask: Ask, line: bytes) -> tuple[Sticky, ...]:
     """What this visitor is to get again, where visitors are sticky."""
     if ask.visitor_id is None or decision.repeat_of is not None or not decision.choices:
         return ()
@@ -80,7 +90,7 @@ def sticky_of(context: Context, decider: Decider, decision: Decision, ask: Ask) 
     if key is None:
         return ()
     expires = decision.ts + timedelta(seconds=context.here.config.live.sticky_s)
-    return (Sticky(ask.visitor_id, key, encode_decision(decision), expires),)
+    return (Sticky(ask.visitor_id, key, line, expires),)
 
 
 def count(context: Context, decision: Decision, logged: bool) -> None:

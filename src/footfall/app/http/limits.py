@@ -47,7 +47,7 @@ async def read_body(scope: Scope, receive: Receive, most: int, within_s: float, 
     if WHOLE in scope:  # it is here already, which spares a timer
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Problem(400, "broken-off", "the client went away before its body was whole")
+            raise broken_off()
         body: bytes = message.get("body", b"")
         if len(body) > most:
             raise too_large(most)
@@ -64,7 +64,7 @@ async def _whole(receive: Receive, most: int, within_s: float) -> bytes:
             while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise Problem(400, "broken-off", "the client went away before its body was whole")
+                    raise broken_off()
                 part: bytes = message.get("body", b"")
                 size += len(part)
                 if size > most:
@@ -74,6 +74,11 @@ async def _whole(receive: Receive, most: int, within_s: float) -> bytes:
     except TimeoutError:
         raise too_slow(within_s) from None
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def broken_off() -> Problem:
+    """400, which nobody reads; it is counted."""
+    return Problem(400, "broken-off", "the client went away before its body was whole")
 
 
 def too_large(most: int) -> Problem:

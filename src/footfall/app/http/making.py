@@ -36,7 +36,7 @@ async def make_context(here: Workspace, spec: Spec, log: Any) -> Context:
         for reason, events in rejected.items():
             metrics.rejected(reason, events)
 
-    collector = Collector(here.config, here.clock, commit, lambda scope: access.check(scope, "collect"), tell)
+    collector = Collector(here.config, here.clock, tell)
     context = Context(
         here=here,
         settings=settings,

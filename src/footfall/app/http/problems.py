@@ -93,22 +93,44 @@ def wrong_method(allowed: str) -> Problem:
     )
 
 
-async def answer(send: Send, problem: Problem) -> None:
-    """Send a problem. A body that was not read to its end would be taken for the next request: the connection ends."""
+def problem_of(error: Exception, route: str, log: Any) -> Problem:
+    """How any error is told; what was refused is logged, and a defect of ours with its trace."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, FootfallError):
+        log.warning("refused", route=route, error=error.message)
+        return of_error(error)
+    log.error("a defect", route=route, error=type(error).__name__, exc_info=error)
+    return Problem(500, "internal", "this is a defect of Footfall; its log says more")
+
+
+def problem_headers(problem: Problem, body: bytes) -> Headers:
+    """The headers of a problem. A body that was not read to its end would be taken for the next request: the connection
+    ends."""
     close: Headers = ((b"connection", b"close"),) if problem.status in (408, 413) else ()
-    body = problem.body()
-    headers = [
+    return (
         (b"content-type", MEDIA_TYPE),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
         *problem.headers,
         *close,
-    ]
+    )
+
+
+async def answer(send: Send, problem: Problem) -> None:
+    """Send a problem."""
+    body = problem.body()
+    headers = problem_headers(problem, body)
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
 JSON_HEADER = (b"content-type", b"application/json")
+
+
+def json_headers(body: bytes) -> Headers:
+    """The headers of JSON."""
+    return (JSON_HEADER, (b"content-length", b"%d" % len(body)))
 
 
 async def answer_json(send: Send, body: bytes, status: int = 200, headers: Headers = ()) -> None:
@@ -117,7 +139,7 @@ async def answer_json(send: Send, body: bytes, status: int = 200, headers: Heade
         {
             "type": "http.response.start",
             "status": status,
-            "headers": [JSON_HEADER, (b"content-length", b"%d" % len(body)), *headers],
+            "headers": [*json_headers(body), *headers],
         }
     )
     await send({"type": "http.response.body", "body": body})

@@ -13,74 +13,36 @@ from typing import Any
 
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from footfall.app import logs
 from footfall.app.http.app import Application
-from footfall.app.http.limits import WHOLE
 from footfall.app.http.making import make_context
 from footfall.app.http.server import BACKLOG, Spec, opened, read_spec, tell_ready
+from footfall.app.http.wire import bounded
 from footfall.config import ServeSettings
 
 KEEP_ALIVE_S = 30
-MAX_HEADER_BYTES = 32_768
 GRACEFUL_S = 8
 
 
-def bounded(settings: ServeSettings) -> type[HttpToolsProtocol]:
-    """uvicorn's protocol with what it lacks: a time and a size within which the headers of a request have to arrive.
-
-    A client that opens a connection and dribbles holds it no longer than ``header_timeout_s``.
-    """
-
-    class Bounded(HttpToolsProtocol):
-        _deadline: asyncio.TimerHandle | None = None
-        _header_bytes = 0
-        _in_body = False
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self._expect_headers()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._let_be()
-            super().connection_lost(exc)
-
-        def data_received(self, data: bytes) -> None:
-            if not self._in_body:
-                self._header_bytes += len(data)
-            super().data_received(data)
-            if self._in_body or not self._header_bytes or self.transport.is_closing():
-                return
-            if self._header_bytes > MAX_HEADER_BYTES:
-                self.send_400_response("Headers too large.")
-            elif self._deadline is None:
-                self._expect_headers()
-
-        def on_headers_complete(self) -> None:
-            self._let_be()
-            self._in_body, self._header_bytes = True, 0
-            super().on_headers_complete()
-
-        def on_message_complete(self) -> None:
-            self._in_body = False
-            scope: Any = self.scope
-            scope[WHOLE] = True
-            super().on_message_complete()
-
-        def _expect_headers(self) -> None:
-            self._deadline = self.loop.call_later(settings.header_timeout_s, self._too_slow)
-
-        def _let_be(self) -> None:
-            if self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
-
-        def _too_slow(self) -> None:
-            self._deadline = None
-            self.transport.close()
-
-    return Bounded
+def configured(app: Application, settings: ServeSettings) -> uvicorn.Config:
+    """How a worker runs its application."""
+    return uvicorn.Config(
+        app,
+        http=bounded(settings, app.hot),
+        ws="none",
+        lifespan="off",
+        loop="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        limit_concurrency=settings.max_connections,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACEFUL_S,
+    )
 
 
 class _Server(uvicorn.Server):
@@ -112,23 +74,7 @@ async def _run(spec: Spec, log: Any) -> None:
     here = opened(spec, log)
     context = await make_context(here, spec, log)
     _quieten()
-    config = uvicorn.Config(
-        Application(context, log),
-        http=bounded(spec.settings),
-        ws="none",
-        lifespan="off",
-        loop="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        backlog=BACKLOG,
-        limit_concurrency=spec.settings.max_connections,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACEFUL_S,
-    )
-    server = _Server(config, spec)
+    server = _Server(configured(Application(context, log), spec.settings), spec)
 
     def stop() -> None:
         server.should_exit = True

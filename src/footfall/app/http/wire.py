@@ -1,0 +1,200 @@
+"""The worker's HTTP protocol: uvicorn's, with what it lacks.
+
+- A time and a size within which the headers of a request have to arrive: a client that opens a connection and dribbles
+  holds it no longer than ``header_timeout_s``.
+- Hot addresses (hot.py) are answered here, as soon as a request is whole, without a task, a scope's copy and the
+  coroutines of ASGI, which cost several times what a decision does. Only the plain case is: POST, the whole body
+  announced by Content-Length, no other request of the connection under way. Everything else is uvicorn's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from footfall.app.http.hot import Hot, HotPath
+from footfall.app.http.limits import WHOLE, broken_off, too_slow
+from footfall.app.http.problems import Headers, Problem
+from footfall.config import ServeSettings
+
+MAX_HEADER_BYTES = 32_768
+
+
+class _Nobody:
+    """In place of the event by which uvicorn wakes a request's task."""
+
+    def set(self) -> None:
+        """Nobody waits."""
+
+
+class _Exchange:
+    """A hot request on its way; uvicorn reads and sets what it does of its own requests."""
+
+    __slots__ = ("begun", "disconnected", "hot", "keep_alive", "parts", "response_complete", "scope", "source")
+    message_event = _Nobody()
+
+    def __init__(self, hot: Hot, scope: Any, source: str, keep_alive: bool) -> None:
+        self.hot = hot
+        self.scope = scope
+        self.source = source
+        self.keep_alive = keep_alive
+        self.begun = time.perf_counter()
+        self.parts: list[bytes] = []
+        self.response_complete = False
+        self.disconnected = False
+
+
+def bounded(settings: ServeSettings, path: HotPath | None = None) -> type[HttpToolsProtocol]:
+    """The protocol under these settings. path: the hot addresses; None: everything is ASGI's."""
+
+    class Bounded(HttpToolsProtocol):
+        _deadline: asyncio.TimerHandle | None = None
+        _header_bytes = 0
+        _in_body = False
+        _receiving: _Exchange | None = None  # whose body is not whole yet
+        _body_deadline: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._expect_headers()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._let_be()
+            exchange = self._received()
+            super().connection_lost(exc)
+            if exchange is not None:
+                self._refuse(exchange, broken_off())
+
+        def data_received(self, data: bytes) -> None:
+            if not self._in_body:
+                self._header_bytes += len(data)
+            super().data_received(data)
+            if self._receiving is not None and self._body_deadline is None:
+                self._body_deadline = self.loop.call_later(settings.body_timeout_s, self._body_too_slow)
+            if self._in_body or not self._header_bytes or self.transport.is_closing():
+                return
+            if self._header_bytes > MAX_HEADER_BYTES:
+                self.send_400_response("Headers too large.")
+            elif self._deadline is None:
+                self._expect_headers()
+
+        def on_headers_complete(self) -> None:
+            self._let_be()
+            self._in_body, self._header_bytes = True, 0
+            exchange = self._hot_exchange()
+            if exchange is None:
+                super().on_headers_complete()
+            else:
+                self._receiving = exchange
+                self.cycle = exchange  # type: ignore[assignment]
+
+        def on_body(self, body: bytes) -> None:
+            if self._receiving is not None:
+                self._receiving.parts.append(body)
+            else:
+                super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            self._in_body = False
+            exchange = self._received()
+            if exchange is not None:
+                parts = exchange.parts
+                body = parts[0] if len(parts) == 1 else b"".join(parts)
+                exchange.parts = []
+                self._start(exchange, body)
+                return
+            scope: Any = self.scope
+            scope[WHOLE] = True
+            super().on_message_complete()
+
+        # ------------------------------------------------------------ hot addresses
+
+        def _hot_exchange(self) -> _Exchange | None:
+            """The request whose headers are here, if it is to be answered without ASGI."""
+            hot = path.find(self.url) if path is not None else None
+            parser, before, limit = self.parser, self.cycle, self.limit_concurrency
+            if (
+                path is None
+                or hot is None
+                or parser.get_method() != b"POST"
+                or parser.should_upgrade()
+                or self.expect_100_continue
+                or self.flow.write_paused
+                or (before is not None and not before.response_complete)
+                or (limit is not None and max(len(self.connections), len(self.tasks)) >= limit)
+            ):
+                return None
+            for name, value in self.headers:
+                if name == b"transfer-encoding" or (name == b"content-length" and int(value) > hot.most):
+                    return None
+            scope: Any = self.scope
+            scope["method"] = "POST"
+            source = path.admit(hot, scope)
+            if source is None:
+                return None
+            return _Exchange(hot, scope, source, parser.get_http_version() != "1.0" and parser.should_keep_alive())
+
+        def _start(self, exchange: _Exchange, body: bytes) -> None:
+            assert path is not None
+
+            def send(status: int, headers: Headers, told: bytes) -> None:
+                self._send(exchange, status, headers, told)
+
+            path.start(exchange.hot, exchange.scope, body, exchange.source, exchange.begun, send)
+
+        def _refuse(self, exchange: _Exchange, problem: Problem) -> None:
+            assert path is not None
+
+            def send(status: int, headers: Headers, told: bytes) -> None:
+                self._send(exchange, status, headers, told)
+
+            path.tell(exchange.hot, exchange.scope, problem, exchange.begun, send)
+
+        def _send(self, exchange: _Exchange, status: int, headers: Headers, body: bytes) -> None:
+            exchange.response_complete = True
+            if exchange.disconnected or self.transport.is_closing():
+                return
+            parts = [STATUS_LINE[status]]
+            for name, value in headers:
+                parts += (name, b": ", value, b"\r\n")
+                if name == b"connection" and value == b"close":
+                    exchange.keep_alive = False
+            if not exchange.keep_alive and (b"connection", b"close") not in headers:
+                parts.append(b"connection: close\r\n")
+            parts += (b"\r\n", body)
+            self.transport.write(b"".join(parts))
+            if not exchange.keep_alive:
+                self.transport.close()
+            self.on_response_complete()
+
+        def _received(self) -> _Exchange | None:
+            """Whose body was being received; it is no longer."""
+            exchange, self._receiving = self._receiving, None
+            if self._body_deadline is not None:
+                self._body_deadline.cancel()
+                self._body_deadline = None
+            return exchange
+
+        def _body_too_slow(self) -> None:
+            exchange = self._received()
+            if exchange is not None:
+                self._refuse(exchange, too_slow(settings.body_timeout_s))
+
+        # ------------------------------------------------------------ headers in time
+
+        def _expect_headers(self) -> None:
+            self._deadline = self.loop.call_later(settings.header_timeout_s, self._too_slow)
+
+        def _let_be(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+        def _too_slow(self) -> None:
+            self._deadline = None
+            self.transport.close()
+
+    return Bounded

@@ -1,0 +1,346 @@
+"""The worker's protocol over sockets: hot addresses answer as ASGI does, and hostile or clumsy clients are bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import uvicorn
+from serving import simple_plan
+
+from footfall import make_workspace
+from footfall.app import logs
+from footfall.app.build import Workspace
+from footfall.app.http.app import Application
+from footfall.app.http.making import make_context
+from footfall.app.http.server import Spec
+from footfall.app.http.worker import configured
+from footfall.errors import StorageError
+
+SETTINGS = {
+    "serve": {
+        "cors_origins": ("https://shop.example",), "max_body_kb": 64, "max_unpacked_kb": 128, "header_timeout_s": 0.6,
+        "body_timeout_s": 0.6, "rate_per_key": 10.0,
+    }
+}  # fmt: skip
+EVENT = b'{"ts":"2026-11-20T08:00:00Z","name":"page_view","visitor_id":"v","provider_id":"shop-a"}'
+DECIDE = b'{"segment":{"channel":"email"},"candidates":["shop-a","shop-b"]}'
+
+
+class Worker:
+    """A worker's server in a thread, to be talked to by sockets."""
+
+    def __init__(self, here: Workspace) -> None:
+        self.here = here
+        self.ended: dict[str, float] = {}
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.port = listening.getsockname()[1]
+        ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(listening, ready)), daemon=True)
+        self._thread.start()
+        assert ready.wait(20)
+
+    async def _serve(self, listening: socket.socket, ready: threading.Event) -> None:
+        settings = self.here.config.serve
+        spec = Spec(
+            directory=str(self.here.directory), settings=settings, index=0, rows=1, alive=-1, board=-1, ready=-1
+        )
+        log = logs.set_up("test", "error")
+        self.context = await make_context(self.here, spec, log)
+        self.server = uvicorn.Server(configured(Application(self.context, log), settings))
+        self.server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+        self._loop = asyncio.get_running_loop()
+        self._loop.call_later(0.05, ready.set)
+        await self.server.serve([listening])
+        await self.context.live.close()
+        await asyncio.to_thread(self.context.commit.close)
+
+    def close(self) -> None:
+        self.server.should_exit = True
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), 20)
+
+    def say(self, *parts: bytes, pause_s: float = 0.02) -> list[Answer]:
+        """Send parts, read all that comes."""
+        with self.connect() as there:
+            for part in parts:
+                there.sendall(part)
+                time.sleep(pause_s)
+            return answers(there)
+
+    def ask(self, path: str, body: bytes, *headers: str, method: str = "POST") -> Answer:
+        (found,) = self.say(request(path, body, *headers, "Connection: close", method=method))
+        return found
+
+
+class Answer:
+    """One answer of a connection."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def answers(there: socket.socket) -> list[Answer]:
+    """All answers until the other side closes the connection or says nothing for long."""
+    data = b""
+    with contextlib.suppress(TimeoutError, ConnectionResetError):
+        there.settimeout(3.0)
+        while more := there.recv(1 << 16):
+            data += more
+            there.settimeout(3.0 if not _whole(data) else 0.3)
+    return _parsed(data)
+
+
+def _parsed(data: bytes) -> list[Answer]:
+    found = []
+    while data:
+        head, _, data = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        size = int(headers.get("content-length", "0"))
+        if first.split()[1] != "100":
+            found.append(Answer(int(first.split()[1]), headers, data[:size]))
+        data = data[size:]
+    return found
+
+
+def _whole(data: bytes) -> bool:
+    try:
+        return data.endswith(_parsed(data)[-1].body)
+    except (IndexError, ValueError):
+        return False
+
+
+def request(path: str, body: bytes, *headers: str, method: str = "POST") -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def chunked(path: str, *chunks: bytes, headers: tuple[str, ...] = ()) -> bytes:
+    """The same as uvicorn and ASGI get it: no length is announced."""
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Transfer-Encoding: chunked", "Connection: close", *headers]
+    sent = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + sent + b"0\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    here = make_workspace(tmp_path_factory.mktemp("wire") / "shop", SETTINGS)
+    here.state.save_plan(simple_plan({"shop-a": 0.25, "shop-b": 0.75}))
+    found = Worker(here)
+    assert found.ask("/v1/events", EVENT).status == 200  # the state is asked for keys, so that all below is hot
+    yield found
+    found.close()
+
+
+def requests_of(worker: Worker, route: str) -> float:
+    metrics = worker.context.metrics
+    return sum(metrics.value("footfall_requests", f"{route},{outcome}") for outcome in ("2xx", "4xx", "5xx"))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/events", EVENT, 200),
+        ("/v1/events", EVENT + b"\n" + b'{"name":"page_view"}', 200),
+        ("/v1/track", b'{"event":"Product Viewed","anonymousId":"a","properties":{"shop_id":"s"}}', 200),
+        ("/v1/batch", b'{"batch":[{"type":"track","event":"Nothing","anonymousId":"a"}]}', 200),
+        ("/v1/batch", b"[]", 400),
+        ("/v1/events", b" \n", 400),
+        ("/v1/events", b"", 400),
+        ("/v1/decide", DECIDE, 200),
+        ("/v1/decide", b'{"candidates":["a","a"]}', 400),
+        ("/v1/decide", b'{"slots":99}', 400),
+        ("/v1/decide", b"", 400),
+        ("/v1/decide", b'{"context":' + b"[" * 40 + b"]" * 40 + b"}", 400),
+        ("/v1/track", b'{"a":' + b" " * (64 << 10) + b"1}", 413),
+    ],
+)
+def test_a_hot_request_is_answered_as_by_asgi(worker: Worker, path: str, body: bytes, status: int) -> None:
+    route = "decide" if path == "/v1/decide" else "events" if path == "/v1/events" else "collect"
+    before = requests_of(worker, route)
+    hot, slow = worker.ask(path, body), worker.say(chunked(path, *([body] if body else [])))[0]
+    assert hot.status == slow.status == status
+    assert hot.headers.keys() == slow.headers.keys()
+    assert hot.json.keys() == slow.json.keys()
+    if "decision_id" not in hot.json:
+        assert hot.json == slow.json
+    assert requests_of(worker, route) == before + 2
+
+
+def test_connections_are_kept_and_pipelined_requests_answered_in_order(worker: Worker) -> None:
+    """Collect (hot), a page (ASGI), a decision, a broken one: sent at once, answered one after the other."""
+    line = request("/healthz", b"", method="GET")
+    sent = request("/v1/events", EVENT) + line + request("/v1/decide", DECIDE) + request("/v1/decide", b"[]") + line
+    found = worker.say(sent)
+    assert [answer.status for answer in found] == [200, 200, 200, 400, 200]
+    assert "accepted" in found[0].json and "decision_id" in found[2].json
+    with worker.connect() as there:
+        for _ in range(3):
+            there.sendall(request("/v1/decide", DECIDE))
+            assert b"decision_id" in there.recv(1 << 16)
+
+
+def test_a_body_may_come_in_parts(worker: Worker) -> None:
+    whole = request("/v1/events", EVENT)
+    (found,) = worker.say(whole[:20], whole[20:-40], whole[-40:-1], whole[-1:])
+    assert found.json["accepted"] == 1
+    (found,) = worker.say(chunked("/v1/events", EVENT[:10], EVENT[10:]))
+    assert found.json["accepted"] == 1
+
+
+def test_expect_continue(worker: Worker) -> None:
+    head, _, body = request("/v1/events", EVENT, "Expect: 100-continue", "Connection: close").partition(b"\r\n\r\n")
+    with worker.connect() as there:
+        there.sendall(head + b"\r\n\r\n")
+        assert there.recv(100).startswith(b"HTTP/1.1 100 ")
+        there.sendall(body)
+        assert answers(there)[0].json["accepted"] == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/decide", "/v1/batch"])
+def test_other_methods_queries_and_versions(worker: Worker, path: str) -> None:
+    assert worker.ask(path, b"", method="GET").status == 405
+    (head,) = worker.say(request(path, b"", "Connection: close", method="HEAD"))
+    assert head.status == 405
+    options = worker.ask(path, b"", "Origin: https://shop.example", method="OPTIONS")
+    assert options.status == 204 and options.headers["access-control-allow-methods"]
+    assert worker.ask(f"{path}?a=1", DECIDE if path == "/v1/decide" else EVENT).status in (200, 400)
+    old = request(path, b"{}").replace(b"HTTP/1.1", b"HTTP/1.0")
+    with worker.connect() as there:
+        there.sendall(old)
+        (found,) = answers(there)
+        assert found.headers["connection"] == "close"
+
+
+def test_pages_of_listed_origins_may_read_the_answer(worker: Worker) -> None:
+    found = worker.ask("/v1/decide", DECIDE, "Origin: https://shop.example")
+    assert found.headers["access-control-allow-origin"] == "https://shop.example"
+    found = worker.ask("/v1/decide", b"[]", "Origin: https://shop.example")
+    assert (found.status, found.headers["access-control-allow-origin"]) == (400, "https://shop.example")
+    assert worker.ask("/v1/decide", DECIDE, "Origin: https://evil.example").status == 403
+
+
+def test_gzip_and_bombs(worker: Worker) -> None:
+    packed = gzip.compress(EVENT)
+    assert worker.ask("/v1/events", packed, "Content-Encoding: gzip").json["accepted"] == 1
+    assert worker.ask("/v1/events", packed[:-5], "Content-Encoding: gzip").status == 400
+    assert worker.ask("/v1/events", packed, "Content-Encoding: br").status == 415
+    bomb = gzip.compress(bytes(40_000_000), 9)[: 60 << 10]
+    assert worker.ask("/v1/events", bomb, "Content-Encoding: gzip").status == 413
+
+
+def test_slow_clients_are_cut_off(worker: Worker) -> None:
+    """Headers that dribble, a body that dribbles, a body that never comes: each ends within its time, and is told."""
+    begun = time.monotonic()
+    with worker.connect() as there:
+        with contextlib.suppress(OSError):
+            for byte in b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nX-Slow: " + b"a" * 60:
+                there.sendall(bytes([byte]))
+                time.sleep(0.05)
+        assert answers(there) == []
+    whole = request("/v1/decide", DECIDE)
+    with worker.connect() as there:
+        there.sendall(whole[:-30])
+        with contextlib.suppress(OSError):
+            for byte in whole[-30:]:
+                there.sendall(bytes([byte]))
+                time.sleep(0.05)
+        (found,) = answers(there)
+        assert (found.status, found.headers["connection"]) == (408, "close")
+    with worker.connect() as there:
+        there.sendall(whole[:-1])
+        assert answers(there)[0].status == 408
+    assert time.monotonic() - begun < 12
+    assert worker.ask("/v1/decide", DECIDE).status == 200
+
+
+def test_clients_that_go_away_harm_nobody(worker: Worker) -> None:
+    before = requests_of(worker, "events")
+    whole = request("/v1/events", EVENT)
+    for cut in (len(whole) // 2, len(whole) - 1, len(whole)):  # within the headers or the body, or before the answer
+        there = worker.connect()
+        there.sendall(whole[:cut])
+        there.close()
+    until = time.monotonic() + 5
+    while requests_of(worker, "events") < before + 2 and time.monotonic() < until:
+        time.sleep(0.02)
+    assert requests_of(worker, "events") >= before + 2
+    assert worker.ask("/v1/events", EVENT).status == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n12345",
+        b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 40_000,
+    ],
+)
+def test_what_is_no_http_is_refused(worker: Worker, sent: bytes) -> None:
+    found = worker.say(sent)
+    assert not found or found[0].status == 400
+    assert worker.ask("/v1/events", EVENT).status == 200
+
+
+def test_a_full_disk_is_told_and_nothing_stays_reserved(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise StorageError("the disk is full", "make room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker.here.inbox, "append", full)
+        found = worker.ask("/v1/decide", DECIDE)
+        assert (found.status, found.json["detail"], found.headers["retry-after"]) == (503, "the disk is full", "1")
+        assert worker.ask("/v1/events", EVENT).status == 503
+    assert worker.ask("/v1/decide", DECIDE).status == 200
+
+
+def test_a_defect_is_an_answer(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("?")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker.context.live.decider, "decide", broken)
+        found = worker.ask("/v1/decide", DECIDE)
+        assert (found.status, found.json["type"]) == (500, "urn:footfall:problem:internal")
+    assert worker.ask("/v1/decide", DECIDE).status == 200
+
+
+def test_keys(worker: Worker) -> None:
+    """Last: once a key was made, nobody comes in without one."""
+    keys = worker.here.keys
+    _, text = keys.create(["collect"], "web", datetime.now(UTC))
+    worker.context.keys._open = None
+    sent = f"Authorization: Bearer {text}"
+    for _ in range(2):  # by the state, then by memory
+        assert worker.ask("/v1/events", EVENT, sent).status == 200
+        assert worker.ask("/v1/decide", DECIDE, sent).status == 403
+        assert worker.ask("/v1/events", EVENT).status == 401
+        assert worker.ask("/v1/events", EVENT, sent + "x").status == 401
+    body = json.dumps({"event": "Product Viewed", "anonymousId": "a", "properties": {"shop_id": "s"}, "writeKey": text})
+    assert worker.ask("/v1/track", body.encode()).json["accepted"] == 1
+    statuses = [worker.ask("/v1/events", EVENT, sent).status for _ in range(60)]  # 10 a second, bursts of 20
+    assert statuses[0] == 200 and 429 in statuses
+    sources = [line["source"] for _, kind, body in worker.here.inbox.read(0, 1 << 24) if kind == "event"
+               for line in map(json.loads, body.splitlines())]  # fmt: skip
+    assert sources[-1] == "web"
