@@ -92,3 +92,11 @@ def postgres_url(postgres_server: str) -> str:
     from postgres_server import new_database
 
     return new_database(postgres_server, f"t{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def postgres_schema(postgres_server: str) -> str:
+    """An empty schema of this test's own: as good as a database to what keeps tables in it, and there at once."""
+    from postgres_server import new_schema
+
+    return new_schema(postgres_server, f"t{uuid.uuid4().hex}")

@@ -112,3 +112,12 @@ def new_database(url: str, name: str) -> str:
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
     return f"{url.rsplit('/', 1)[0]}/{name}"
+
+
+def new_schema(url: str, name: str) -> str:
+    """An empty schema in the database of ``url``; the URL whose tables are in it and nowhere else."""
+    import psycopg
+
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(f'CREATE SCHEMA "{name}"')
+    return f"{url}?options=-csearch_path%3D{name}"

@@ -45,7 +45,7 @@ def six_shops() -> LivePlan:
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     on_postgres = request.param == "postgres"
-    url: str = request.getfixturevalue("postgres_url") if on_postgres else f"sqlite:///{tmp_path / 'state.db'}"
+    url: str = request.getfixturevalue("postgres_schema") if on_postgres else f"sqlite:///{tmp_path / 'state.db'}"
     ledger = SqlLedger(url)
     with schema.writing(ledger._engine) as connection:
         for table in schema.metadata.sorted_tables:

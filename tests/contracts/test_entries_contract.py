@@ -85,7 +85,7 @@ class TestSqlEntries(EntriesContract):
 
 class TestSqlEntriesOnPostgres(EntriesContract):
     @pytest.fixture
-    def entries(self, postgres_url: str) -> Iterator[SqlEntries]:
-        entries = SqlEntries(postgres_url)
+    def entries(self, postgres_schema: str) -> Iterator[SqlEntries]:
+        entries = SqlEntries(postgres_schema)
         yield entries
         entries.close()

@@ -21,7 +21,7 @@ class TestSqlLedger(LedgerContract):
 
 class TestSqlLedgerOnPostgres(LedgerContract):
     @pytest.fixture
-    def ledger(self, postgres_url: str) -> Iterator[SqlLedger]:
-        ledger = SqlLedger(postgres_url)
+    def ledger(self, postgres_schema: str) -> Iterator[SqlLedger]:
+        ledger = SqlLedger(postgres_schema)
         yield ledger
         ledger.close()

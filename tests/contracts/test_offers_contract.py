@@ -26,8 +26,8 @@ class TestSqlOffers(OffersContract):
 
 class TestSqlOffersOnPostgres(OffersContract):
     @pytest.fixture
-    def offers(self, postgres_url: str) -> Iterator[SqlOffers]:
-        offers = SqlOffers(postgres_url)
+    def offers(self, postgres_schema: str) -> Iterator[SqlOffers]:
+        offers = SqlOffers(postgres_schema)
         yield offers
         offers.close()
 
@@ -57,5 +57,5 @@ def test_a_thousand_redemptions_of_a_coupon_limited_to_a_hundred(tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_a_thousand_redemptions_on_postgres(postgres_url: str) -> None:
-    assert at_once(postgres_url, workers=8, each=125) == 100
+def test_a_thousand_redemptions_on_postgres(postgres_schema: str) -> None:
+    assert at_once(postgres_schema, workers=8, each=125) == 100

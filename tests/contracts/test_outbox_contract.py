@@ -21,7 +21,7 @@ class TestSqlOutbox(OutboxContract):
 
 class TestSqlOutboxOnPostgres(OutboxContract):
     @pytest.fixture
-    def outbox(self, postgres_url: str) -> Iterator[SqlOutbox]:
-        outbox = SqlOutbox(postgres_url)
+    def outbox(self, postgres_schema: str) -> Iterator[SqlOutbox]:
+        outbox = SqlOutbox(postgres_schema)
         yield outbox
         outbox.close()

@@ -29,7 +29,7 @@ class TestSqlStateInMemory(StateContract):
 
 class TestSqlStateOnPostgres(StateContract):
     @pytest.fixture
-    def state(self, postgres_url: str) -> Iterator[SqlState]:
-        state = SqlState(postgres_url)
+    def state(self, postgres_schema: str) -> Iterator[SqlState]:
+        state = SqlState(postgres_schema)
         yield state
         state.close()

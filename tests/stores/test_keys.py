@@ -72,7 +72,7 @@ class TestKeysOnSqlite(KeysContract):
 
 class TestKeysOnPostgres(KeysContract):
     @pytest.fixture
-    def keys(self, postgres_url: str) -> Iterator[SqlKeys]:
-        keys = SqlKeys(postgres_url)
+    def keys(self, postgres_schema: str) -> Iterator[SqlKeys]:
+        keys = SqlKeys(postgres_schema)
         yield keys
         keys.close()

@@ -71,5 +71,5 @@ class TestLeadershipOnSqlite(LeadershipContract):
 
 class TestLeadershipOnPostgres(LeadershipContract):
     @pytest.fixture
-    def open_(self, postgres_url: str) -> Iterator[Open]:
-        yield from _opener(postgres_url)
+    def open_(self, postgres_schema: str) -> Iterator[Open]:
+        yield from _opener(postgres_schema)
