@@ -82,6 +82,10 @@ class Store(Protocol):
         """Parquet files that hold the log, or the part of it within the days, both included."""
         ...
 
+    def file_days(self) -> Mapping[str, date]:
+        """The day of each Parquet file that holds the log, by its path; all rows of a file are of one day."""
+        ...
+
     def days(self) -> tuple[date, ...]:
         """Days that have events, ascending."""
         ...

@@ -154,7 +154,9 @@ class StoreContract:
         assert self.ids(store, engine, self.D2) == ["b", "c"]
         assert self.ids(store, engine, None, self.D2) == ["a", "b"]
         assert self.ids(store, engine, self.D2, self.D2) == ["b"]
-        assert len(store.files(self.D2, self.D2)) == 1
+        (file,) = store.files(self.D2, self.D2)
+        assert store.file_days()[file] == self.D2
+        assert sorted(store.file_days()) == sorted(store.files())
         assert self.ids(store, engine, date(2030, 1, 1)) == []
 
     def test_replace_changes_whole_days_and_purges_bytes(self, store: Store, engine: Engine) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -67,8 +67,13 @@ class MemoryStore:
     def rewrites(self) -> tuple[int, int]:
         return self._replaced, self._joined
 
-    def files(self, first_day: object = None, last_day: object = None) -> tuple[str, ...]:
-        return tuple(self._files.values())
+    def file_days(self) -> dict[str, date]:
+        everything = pa.concat_tables(self.batches.values()) if "joined" in self._files else None
+        return {
+            f"{name}/day={day}/part": day
+            for batch, name in self._files.items()
+            for day in (self.batches[batch] if everything is None else everything)["day"].unique().to_pylist()
+        }
 
     def version(self) -> int:
         return self._version

@@ -251,7 +251,7 @@ def test_a_crash_leaves_the_facts_before_and_damage_is_counted_anew(
     assert (where / "facts.json").read_bytes() == state
     assert as_counts(update(store, engine, STORE, where, largest_update=1.0).facts) == COUNTS
     folder = where / json.loads((where / "facts.json").read_text())["folder"]
-    (folder / "orders.parquet").write_bytes(b"PAR1 damaged")
+    (folder / "orders.arrow").write_bytes(b"ARROW1 damaged")
     assert update(store, engine, STORE, where).how == "counted"
     (where / "facts.json").write_text("{")
     assert as_counts(update(store, engine, STORE, where).facts) == COUNTS

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from facts_support import MemoryStore, log
 
 from footfall.stores.engine import DuckEngine
-from footfall.value import kept_money
+from footfall.value import arrow_files, kept_money
 from footfall.value.facts import forget, update
 from footfall.value.recipes import recipe
 from footfall.value.relations import Rules, count
@@ -47,7 +46,7 @@ def step(store: MemoryStore, engine: DuckEngine, where: Path, number: int, rules
 
 
 def parts(where: Path) -> list[Path]:
-    return sorted(where.glob("facts-*/money-*.parquet"))
+    return sorted(where.glob("facts-*/money-*.arrow"))
 
 
 def test_parts_are_linked_and_joined_when_many(
@@ -58,7 +57,7 @@ def test_parts_are_linked_and_joined_when_many(
     for number in range(4):
         step(store, engine, tmp_path / "facts", number)
         seen.append(len(parts(tmp_path / "facts")))  # of the folder in use only: the one before keeps its tables
-        assert sum(pq.read_metadata(path).num_rows for path in parts(tmp_path / "facts")) == 2 * (number + 1)
+        assert sum(arrow_files.read(path).num_rows for path in parts(tmp_path / "facts")) == 2 * (number + 1)
     assert seen == [1, 2, 1, 2]
 
 
@@ -80,7 +79,7 @@ def test_forgotten_and_damaged_parts_mean_counting_anew(engine: DuckEngine, tmp_
     assert not parts(where)
     assert update(store, engine, RULES, where).how == "read"  # the tables themselves name nobody
     assert [step(store, engine, where, n) for n in (2, 3)] == ["counted", "updated"]
-    parts(where)[0].write_bytes(b"PAR1")
+    parts(where)[0].write_bytes(b"ARROW1")
     assert step(store, engine, where, 4) == "counted"
 
 
@@ -106,7 +105,7 @@ def test_who_is_forgotten_is_in_no_file_beside_the_facts(cli, shop: Path, tmp_pa
         assert cli("value").status == 0
 
     def named(who: str) -> bool:
-        tables = [pq.read_table(path) for path in (shop / "state" / "facts").rglob("money-*.parquet")]
+        tables = [arrow_files.read(path) for path in (shop / "state" / "facts").rglob("money-*.arrow")]
         return any(who in str(table.to_pylist()) for table in tables)
 
     assert named("anna-1")

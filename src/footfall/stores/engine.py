@@ -46,6 +46,8 @@ class DuckEngine:
         self._lock = threading.RLock()
         self._connection = duckdb.connect(":memory:", config=settings)
         self._connection.execute("SET TimeZone = $zone", {"zone": timezone})
+        # Each statement over the log would read the footers of all its files again.
+        self._connection.execute("SET parquet_metadata_cache = true")
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:

@@ -119,6 +119,10 @@ class Lake:
         """Parquet files that hold the log, or the part of it within the days, both included."""
         return tuple(str(self.directory / f.path) for f in self.log_files(first_day, last_day))
 
+    def file_days(self) -> dict[str, date]:
+        """The day of each Parquet file that holds the log, by its path."""
+        return {str(self.directory / f.path): f.day for f in self.log_files()}
+
     def days(self) -> tuple[date, ...]:
         """Days that have events, ascending."""
         return tuple(sorted({f.day for f in self.log_files() if f.rows}))

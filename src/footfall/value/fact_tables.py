@@ -204,12 +204,13 @@ def _added(mine: pa.Table, theirs: pa.Table) -> pa.Table:
         both = pa.concat_tables([mine, theirs])
         return both if "category" in both.column_names else summed(both)
     if not mine.num_rows or not theirs.num_rows:
-        return (mine if mine.num_rows else theirs).combine_chunks()
-    # Days before and after all of theirs are cut off, which copies nothing: most of what is known, in an update.
+        return mine if mine.num_rows else theirs
+    # Days before and after all of theirs are cut off, which copies nothing: most of what is known, in an update. (So
+    # the tables are in pieces.)
     days, their_days = (table["day"].cast(pa.int32()).to_numpy() for table in (mine, theirs))
     first, last = int(np.searchsorted(days, their_days[0])), int(np.searchsorted(days, their_days[-1], side="right"))
     parts = [mine.slice(0, first), _added_days(mine.slice(first, last - first), theirs), mine.slice(last)]
-    return pa.concat_tables(parts).combine_chunks()
+    return pa.concat_tables([part for part in parts if part.num_rows] or parts[:1])
 
 
 def _added_days(mine: pa.Table, theirs: pa.Table) -> pa.Table:

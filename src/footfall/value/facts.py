@@ -1,7 +1,7 @@
 """Up-to-date facts of a workspace: kept on disk, brought up to date by what new batches change.
 
     <directory>/facts.json            what is counted: batches, settings, and the folder that holds the tables
-    <directory>/<folder>/*.parquet    the tables of FactTables, one file each; money-*.parquet for the next update
+    <directory>/<folder>/*.arrow      the tables of FactTables, one file each; money-*.arrow for the next update
     <directory>/lock                  held while they are brought up to date
 
 ``facts.json`` is replaced in one step after its folder is whole, so a crash at any line leaves the state before, and
@@ -11,29 +11,27 @@ a reader sees the one or the other. All of it can be deleted: it is counted anew
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from footfall.config import Config
 from footfall.disk import sync, writing
 from footfall.ports import Engine, Store
-from footfall.value import kept_money, touched
+from footfall.value import arrow_files, kept_money, touched
 from footfall.value.fact_tables import FactTables
 from footfall.value.recipes import recipe
 from footfall.value.relations import Progress, Rules, count
-from footfall.value.statements import fingerprint, text
+from footfall.value.seen import Counted, Seen, holds_all, look
+from footfall.value.statements import fingerprint
 
 __all__ = ["FactTables", "Rules", "Update", "facts", "forget", "rules_of", "update"]
 
@@ -61,10 +59,7 @@ class _Money(NamedTuple):
 class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     folder: str
     settings: str
-    version: int
-    batches: dict[str, int]
-    files: frozenset[str]  # short hashes of the paths that were counted
-    rewrites: tuple[int, int]  # of the log: the versions that last replaced rows, and last joined files
+    counted: Counted
     money_parts: int = 0  # of orders and refunds kept for the next update; 0 where they are not
 
 
@@ -132,82 +127,55 @@ def _brought_up(
     progress: Progress | None,
     largest_update: float,
 ) -> Update:
-    version, files, rewrites = _attached(store, engine)
-    rows = engine.query(text("batches")).to_pylist()
-    batches = {row["batch_id"]: row["events"] for row in rows}
-    days = {row["batch_id"]: (row["first_day"], row["last_day"]) for row in rows}
-    now = _State(f"facts-{uuid.uuid4().hex[:12]}", settings, version, batches, files, rewrites)
-    found = _updated(engine, rules, directory, now, days, progress, largest_update)
+    state = _state(directory)
+    then = state if state is not None and state.settings == settings else None
+    now = look(store, engine, then.counted if then else None)
+    found = None if then is None else _updated(engine, rules, directory, now, then, progress, largest_update)
     if found is None:
-        anew = Update(count(engine, rules, progress), "counted", sum(batches.values()))
+        has = now.counted.held
+        anew = Update(count(engine, rules, progress, has), "counted", sum(now.counted.batches.values()))
         money = kept_money.counted(engine, rules)
         found = anew, None if money is None else _Money(money)
-    _keep(directory, found[0].facts, now, found[1])
+    _keep(directory, found[0].facts, _State(f"facts-{uuid.uuid4().hex[:12]}", settings, now.counted), found[1])
     return found[0]
-
-
-def _attached(store: Store, engine: Engine) -> tuple[int, frozenset[str], tuple[int, int]]:
-    """Attach the log; its version, hashes of its files and its rewrites, which are those of that version."""
-    while True:
-        version = store.version()
-        store.attach(engine)
-        files, rewrites = frozenset(map(_short, store.files())), store.rewrites()
-        if store.version() == version:
-            return version, files, rewrites
-
-
-def _short(path: str) -> str:
-    """A hash of a file's batch, day and name: a workspace that is moved, or named by another path, keeps its facts."""
-    return hashlib.sha256("/".join(Path(path).parts[-3:]).encode()).hexdigest()[:16]
 
 
 def _updated(
     engine: Engine,
     rules: Rules,
     directory: Path,
-    now: _State,
-    days: Mapping[str, tuple[date, date]],
+    now: Seen,
+    then: _State,
     progress: Progress | None,
     largest_update: float,
 ) -> tuple[Update, _Money | None] | None:
     """The facts on disk with what new batches change; None where all has to be counted anew."""
-    state = _state(directory)
-    if state is None or state.settings != now.settings or not _holds_all(now, state):
+    if not holds_all(now.counted, then.counted):
         return None
-    known = _tables(directory, state)
-    new = sorted(now.batches.keys() - state.batches.keys())
-    added = sum(now.batches[batch] for batch in new)
-    if known is None or added > largest_update * sum(now.batches.values()):
+    known = _tables(directory, then)
+    batches, new = now.counted.batches, now.new(then.counted)
+    added = sum(batches[batch] for batch in new)
+    if known is None or added > largest_update * sum(batches.values()):
         return None
     try:
-        money = kept_money.read(directory / state.folder, state.money_parts)
+        money = kept_money.read(directory / then.folder, then.money_parts)
     except (FileNotFoundError, pa.ArrowException):
         return None
     if not new:
-        same = None if money is None else _Money(money.slice(0, 0), state.folder, state.money_parts, money)
+        same = None if money is None else _Money(money.slice(0, 0), then.folder, then.money_parts, money)
         return Update(known, "read", 0), same
     span = touched.Span(
-        last_old_day=max((days[batch][1] for batch in state.batches), default=date.min),
-        first_new_day=min(days[batch][0] for batch in new),
-        last_new_day=max(days[batch][1] for batch in new),
+        last_old_day=now.last_old_day,
+        first_new_day=min(now.days[batch][0] for batch in new),
+        last_new_day=max(now.days[batch][1] for batch in new),
     )
-    changed = touched.change(engine, rules, new, span, progress or (lambda _: None), money)
+    changed = touched.change(engine, rules, new, span, now.counted.held, progress or (lambda _: None), money)
     if changed is None:
         return None
     found = Update(known + changed, "updated", added)
     if money is None or money.num_rows > kept_money.LARGEST_KEPT:
         return found, None
-    return found, _Money(kept_money.added(engine, rules), state.folder, state.money_parts, money)
-
-
-def _holds_all(now: _State, then: _State) -> bool:
-    """Whether the log still holds all that was counted, as it was.
-
-    Files that are gone were joined, if we joined some since; another tool may have replaced them otherwise.
-    """
-    if now.rewrites[0] != then.rewrites[0] or not then.batches.items() <= now.batches.items():
-        return False
-    return then.files <= now.files or now.rewrites[1] > then.rewrites[1]
+    return found, _Money(kept_money.added(engine, rules), then.folder, then.money_parts, money)
 
 
 def forget(directory: Path) -> None:
@@ -226,7 +194,7 @@ def forget(directory: Path) -> None:
 
 def _current(store: Store, directory: Path, settings: str) -> FactTables | None:
     state = _state(directory)
-    if state is None or state.settings != settings or state.version != store.version():
+    if state is None or state.settings != settings or state.counted.version != store.version():
         return None
     return _tables(directory, state)
 
@@ -242,11 +210,10 @@ def _state(directory: Path) -> _State | None:
 def _tables(directory: Path, state: _State) -> FactTables | None:
     """The tables on disk; None where a newer state has just replaced them, or where they are damaged."""
     try:
-        # (pq.read_table would wake up pyarrow.dataset and a data frame library, which takes longer than the reading)
         folder = directory / state.folder
         return FactTables(
             **{
-                name: pq.ParquetFile(folder / f"{name}.parquet").read().cast(empty.schema).combine_chunks()
+                name: arrow_files.read(folder / f"{name}.arrow").cast(empty.schema)
                 for name, empty in FactTables.empty().tables().items()
             }
         )
@@ -260,14 +227,11 @@ def _keep(directory: Path, facts: FactTables, state: _State, money: _Money | Non
         folder = directory / state.folder
         folder.mkdir(parents=True)
         for name, table in facts.tables().items():
-            keys = [field.name for field in table.schema if pa.types.is_string(field.type) or field.name == "day"]
-            # (neither statistics nor dictionaries of measures help who reads all of it)
-            options: dict[str, Any] = {"compression": "lz4", "use_dictionary": keys, "write_statistics": False}
-            pq.write_table(table, folder / f"{name}.parquet", **options)
-            sync(folder / f"{name}.parquet")
+            arrow_files.write(folder / f"{name}.arrow", table)
+            sync(folder / f"{name}.arrow")
         if money is not None:
             parts = kept_money.write(folder, money.new, directory / money.folder, money.parts, money.kept)
-            sync(folder / f"money-{parts - 1}.parquet")
+            sync(folder / f"money-{parts - 1}.arrow")
             state = msgspec.structs.replace(state, money_parts=parts)
         sync(folder)
         draft = folder / "facts.json"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from datetime import date
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -66,13 +67,28 @@ def needed(engine: Engine, source: Source = "events") -> bool:
     return bool(engine.query(statement("identity_needed", {"source": source}))["needed"][0].as_py())
 
 
+class Held(NamedTuple):
+    """Which ids some event of a log has. ``users``: an identified user, or no device, so that persons are more than
+    devices. ``visit_ids``: a visit_id.
+    """
+
+    users: bool
+    visit_ids: bool
+
+
+def held(engine: Engine, first_day: date = date.min, last_day: date = date.max) -> Held:
+    """Which ids the events of the days have, both included."""
+    days = {"first_day": first_day, "last_day": last_day}
+    return Held(**engine.query(statement("ids_held", {}), days).to_pylist()[0])
+
+
 def learn(
     engine: Engine, exclude_visitors: tuple[str, ...], source: Source = "events", when: When = "now", *, use: bool
 ) -> Identity:
     """Read from the events of ``source`` who is who, unless ``use`` is False."""
     _table(engine, "excluded", {"id": list(exclude_visitors)})
     if not use:
-        return Identity(False, when, frozenset())
+        return Identity(False, when, frozenset(exclude_visitors))
     marks = {"source": source, "when": when}
     aliases = engine.query(statement("identity_aliases", marks))
     columns = (aliases[name].to_pylist() for name in ("user_id", "previous_id"))
@@ -91,10 +107,17 @@ def show(
     marks: Mapping[str, str],
     source: Source = "events",
     view: str = "person_events",
+    **tables: pa.Table,
 ) -> None:
-    """Make ``view``: the events of ``source`` that count, each with its person (column ``person``)."""
-    name = "identity" if identity.needed else "person_events"
-    engine.execute(statement(name, {**marks, "source": source, "when": identity.when, "view": view}))
+    """Make ``view``: the events of ``source`` that count, each with its person (column ``person``).
+
+    tables: those that ``source`` reads and that are not in the engine.
+    """
+    name, left_out = ("identity", "excluded_persons") if identity.needed else ("person_events", "excluded_devices")
+    given = {**marks, "source": source, "when": identity.when, "view": view}
+    # Where nobody is left out, nobody is asked for: it costs a look-up for each event.
+    given["unless_excluded"] = statement(left_out, given) if identity.excluded else ""
+    engine.query(statement(name, given), None, **tables)
 
 
 def _table(engine: Engine, name: str, columns: Mapping[str, list[str]]) -> None:

@@ -1,6 +1,6 @@
 """Orders and refunds kept beside the facts, so that an update need not look for them in the whole log.
 
-    <folder>/money-0.parquet, money-1.parquet, ...   one part for what was counted at first, one for each update since
+    <folder>/money-0.arrow, money-1.arrow, ...   one part for what was counted at first, one for each update since
 
 They name persons, as the log does: ``forget`` removes them when somebody is erased from it, and ``facts`` removes those
 of a folder that is no longer in use. Counting anew makes them again.
@@ -12,15 +12,14 @@ import os
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from footfall.ports import Engine
+from footfall.value import arrow_files
 from footfall.value.relations import Rules
 from footfall.value.statements import statement
 
 LARGEST_KEPT = 2_000_000  # orders and refunds; more take more memory (about 150 bytes each) than reading the log does
 MOST_PARTS = 16
-_VARIED = ("message_id", "ts", "visitor_id", "order_id", "amount_minor")  # a dictionary of these would not be smaller
 
 
 def counted(engine: Engine, rules: Rules) -> pa.Table | None:
@@ -44,7 +43,7 @@ def read(folder: Path, parts: int) -> pa.Table | None:
     """What ``write`` wrote in ``parts`` parts; None for none. Raises FileNotFoundError or ArrowException if damaged."""
     if not parts:
         return None
-    return pa.concat_tables([pq.ParquetFile(path).read() for path in _paths(folder, parts)])
+    return pa.concat_tables([arrow_files.read(path) for path in _paths(folder, parts)])
 
 
 def write(folder: Path, new: pa.Table, before: Path, parts: int, kept: pa.Table | None) -> int:
@@ -54,20 +53,18 @@ def write(folder: Path, new: pa.Table, before: Path, parts: int, kept: pa.Table 
     """
     if kept is not None and (parts >= MOST_PARTS or not _linked(folder, before, parts)):
         new, parts = pa.concat_tables([kept, new]), 0
-    alike = [name for name in new.column_names if name not in _VARIED]
-    path = _paths(folder, parts + 1)[-1]
-    pq.write_table(new, path, compression="lz4", use_dictionary=alike, write_statistics=False)
+    arrow_files.write(_paths(folder, parts + 1)[-1], new, "lz4")
     return parts + 1
 
 
 def forget(folder: Path) -> None:
     """Remove the orders and refunds of ``folder``."""
-    for path in folder.glob("money-*.parquet"):
+    for path in folder.glob("money-*.arrow"):
         path.unlink(missing_ok=True)
 
 
 def _paths(folder: Path, parts: int) -> list[Path]:
-    return [folder / f"money-{number}.parquet" for number in range(parts)]
+    return [folder / f"money-{number}.arrow" for number in range(parts)]
 
 
 def _linked(folder: Path, before: Path, parts: int) -> bool:

@@ -37,6 +37,8 @@ RAW_COLUMNS = (
     "batch_id",
 )
 
+NOTHING = {name: f"CAST(NULL AS VARCHAR) AS {name}" for name in ("user_id", "visit_id", "order_id")}
+
 _STEPS = (
     "money",
     "purchases",
@@ -89,24 +91,44 @@ class Rules:
         return {}
 
 
-def count(engine: Engine, rules: Rules, progress: Progress | None = None) -> FactTables:
-    """Facts of all of the view ``events`` (model.EVENT_COLUMNS); temporary tables are left in ``engine``."""
+def count(
+    engine: Engine, rules: Rules, progress: Progress | None = None, held: identity.Held | None = None
+) -> FactTables:
+    """Facts of all of the view ``events`` (model.EVENT_COLUMNS); temporary tables are left in ``engine``.
+
+    held: which ids its events have, where that is known.
+    """
     tell = progress or (lambda _: None)
     tell("persons")
-    known = identity.learn(engine, rules.exclude_visitors, use=identity.needed(engine))
-    identity.show(engine, known, rules.marks())
-    relate(engine, rules, tell)
+    has = held or identity.held(engine)
+    known = identity.learn(engine, rules.exclude_visitors, use=has.users)
+    identity.show(engine, known, rules.marks(), held_source(engine, rules, has))
+    relate(engine, rules, tell, visit_ids=has.visit_ids)
     tell("providers")
     return aggregate(engine, rules, engine.query(statement("providers", {"source": "events"})))
 
 
-def relate(engine: Engine, rules: Rules, tell: Progress = lambda _: None) -> None:
-    """Make the relations of visits, orders and refunds from the view ``person_events``."""
+def relate(engine: Engine, rules: Rules, tell: Progress = lambda _: None, *, visit_ids: bool = True) -> None:
+    """Make the relations of visits, orders and refunds from the view ``person_events``.
+
+    visit_ids: whether some of its events may have a visit_id.
+    """
     marks = rules.marks()
+    marks["visits_by_id"] = statement("visits_by_id", marks) if visit_ids else ""
     _know_providers(engine, rules)
     for name in _STEPS:
         tell(name.replace("_", " "))
         engine.execute(statement(name, marks), rules.params(name) or None)
+
+
+def held_source(engine: Engine, rules: Rules, held: identity.Held) -> identity.Source:
+    """The events of the log; ids that none of them has are not looked for in its files."""
+    absent = {"user_id": not held.users, "visit_id": not held.visit_ids}
+    if not any(absent.values()):
+        return "events"
+    columns = (NOTHING[name] if absent.get(name) else f"e.{name}" for name in (*RAW_COLUMNS, *rules.segment))
+    engine.execute(statement("held_events", {"held_columns": ", ".join(columns)}))
+    return "held_events"
 
 
 def _know_providers(engine: Engine, rules: Rules) -> None:

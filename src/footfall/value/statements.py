@@ -35,10 +35,13 @@ def marks_of(recipe: Recipe, segment: tuple[str, ...], attribution: str) -> dict
     for column in segment:
         if column not in SEGMENT_COLUMNS:
             raise ConfigError(f"{column!r} is no segment column", f"use some of: {', '.join(SEGMENT_COLUMNS)}")
+    money = sorted((*recipe.order_events, *recipe.refund_events))
     return {
         "visit_events": _names(recipe.visit_events),
         "order_events": _names(recipe.order_events),
         "refund_events": _names(recipe.refund_events),
+        "first_money_event": _names(tuple(money[:1])),
+        "last_money_event": _names(tuple(money[-1:])),
         "columns": ", ".join(segment),
         "event_columns": ", ".join(f"e.{c}" for c in segment),
         "first_columns": ",\n       ".join(f"arg_min_null({c}, (ts, message_id)) AS {c}" for c in segment),

@@ -17,12 +17,11 @@ import pyarrow as pa
 from footfall.ports import Engine
 from footfall.value import identity
 from footfall.value.fact_tables import FactTables
-from footfall.value.relations import RAW_COLUMNS, Progress, Rules, aggregate, relate
+from footfall.value.relations import NOTHING, RAW_COLUMNS, Progress, Rules, aggregate, held_source, relate
 from footfall.value.statements import statement
 
-_NOTHING = {name: f"CAST(NULL AS VARCHAR) AS {name}" for name in ("user_id", "visit_id", "order_id")}
 # What visits without a visit_id are read with, in a log without users, where ties do not matter.
-_UNREAD = {"message_id": "'' AS message_id", "amount_minor": "CAST(NULL AS BIGINT) AS amount_minor"} | _NOTHING
+_UNREAD = {"message_id": "'' AS message_id", "amount_minor": "CAST(NULL AS BIGINT) AS amount_minor"} | NOTHING
 
 
 class Span(NamedTuple):
@@ -38,13 +37,14 @@ def change(
     rules: Rules,
     new_batches: list[str],
     span: Span,
+    held: identity.Held,
     progress: Progress,
     kept_money: pa.Table | None = None,
 ) -> FactTables | None:
     """What ``new_batches`` of the view ``events`` change, as facts to add; counts in it can be negative.
 
-    kept_money: the orders and refunds of other batches, as ``kept_money`` has them; None: they are looked for in the
-    log.
+    held: which ids the events of the log have. kept_money: the orders and refunds of other batches, as ``kept_money``
+    has them; None: they are looked for in the log.
 
     None where the change is not local: excluded visitors are other persons than before.
     """
@@ -55,20 +55,19 @@ def change(
     engine.execute(statement("new_events", marks))
 
     progress("persons touched")
-    use = identity.needed(engine)
-    now = identity.learn(engine, rules.exclude_visitors, "events", "now", use=use)
-    before = identity.learn(engine, rules.exclude_visitors, "old_events", "before", use=use)
+    now = identity.learn(engine, rules.exclude_visitors, "events", "now", use=held.users)
+    before = identity.learn(engine, rules.exclude_visitors, "old_events", "before", use=held.users)
     if now.excluded != before.excluded:
         return None
-    _collect(engine, rules, marks, now, before, span, progress, kept_money)
+    _collect(engine, rules, marks, now, before, span, held, progress, kept_money)
 
     progress("counts before")
     identity.show(engine, before, marks, "touched_old")
-    relate(engine, rules)
+    relate(engine, rules, visit_ids=held.visit_ids)
     old = aggregate(engine, rules, FactTables.empty().providers)
     progress("counts now")
     identity.show(engine, now, marks, "touched_all")
-    relate(engine, rules)
+    relate(engine, rules, visit_ids=held.visit_ids)
     return aggregate(engine, rules, engine.query(statement("providers", {"source": "told_events"}))).minus(old)
 
 
@@ -79,6 +78,7 @@ def _collect(
     now: identity.Identity,
     before: identity.Identity,
     span: Span,
+    held: identity.Held,
     progress: Progress,
     kept_money: pa.Table | None,
 ) -> None:
@@ -90,44 +90,51 @@ def _collect(
     engine.execute(
         "CREATE OR REPLACE TEMPORARY VIEW touched_events_old AS SELECT * FROM touched_events WHERE NOT is_new"
     )
-    if kept_money is not None:
-        engine.query("CREATE OR REPLACE TEMPORARY TABLE kept_money AS SELECT * FROM given", None, given=kept_money)
-    engine.execute(statement("money_read" if kept_money is None else "money_rows", marks))
-    identity.show(engine, now, marks, _held(engine, rules, now))
-    identity.show(engine, now, marks, "money_rows", "money_now")
+    identity.show(engine, now, marks, held_source(engine, rules, held))
     identity.show(engine, now, marks, "touched_events", "touched_now")
     identity.show(engine, before, marks, "touched_events_old", "touched_before")
-    for name in ("touched_keys", "money_keys", "links", "touched_ids", "touched_pairs"):
+    _know_money(engine, marks, now, kept_money)
+    marks["links_by_visit"] = statement("links_by_visit", marks) if held.visit_ids else ""
+    for name in ("touched_keys", "links", "touched_ids", "touched_pairs"):
         progress(name.replace("_", " "))
         engine.execute(statement(name, marks))
     _close(engine)
-    engine.execute(statement("touched_days", marks))
     progress("events touched")
-    days = engine.query(statement("touched_range", marks), {"window_days": rules.window_days}).to_pylist()[0]
-    single = engine.query("SELECT min(day) AS first_touched_day, max(day) AS last_touched_day FROM touched_days")
-    days |= single.to_pylist()[0]
-    for name in ("last_day", "last_touched_day"):
-        days[name] = min(days[name] or span.last_old_day, span.last_old_day)
-    absent = dict(_UNREAD)
-    if days["last_day"] < span.first_new_day:  # no new event is among them, which is all that batches are asked for
-        absent["batch_id"] = "CAST(NULL AS VARCHAR) AS batch_id"
-    unread = ", ".join(absent.get(name, f"e.{name}") for name in (*RAW_COLUMNS, *rules.segment))
-    if not now.needed:
-        engine.execute(statement("reached", {**marks, "visit_columns_read": unread}), days)
-    if now.needed or engine.query(statement("ambiguous", marks))["ambiguous"][0].as_py():
-        engine.execute(statement("reached", {**marks, "visit_columns_read": marks["raw_columns"]}), days)
+    _reach(engine, rules, marks, span, held)
+    marks["unless_changed"] = statement("unless_changed", marks) if now.needed else ""
+    engine.execute(statement("reached_old", marks))
     engine.execute(statement("touched_all", marks))
     engine.execute("CREATE OR REPLACE TEMPORARY VIEW touched_old AS SELECT * FROM touched_all WHERE NOT is_new")
 
 
-def _held(engine: Engine, rules: Rules, now: identity.Identity) -> identity.Source:
-    """The events of the log; ids that none of them has are not looked for in its files."""
-    if now.needed or engine.query(statement("visit_ids_told", {}))["told"][0].as_py():
-        return "events"
-    absent = ("user_id", "visit_id")  # (without ``needed`` nobody has a user_id)
-    held = (_NOTHING[name] if name in absent else f"e.{name}" for name in (*RAW_COLUMNS, *rules.segment))
-    engine.execute(statement("held_events", {"held_columns": ", ".join(held)}))
-    return "held_events"
+def _reach(engine: Engine, rules: Rules, marks: dict[str, str], span: Span, held: identity.Held) -> None:
+    """Make the tables ``reached`` and ``reached_pairs`` of what ties lead to."""
+    engine.execute(statement("touched_days", marks))
+    window = engine.query(statement("touched_range", marks), {"window_days": rules.window_days}).to_pylist()[0]
+    single = engine.query("SELECT min(day) AS first_touched_day, max(day) AS last_touched_day FROM touched_days")
+    days = single.to_pylist()[0]
+    engine.execute(statement("reached", marks))
+    if held.visit_ids:
+        engine.execute(statement("reached_visits", marks))
+    if days["first_touched_day"] is not None and days["first_touched_day"] <= span.last_old_day:
+        engine.execute(statement("reached_days", marks), days)
+    window["last_day"] = min(window["last_day"] or span.last_old_day, span.last_old_day)
+    absent = dict(_UNREAD)
+    if window["last_day"] < span.first_new_day:  # no new event is among them, which is all that batches are asked for
+        absent["batch_id"] = "CAST(NULL AS VARCHAR) AS batch_id"
+    unread = ", ".join(absent.get(name, f"e.{name}") for name in (*RAW_COLUMNS, *rules.segment))
+    if not held.users:
+        engine.execute(statement("reached_pairs", {**marks, "visit_columns_read": unread}), window)
+    if held.users or engine.query(statement("ambiguous", marks))["ambiguous"][0].as_py():
+        engine.execute(statement("reached_pairs", {**marks, "visit_columns_read": marks["raw_columns"]}), window)
+
+
+def _know_money(engine: Engine, marks: dict[str, str], now: identity.Identity, kept_money: pa.Table | None) -> None:
+    """Make the table ``money_keys``."""
+    kept = {} if kept_money is None else {"kept_money": kept_money}
+    engine.query(statement("money_rows" if kept else "money_read", marks), None, **kept)
+    identity.show(engine, now, marks, "money_rows", "money_now", **kept)
+    engine.query(statement("money_keys", marks), None, **kept)
 
 
 def _close(engine: Engine) -> None:

@@ -2,13 +2,13 @@
 -- logs whose persons are devices.
 WITH read AS (
     SELECT visitor_id, provider_id, day, ts, {columns}
-    FROM reached
-    WHERE name IN ({visit_events}) AND visit_id IS NULL
+    FROM reached_pairs
+    WHERE is_wanted
     UNION
-    SELECT visitor_id, provider_id, day, ts, {columns}
+    SELECT e.visitor_id, e.provider_id, e.day, e.ts, {event_columns}
     FROM touched_events e
-    WHERE EXISTS (SELECT 1 FROM touched_pairs p WHERE p.person = e.visitor_id AND p.provider_id = e.provider_id)
-      AND name IN ({visit_events}) AND visit_id IS NULL
+    JOIN touched_pairs p ON p.person = e.visitor_id AND p.provider_id = e.provider_id
+    WHERE e.name IN ({visit_events}) AND e.visit_id IS NULL
 ),
 first AS (
     SELECT visitor_id, provider_id, day, min(ts) AS ts FROM read GROUP BY visitor_id, provider_id, day

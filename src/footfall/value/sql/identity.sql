@@ -22,6 +22,4 @@ FROM (
           AND (s.since IS NULL OR e.ts >= s.since)
           AND (s.until IS NULL OR e.ts < s.until)
 ) e
-WHERE NOT EXISTS (SELECT 1 FROM excluded x WHERE x.id = e.visitor_id)
-  AND NOT EXISTS (SELECT 1 FROM excluded x WHERE x.id = e.user_id)
-  AND NOT EXISTS (SELECT 1 FROM {when}_excluded x WHERE x.person = e.person)
+{unless_excluded}

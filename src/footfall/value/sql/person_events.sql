@@ -4,4 +4,4 @@ CREATE OR REPLACE TEMPORARY VIEW {view} AS
 SELECT e.visitor_id AS person, e.message_id, e.ts, e.day, e.name, e.visitor_id, e.user_id, e.visit_id,
        e.provider_id, e.order_id, e.amount_minor, e.batch_id, {event_columns}
 FROM {source} e
-WHERE NOT EXISTS (SELECT 1 FROM excluded x WHERE x.id = e.visitor_id)
+{unless_excluded}

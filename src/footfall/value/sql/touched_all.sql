@@ -3,9 +3,4 @@
 CREATE OR REPLACE TEMPORARY VIEW touched_all AS
 SELECT {raw_columns}, e.is_new FROM touched_events e
 UNION ALL
-SELECT {raw_columns}, FALSE AS is_new
-FROM reached e
-WHERE e.is_wanted
-  AND NOT EXISTS (SELECT 1 FROM new_batches b WHERE b.batch_id = e.batch_id)
-  AND NOT EXISTS (SELECT 1 FROM changed_persons c WHERE c.visitor_id = e.visitor_id AND e.user_id IS NULL)
-  AND NOT EXISTS (SELECT 1 FROM changed_persons c WHERE c.user_id = e.user_id)
+SELECT {raw_columns}, FALSE AS is_new FROM reached_old e
