@@ -98,7 +98,7 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     here = shop(tmp_path, PAPER + CARTS.format(holdout=0.0))
     planned = messaging.plan_round(here)
     assert len(planned.messages) == 40
-    assert "cart_abandoned since 2026-03-19 09:00, step 1 of 2" in planned.why[0]
+    assert "cart_abandoned since 2026-03-19 09:00, step 1 of 2" in next(planned.messages.told())[1]
     assert here.entries.counts() == []
     assert here.outbox.counts() == {}
 
@@ -128,14 +128,14 @@ def test_caps_choose_the_most_valuable_over_all_journeys(tmp_path: Path) -> None
     both = PAPER + CARTS.format(holdout=0.0) + CARTS.format(holdout=0.0).replace("journeys.carts", "journeys.rich")
     here = shop(tmp_path, both, carts=10, retain="per_day = 1\nper_week = 1\nprior_lift = 0.1\n")
     planned = messaging.plan_round(here)
-    people = Counter(message.person for message in planned.messages)
+    people = Counter(message.person for message, _ in planned.messages.told())
     assert len(people) == 10
     assert set(people.values()) == {1}
     assert sum(n for (_, reason), n in planned.held.items() if reason == "cap a person") == 10
     messaging.commit_round(here, planned)
     messaging.send(here)
     week = at(here, NOON + timedelta(days=6, hours=23))
-    assert messaging.plan_round(week).messages == ()
+    assert len(messaging.plan_round(week).messages) == 0
 
 
 def test_a_budget_buys_the_most_value(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_consent_and_quiet_hours_cannot_be_got_around(tmp_path: Path) -> None:
     settings = PAPER + CARTS.format(holdout=0.0)
     here = shop(tmp_path, settings, carts=6, more=subscribed, retain='consent = "opt-in"\n')
     planned = messaging.plan_round(here)
-    assert [message.person for message in planned.messages] == ["u:p4"]
+    assert [message.person for message, _ in planned.messages.told()] == ["u:p4"]
     messaging.commit_round(here, planned)
     night = at(here, NOON + timedelta(hours=8, minutes=30))  # 20:30 UTC, 21:30 in Berlin
     assert messaging.send(night) == {"held": 1}

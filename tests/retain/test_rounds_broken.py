@@ -103,7 +103,7 @@ def test_writes_that_break_off_between_are_finished_by_the_next(tmp_path: Path) 
         here.entries.add(rows)
     again = messaging.plan_round(here)
     assert not again.entering
-    here.outbox.add(again.messages)
+    here.outbox.add([message for message, _ in again.messages.told()])
     turn(here)
     consistent(here, 30)
 

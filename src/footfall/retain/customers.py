@@ -94,12 +94,30 @@ def relations(store: Store, engine: Engine, rules: Rules) -> bool:
     Returns whether persons carry letters in front that tell users from devices (``person_ids`` takes them off).
     """
     store.attach(engine)
-    known = identity.learn(engine, rules.exclude_visitors, use=identity.needed(engine))
-    identity.show(engine, known, rules.marks())
-    relate(engine, rules)
+    known, marks = identity.learn(engine, rules.exclude_visitors, use=identity.needed(engine)), rules.marks()
+    _relate_spenders(engine, rules, known)
+    identity.show(engine, known, marks)
+    with_traits = {**marks, "event_columns": f"{marks['event_columns']}, e.properties"}
+    identity.show(engine, known, with_traits, view="trait_events")
+    engine.execute(text("acts"))
     told = engine.query(statement("providers", {"source": "events"}))
     engine.query("CREATE OR REPLACE TEMPORARY TABLE told_providers AS SELECT * FROM told", None, told=told)
     return known.needed
+
+
+def _relate_spenders(engine: Engine, rules: Rules, known: identity.Identity) -> None:
+    """Orders and refunds as all counting has them, from the events that can bear on them; what led to them is dropped.
+
+    Most visitors never order, and telling the visits of all of them apart is what counting costs.
+    """
+    identity.show(engine, known, rules.marks(), view="all_person_events")
+    names = [*rules.recipe.order_events, *rules.recipe.refund_events]
+    engine.execute(text("spenders"), {"names": names})
+    engine.execute(text("spenders_visits"))
+    engine.execute(text("spenders_events"))
+    relate(engine, rules)
+    for name in ("spenders", "spenders_visits", "money", "purchases", "visit_groups", "attributed", "own_visits", "made_visits"):  # fmt: skip  # noqa: E501
+        engine.execute(f"DROP TABLE {name}")
 
 
 def customers(engine: Engine, as_of: date, exponent: int, lettered: bool) -> Customers:

@@ -8,7 +8,6 @@ leaves alone what is there, so that a round that died is finished by the next, a
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,25 +15,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from footfall.config import JourneySettings, StepSettings
+from footfall.config import JourneySettings
 from footfall.errors import ConfigError
-from footfall.model import Floats, Message
+from footfall.model import Floats
 from footfall.ports import Engine, Entries, Outbox
 from footfall.retain import audience
 from footfall.retain.arms import draws
 from footfall.retain.audience import Asked, Audience
-from footfall.retain.rules import language
+from footfall.retain.drafts import Drafts, message_ids
 from footfall.retain.statements import text
 
 CART_WAIT = timedelta(hours=3)
 NEXT_WAIT = timedelta(days=3)
-_SPACE = uuid.UUID("8f0c2f61-7f0a-4b65-9e35-0d3d8b4a6a0e")  # of message ids: one step of one entry, one id
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0}
 _MICROSECOND = np.timedelta64(1, "us")
 
@@ -81,8 +78,7 @@ class Planned:
     now: datetime
     entering: tuple[pa.Table, ...]
     moving: Mapping[str, pa.Table]
-    messages: tuple[Message, ...]
-    why: tuple[str, ...]  # of each message, in words
+    messages: Drafts
     held: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
@@ -124,18 +120,14 @@ def plan(engine: Shown, entries: Entries, outbox: Outbox, setting: Setting, now:
     chosen, before = _chosen(due, outbox, setting, now, held)
     for name, rows in before.items():  # a round that died left their messages, but not their next step
         moving[name].append(_next(rows, setting.journeys[name], now))
-    messages, why = [], []
     for name, rows in chosen.items():
-        made = [_message(setting, name, row, now) for row in rows.to_pylist()]
-        messages += [message for message, _ in made]
-        why += [reason for _, reason in made]
         moving[name].append(_next(rows, setting.journeys[name], now))
+    drafts = Drafts(now, chosen, setting.journeys, setting.names, setting.zone, setting.language, setting.lettered)
     return Planned(
         now=now,
         entering=tuple(rows for rows in entering if rows.num_rows),
         moving={name: pa.concat_tables(parts) for name, parts in moving.items() if any(p.num_rows for p in parts)},
-        messages=tuple(messages),
-        why=tuple(why),
+        messages=drafts,
         held=dict(held),
     )
 
@@ -149,7 +141,7 @@ def commit(planned: Planned, entries: Entries, outbox: Outbox, known: Sequence[s
     for rows in planned.entering:
         entries.add(rows)
         done["entered"] += rows.num_rows
-    done["planned"] = outbox.add(planned.messages)
+    done["planned"] = sum(outbox.add(piece) for piece in planned.messages.pieces())
     for name, rows in planned.moving.items():
         entries.move(name, rows)
         done["left"] += int(pc.sum(pc.equal(rows["status"], "exited")).as_py() or 0)
@@ -181,18 +173,14 @@ def _one(
     held: Counter[tuple[str, str]],
 ) -> _Found:
     members = audience.members(engine, setting.audiences[journey.audience], setting.limit_s)
-    latest, active = entries.latest(name), entries.active(name)
-    people = pa.concat_arrays(
-        [
-            pc.unique(
-                pa.concat_tables([members.select(["person"]), active.select(["person"])])["person"].combine_chunks()
-            )
-        ]
-    )
+    latest = entries.latest(name)
+    active = latest.filter(pc.equal(latest["status"], "active"))  # who is in a journey does not enter it again
+    people = pc.unique(pa.chunked_array([*members["person"].chunks, *active["person"].chunks], pa.string()))
+    needs = setting.address_of[journey.steps[0].channel]
     reachable = engine.query(
         text("reachable"),
         {"consent": setting.consent, "skip": 3 if setting.lettered else 1},
-        given_people=_addressed(engine, people, setting.address_of[journey.steps[0].channel], setting.lettered),
+        given_people=_addressed(engine, people, needs, setting.lettered),
         given_suppressed=suppressed,
     )
     fresh = engine.query(
@@ -247,23 +235,23 @@ def _entries(name: str, journey: JourneySettings, fresh: pa.Table, now: datetime
     """Entries of those who enter now, each in its arm, with the time of its first step."""
     n = fresh.num_rows
     since = fresh["since"].combine_chunks().cast(pa.timestamp("us"))
-    arm = np.where(draws(name, fresh["person"].combine_chunks()) < journey.holdout, "holdout", "treated")
+    held_out = pa.array(draws(name, fresh["person"].combine_chunks()) < journey.holdout)
     at = np.maximum(since.to_numpy(zero_copy_only=False) + _first_wait(journey, fresh), np.datetime64(_naive(now)))
     return pa.table(
         {
-            "journey": pa.array([name] * n, pa.string()),
+            "journey": pa.repeat(name, n),
             "person": fresh["person"],
             "entry": fresh["entry"].cast(pa.int64()),
-            "entered_at": pa.array([_naive(now)] * n, pa.timestamp("us")),
+            "entered_at": pa.repeat(_scalar(now), n),
             "since": since,
             "provider_id": fresh["provider_id"],
             "category": fresh["category"],
             "stake": fresh["stake"].cast(pa.float64()),
-            "arm": pa.array(arm.tolist(), pa.string()),
+            "arm": pc.if_else(held_out, "holdout", "treated"),
             "step": pa.array(np.zeros(n, np.int64)),
             "due_at": pa.array(at.astype("datetime64[us]"), pa.timestamp("us")),
-            "status": pa.array(["active"] * n, pa.string()),
-            "reason": pa.array([""] * n, pa.string()),
+            "status": pa.repeat("active", n),
+            "reason": pa.repeat("", n),
         }
     )
 
@@ -294,18 +282,16 @@ def _span(wait: str) -> timedelta:
 def _next(rows: pa.Table, journey: JourneySettings, now: datetime) -> pa.Table:
     """Entries whose step was done: the next one with its time, or the end."""
     step = np.asarray(rows["step"].to_numpy(), np.int64) + 1
-    waits = [_naive(now + _span(s.wait)) for s in journey.steps[1:]]
+    waits = np.array([_naive(now + _span(s.wait)) for s in journey.steps[1:]] + [_naive(now)], "datetime64[us]")
     last = step >= len(journey.steps)
-    due = [_naive(now) if over else waits[k - 1] for k, over in zip(step.tolist(), last.tolist(), strict=True)]
-    status = np.where(last, "done", "active").tolist()
     return pa.table(
         {
             "person": rows["person"],
             "entry": rows["entry"],
             "step": step,
-            "due_at": pa.array(due, pa.timestamp("us")),
-            "status": pa.array(status, pa.string()),
-            "reason": pa.array([""] * len(due), pa.string()),
+            "due_at": pa.array(waits[np.minimum(step, len(journey.steps)) - 1], pa.timestamp("us")),
+            "status": pc.if_else(pa.array(last), "done", "active"),
+            "reason": pa.repeat("", len(step)),
         }
     )
 
@@ -317,8 +303,8 @@ def _moved(rows: pa.Table, status: str, reason: pa.ChunkedArray) -> pa.Table:
             "person": rows["person"],
             "entry": rows["entry"].cast(pa.int64()),
             "step": pa.array(np.zeros(n, np.int64)),
-            "due_at": pa.array([datetime(1970, 1, 1)] * n, pa.timestamp("us")),
-            "status": pa.array([status] * n, pa.string()),
+            "due_at": pa.repeat(pa.scalar(datetime(1970, 1, 1), pa.timestamp("us")), n),
+            "status": pa.repeat(status, n),
             "reason": reason.cast(pa.string()),
         }
     )
@@ -335,6 +321,8 @@ def _chosen(
     parts = [_priced(rows, setting) for rows in due if rows.num_rows]
     if not parts:
         return {}, {}
+    names = [part["journey"][0].as_py() for part in parts]
+    journey = np.repeat(np.arange(len(parts)), [part.num_rows for part in parts])
     rows = pa.concat_tables(parts)
     people = rows["person"].combine_chunks().dictionary_encode()
     person = np.asarray(people.indices.to_numpy(), np.int64)
@@ -346,23 +334,26 @@ def _chosen(
         used[k, np.asarray(at.drop_null().to_numpy(), np.int64)] = pressure[window].to_numpy()[here]
     cap = np.maximum(np.minimum(setting.per_day - used[0], setting.per_week - used[1]), 0)
     value, cost = (np.asarray(rows[name].to_numpy(), np.float64) for name in ("value", "cost"))
-    journey = np.asarray(rows["journey"].to_pylist(), dtype=object)
     worth = value > 0
     go = np.zeros(rows.num_rows, bool)
-    for name in dict.fromkeys(journey.tolist()):  # budgets are a journey's own: they cut its messages before the caps
-        of = np.flatnonzero((journey == name) & worth)
+    for number, name in enumerate(names):  # budgets are a journey's own: they cut its messages before the caps
+        of = np.flatnonzero((journey == number) & worth)
         budget = setting.journeys[name].budget or float("inf")
         kept = setting.choose(value[of], cost[of], person[of], np.ones(len(cap), np.int64), budget)
         go[of[kept]] = True
-        held[name, "not worth its cost"] += int(((journey == name) & ~worth).sum())
+        held[name, "not worth its cost"] += int(((journey == number) & ~worth).sum())
         held[name, "budget"] += int((~kept).sum())
     asked = np.flatnonzero(go)
     kept = setting.choose(value[asked], cost[asked], person[asked], cap, float("inf"))
     refused = rows.take(pa.array(asked[~kept]))
     there = _there(refused, outbox)
-    for name in refused.filter(pc.invert(there))["journey"].to_pylist():
-        held[name, "cap a person"] += 1
+    for name, n in _counted(refused.filter(pc.invert(there))["journey"]):
+        held[name, "cap a person"] += n
     return _by_journey(rows.take(pa.array(asked[kept]))), _by_journey(refused.filter(there))
+
+
+def _counted(names: pa.ChunkedArray) -> list[tuple[str, int]]:
+    return [(each["values"], each["counts"]) for each in pc.value_counts(names).to_pylist()]
 
 
 def _by_journey(table: pa.Table) -> dict[str, pa.Table]:
@@ -371,19 +362,14 @@ def _by_journey(table: pa.Table) -> dict[str, pa.Table]:
 
 def _there(rows: pa.Table, outbox: Outbox) -> pa.Array:
     """Whether each message stands in the outbox: its own row must not be what the cap holds it back for."""
-    columns = (rows[name].to_pylist() for name in ("journey", "person", "step", "entry"))
-    ids = [_message_id(*key) for key in zip(*columns, strict=True)]
+    ids = message_ids(rows)
     known = outbox.known(ids)
     return pa.array([one in known for one in ids], pa.bool_())
 
 
-def _message_id(journey: str, person: str, step: int, entry: int) -> str:
-    return str(uuid.uuid5(_SPACE, "\x1f".join((journey, person, str(step), str(entry)))))
-
-
 def _priced(rows: pa.Table, setting: Setting) -> pa.Table:
     """Messages with what each is expected to win beyond its cost: stake x lift - cost, and with that cost."""
-    (name,) = set(rows["journey"].to_pylist())
+    name = rows["journey"][0].as_py()
     steps = setting.journeys[name].steps
     step = np.minimum(np.asarray(rows["step"].to_numpy(), np.int64), len(steps) - 1)
     cost = np.array([s.cost for s in steps])[step]
@@ -392,39 +378,6 @@ def _priced(rows: pa.Table, setting: Setting) -> pa.Table:
     # A stake that nobody could tell (0) is no reason to stay silent where a message costs nothing.
     value = np.where((value <= 0) & (cost == 0), 1e-9, value)
     return rows.append_column("value", pa.array(value)).append_column("cost", pa.array(cost))
-
-
-def _message(setting: Setting, name: str, row: Mapping[str, Any], now: datetime) -> tuple[Message, str]:
-    journey = setting.journeys[name]
-    step: StepSettings = journey.steps[min(row["step"], len(journey.steps) - 1)]
-    person, number, entry = row["person"], row["step"], row["entry"]
-    since = row["since"].replace(tzinfo=UTC).astimezone(setting.zone)
-    context = {
-        "name": row["name"] or "",
-        "customer_id": person[2:] if setting.lettered else person,
-        "provider_id": row["provider_id"],
-        "provider": setting.names.get(row["provider_id"]) or row["provider_id"],
-        "category": row["category"],
-        "since": since.date().isoformat(),
-        "timezone": row["timezone"] or "",
-        "offer_name": step.offer,
-    }
-    message = Message(
-        message_id=_message_id(name, person, number, entry),
-        journey=name,
-        person=person,
-        step=number,
-        entry=entry,
-        channel=step.channel,
-        address=row["address"],
-        template=step.template,
-        language=language(row["language"], setting.language),
-        context=msgspec.json.encode(context).decode(),
-        due_at=now,
-        value=float(row["value"]),
-    )
-    why = f"{journey.audience} since {since:%Y-%m-%d %H:%M}, step {number + 1} of {len(journey.steps)}, "
-    return message, why + f"stake {row['stake']:,.2f}"
 
 
 def _keys(rows: pa.Table) -> pa.Array:

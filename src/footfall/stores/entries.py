@@ -53,19 +53,20 @@ class SqlEntries(OnDatabase):
 
     def latest(self, journey: str) -> pa.Table:
         """The newest entry of each person who ever was in the journey, ``SCHEMA``."""
-        c = entries.c
-        newest = sa.select(c.person, sa.func.max(c.entry).label("entry")).where(c.journey == journey).group_by(c.person)
-        last = newest.subquery()
-        query = sa.select(entries).join(last, (last.c.person == c.person) & (last.c.entry == c.entry))
-        return self._table(query.where(c.journey == journey))
+        rows = self.all(journey)
+        if pc.max(rows["entry"]).as_py() in (None, 1):
+            return rows
+        rows = rows.sort_by([("person", "ascending"), ("entry", "ascending")])
+        person = rows["person"].combine_chunks()
+        return rows.filter(pa.concat_arrays([pc.not_equal(person[:-1], person[1:]), pa.array([True])]))
 
     def active(self, journey: str) -> pa.Table:
         """Entries that go on, ``SCHEMA``."""
-        return self._table(sa.select(entries).where((entries.c.journey == journey) & (entries.c.status == "active")))
+        return self._table("journey", "status", values=(journey, "active"))
 
     def all(self, journey: str) -> pa.Table:
         """All entries of a journey, ``SCHEMA``."""
-        return self._table(sa.select(entries).where(entries.c.journey == journey))
+        return self._table("journey", values=(journey,))
 
     def move(self, journey: str, rows: pa.Table) -> None:
         """Set step, due_at, status and reason of entries (person, entry and these four)."""
@@ -108,16 +109,26 @@ class SqlEntries(OnDatabase):
         for name in names:
             column = part.column(name)
             if pa.types.is_timestamp(column.type) and self._engine.dialect.name == "sqlite":
-                column = pc.strftime(column.cast(pa.timestamp("us")), "%Y-%m-%d %H:%M:%S")
+                column = column.cast(pa.timestamp("us")).cast(pa.string())
             columns.append(column.to_pylist())
         return list(zip(*columns, strict=True))
 
-    def _table(self, query: sa.Select[Any]) -> pa.Table:
+    def _table(self, *equal: str, values: tuple[str, ...]) -> pa.Table:
+        """Rows of which these columns have these values, by way of the driver, as ``_rows`` has them."""
+        mark = _MARKS[self._engine.dialect.name]
+        where = " AND ".join(f"{name} = {mark}" for name in equal)
+        query = f"SELECT {', '.join(SCHEMA.names)} FROM entries WHERE {where}"  # noqa: S608
         batches = []
         with self._reading() as connection:
-            for part in connection.execute(query).partitions(_CHUNK):
-                columns = zip(*part, strict=True)
-                batches.append(
-                    pa.record_batch([pa.array(c, t) for c, t in zip(columns, SCHEMA.types, strict=True)], SCHEMA)
-                )
+            cursor = connection.exec_driver_sql(query, values).cursor
+            while cursor is not None and (part := cursor.fetchmany(_CHUNK)):
+                columns = (_column(c, t) for c, t in zip(zip(*part, strict=True), SCHEMA.types, strict=True))
+                batches.append(pa.record_batch(list(columns), SCHEMA))
         return pa.Table.from_batches(batches, SCHEMA)
+
+
+def _column(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+    """A column as the driver gave it; times are text in SQLite."""
+    if pa.types.is_timestamp(kind) and isinstance(values[0], str):
+        return pa.array(values, pa.string()).cast(kind)
+    return pa.array(values, kind)

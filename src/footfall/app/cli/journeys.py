@@ -68,10 +68,9 @@ def retain(
         screen.print("note: [retain] public_url is empty: letters carry no link that unsubscribes", soft_wrap=True)
     if dry_run:
         most = limit if limit >= 0 else DRAWN if format == "table" else 0
-        pairs = list(zip(planned.messages, planned.why, strict=True))
-        rows = [_why(message, why) for message, why in (pairs[:most] if most else pairs)]
+        rows = [_why(message, why) for message, why in planned.messages.told(most)]
         output.write(rows, format, WHY, lambda: output.draw(rows, WHY, numbers={"value": ",.2f"}))
-        screen.print(f"{len(rows):,} of {len(pairs):,} messages; nothing was changed.", soft_wrap=True)
+        screen.print(f"{len(rows):,} of {len(planned.messages):,} messages; nothing was changed.", soft_wrap=True)
         _tell_held(screen, planned.held)
         return
     done = messaging.commit_round(here, planned)

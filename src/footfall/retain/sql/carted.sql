@@ -2,7 +2,7 @@
 CREATE OR REPLACE TEMPORARY TABLE carted AS
 WITH added AS (
     SELECT person, provider_id, day, max(ts) AS ts, CAST(sum(amount_minor) AS DECIMAL(38, 0)) AS amount_minor
-    FROM person_events
+    FROM acts
     WHERE name IN ('add_to_cart', 'begin_checkout', 'add_payment_info') AND provider_id IS NOT NULL
       AND day <= CAST($as_of AS DATE)
     GROUP BY person, provider_id, day

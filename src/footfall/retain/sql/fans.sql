@@ -5,7 +5,7 @@ SELECT person, nullif(provider_id, '') AS provider_id, max(ts) AS since,
 FROM (
     SELECT person, coalesce(provider_id, '') AS provider_id, name IN ('follow', 'unfollow') AS is_follow,
            arg_max(name, (ts, name)) AS name, max(ts) AS ts
-    FROM person_events
+    FROM acts
     WHERE name IN ('follow', 'unfollow', 'subscribe', 'unsubscribe') AND day <= CAST($as_of AS DATE)
     GROUP BY 1, 2, 3
 )

@@ -3,7 +3,7 @@ CREATE OR REPLACE TEMPORARY TABLE leavers AS
 SELECT person, ts
 FROM (
     SELECT person, arg_max(name, (ts, name)) AS name, max(ts) AS ts
-    FROM person_events
+    FROM acts
     WHERE name IN ('subscribe', 'unsubscribe')
     GROUP BY person
 )

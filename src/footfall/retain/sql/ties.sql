@@ -3,7 +3,7 @@
 WITH newest AS (
     SELECT person, coalesce(provider_id, '') AS provider_id, name IN ('follow', 'unfollow') AS is_follow,
            arg_max(name, (ts, name)) AS name
-    FROM person_events
+    FROM acts
     WHERE name IN ('follow', 'unfollow', 'subscribe', 'unsubscribe') AND day <= CAST($as_of AS DATE)
     GROUP BY 1, 2, 3
 ),
@@ -18,7 +18,7 @@ told AS (
     SELECT person,
            count(*) FILTER (WHERE name = 'share') AS shares,
            count(*) FILTER (WHERE name IN ('like', 'comment')) AS reactions
-    FROM person_events
+    FROM acts
     WHERE name IN ('share', 'like', 'comment') AND day <= CAST($as_of AS DATE)
     GROUP BY person
 )

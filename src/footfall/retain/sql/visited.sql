@@ -9,7 +9,7 @@ WITH bought AS (
 ),
 seen AS (
     SELECT person, provider_id, count(*) AS visits, max(day) AS last_day, max(start) AS last_ts,
-           count(DISTINCT day) FILTER (WHERE day > CAST($as_of AS DATE) - 14) AS recent_days
+           bit_count(bit_or(CASE WHEN day > CAST($as_of AS DATE) - 14 THEN 1 << (CAST($as_of AS DATE) - day) ELSE 0 END)) AS recent_days
     FROM visits
     WHERE day <= CAST($as_of AS DATE)
     GROUP BY person, provider_id

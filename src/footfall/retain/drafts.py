@@ -1,0 +1,119 @@
+"""Drafts: entries that are due, as tables, become messages piece by piece; a round may make many."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pyarrow as pa
+
+from footfall.config import JourneySettings
+from footfall.model import Message
+from footfall.retain.rules import language
+
+PIECE = 20_000  # messages at a time: some 20 MB
+_SPACE = uuid.UUID("8f0c2f61-7f0a-4b65-9e35-0d3d8b4a6a0e").bytes  # of message ids: one step of one entry, one id
+
+
+def message_id(journey: str, person: str, step: int, entry: int) -> str:
+    """The id of a message: ``uuid.uuid5`` (RFC 9562) of the four, at a tenth of its cost."""
+    told = "\x1f".join((journey, person, str(step), str(entry))).encode()
+    digest = bytearray(hashlib.sha1(_SPACE + told, usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def message_ids(rows: pa.Table) -> list[str]:
+    """Ids of messages, from the columns journey, person, step and entry."""
+    columns = (rows[name].to_pylist() for name in ("journey", "person", "step", "entry"))
+    return [message_id(*key) for key in zip(*columns, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Drafts:
+    """Messages of a round before they are written out. rows: journey -> entries that are due, with address, timezone,
+    language, name and value. names: provider -> its name."""
+
+    now: datetime
+    rows: Mapping[str, pa.Table]
+    journeys: Mapping[str, JourneySettings]
+    names: Mapping[str, str]
+    zone: ZoneInfo
+    language: str
+    lettered: bool
+
+    def __len__(self) -> int:
+        return sum(rows.num_rows for rows in self.rows.values())
+
+    def pieces(self, size: int = PIECE) -> Iterator[list[Message]]:
+        """All messages, at most ``size`` at a time."""
+        for name, rows in self.rows.items():
+            for at in range(0, rows.num_rows, size):
+                yield self._written(name, rows.slice(at, size))
+
+    def told(self, most: int = 0) -> Iterator[tuple[Message, str]]:
+        """The first ``most`` messages (0 = all), each with why it goes, in words."""
+        left = most or len(self)
+        for name, rows in self.rows.items():
+            for at in range(0, min(rows.num_rows, left), PIECE):
+                part = rows.slice(at, min(PIECE, left - at))
+                yield from zip(self._written(name, part), self._why(name, part), strict=True)
+            left -= min(rows.num_rows, left)
+
+    def _written(self, name: str, rows: pa.Table) -> list[Message]:
+        steps = self.journeys[name].steps
+        spoken: dict[str | None, str] = {}
+        found = []
+        for row in _rows(rows, ("person", "step", "entry", "address", "language", "name", "provider_id", "category", "timezone", "since", "value")):  # fmt: skip  # noqa: E501
+            person, number, entry, address, tongue, called, provider, category, timezone, since, value = row
+            step = steps[min(number, len(steps) - 1)]
+            if tongue not in spoken:
+                spoken[tongue] = language(tongue, self.language)
+            context = {
+                "name": called or "",
+                "customer_id": person[2:] if self.lettered else person,
+                "provider_id": provider,
+                "provider": self.names.get(provider) or provider,
+                "category": category,
+                "since": since.replace(tzinfo=UTC).astimezone(self.zone).date().isoformat(),
+                "timezone": timezone or "",
+                "offer_name": step.offer,
+            }
+            found.append(
+                Message(
+                    message_id=message_id(name, person, number, entry),
+                    journey=name,
+                    person=person,
+                    step=number,
+                    entry=entry,
+                    channel=step.channel,
+                    address=address,
+                    template=step.template,
+                    language=spoken[tongue],
+                    context=msgspec.json.encode(context).decode(),
+                    due_at=self.now,
+                    value=value,
+                )
+            )
+        return found
+
+    def _why(self, name: str, rows: pa.Table) -> list[str]:
+        journey = self.journeys[name]
+        found = []
+        for step, since, stake in _rows(rows, ("step", "since", "stake")):
+            local = since.replace(tzinfo=UTC).astimezone(self.zone)
+            told = f"{journey.audience} since {local:%Y-%m-%d %H:%M}, step {step + 1} of {len(journey.steps)}, "
+            found.append(told + f"stake {stake:,.2f}")
+        return found
+
+
+def _rows(rows: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    return zip(*(rows[name].to_pylist() for name in names), strict=True)
