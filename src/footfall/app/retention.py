@@ -90,6 +90,7 @@ def shown(here: Workspace, as_of: date | None = None) -> Iterator[Shown]:
         lettered = customers.relations(here.store, engine, rules_of(here.config, here.state.providers()))
         buyers = customers.customers(engine, known.as_of, exponent, lettered)
         found, values = _moments(known, buyers, timing.moments)
+        del known  # not needed any more, and large where the log is
         audience.show(engine, buyers, found, values)
         engine.seal([str(Path(path).parents[2]) for path in here.store.files()[:1]])
         yield Shown(engine, buyers, found)

@@ -86,7 +86,9 @@ class SqlOutbox(OnDatabase):
         added = 0
         with self._writing() as connection:
             for at in range(0, len(given), _CHUNK):
-                rows = [_row(message, is_text) for message in given[at : at + _CHUNK]]
+                part = given[at : at + _CHUNK]
+                due = {moment: _time(moment, is_text) for moment in {message.due_at for message in part}}
+                rows = [_row(message, due[message.due_at]) for message in part]
                 added += connection.exec_driver_sql(insert, rows).rowcount
         return added
 
@@ -313,10 +315,13 @@ def _plain(person: str) -> str:
     return person[2:] if person[1:2] == ":" else person
 
 
-def _row(message: Message, is_text: bool) -> tuple[Any, ...]:
-    """A row of ``_GIVEN`` as the driver takes it; is_text: times as SQLAlchemy keeps them in SQLite."""
-    due = naive(message.due_at)
-    at = due.isoformat(" ", "microseconds") if is_text else due
+def _time(moment: datetime, is_text: bool) -> Any:
+    """A time as the driver takes it; is_text: as SQLAlchemy keeps them in SQLite."""
+    return naive(moment).isoformat(" ", "microseconds") if is_text else naive(moment)
+
+
+def _row(message: Message, at: Any) -> tuple[Any, ...]:
+    """A row of ``_GIVEN`` as the driver takes it."""
     return (
         message.message_id,
         message.journey,
