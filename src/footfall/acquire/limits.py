@@ -16,6 +16,7 @@ import numpy as np
 from footfall.acquire.reference import Bools, DailyVisits, Edges, row_totals
 from footfall.errors import InfeasibleError
 from footfall.model import Conflict, ConflictingLimit, Floats
+from footfall.texts import say
 
 CAPACITY_DAYS = 28
 
@@ -175,11 +176,15 @@ def newcomer_floors(
     floor = np.where(newcomer, float(wanted), 0.0)
     notes = []
     # a floor that takes all there is leaves no room, and no finite price
-    for limit, why in ((hard_high, "its capacity"), (reach * (1 - ROOM), "what its segments can send")):
+    for limit in (hard_high, reach * (1 - ROOM)):
         lower = floor > limit * (1 + 10 * ROOM)
         if lower.any():
-            who = [f"{providers[j]} ({limit[j]:.4g} of {wanted:g})" for j in np.flatnonzero(lower).tolist()]
-            notes.append(f"newcomer floor yields to {why}: {listing(who)}")
+            who = listing([f"{providers[j]} ({limit[j]:.4g} of {wanted:g})" for j in np.flatnonzero(lower).tolist()])
+            notes.append(
+                say("newcomer floor yields to its capacity: {who}", who=who)
+                if limit is hard_high
+                else say("newcomer floor yields to what its segments can send: {who}", who=who)
+            )
         floor = np.minimum(floor, limit)
     return floor, tuple(notes)
 

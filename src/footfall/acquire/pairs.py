@@ -23,6 +23,7 @@ from footfall.acquire.reference import (
 )
 from footfall.acquire.rules import IndexedRules
 from footfall.model import Floats, Ints
+from footfall.texts import say
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -155,7 +156,7 @@ def _pins(
     if not len(lost):
         return pin, pinned, ()
     who = [f"{inputs.providers[rules.pin_provider[k]]} in {inputs.segments[rules.pin_segment[k]]}" for k in lost]
-    return pin, pinned, (f"pin yields to an exclusion or a capacity of 0: {listing(who)}",)
+    return pin, pinned, (say("pin yields to an exclusion or a capacity of 0: {who}", who=listing(who)),)
 
 
 def _boosts(edges: Edges, rules: IndexedRules) -> Floats:
@@ -194,8 +195,12 @@ def _silent(inputs: PlanInputs, pairs: Pairs) -> tuple[str, ...]:
     if nowhere.any():
         who = [inputs.providers[j] for j in np.flatnonzero(nowhere).tolist()]
         notes.append(
-            f"newcomers without a segment, since their category had no visits in "
-            f"{inputs.settings.eligible_days} days: {listing(who)}; list pairs for them"
+            say(
+                "newcomers without a segment, since their category had no visits in {days} days: {who}; list pairs for "
+                "them",
+                days=inputs.settings.eligible_days,
+                who=listing(who),
+            )
         )
     if inputs.settings.inertia > 0 and inputs.pairs:
         idle = pairs.open & (pairs.reference == 0) & ~pairs.pinned
@@ -207,7 +212,11 @@ def _silent(inputs: PlanInputs, pairs: Pairs) -> tuple[str, ...]:
         ]
         if who:
             notes.append(
-                f"listed pairs without visits in the last {inputs.settings.reference_days} days "
-                f"have no reference share and get no visits: {listing(who)}; pin a share to begin"
+                say(
+                    "listed pairs without visits in the last {days} days have no reference share and get no visits: "
+                    "{who}; pin a share to begin",
+                    days=inputs.settings.reference_days,
+                    who=listing(who),
+                )
             )
     return tuple(notes)

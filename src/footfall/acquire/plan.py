@@ -35,6 +35,7 @@ from footfall.acquire.soften import FreePart, solve_limits, visits_per_row
 from footfall.acquire.solver import solve as default_solve
 from footfall.acquire.spread import spread_of
 from footfall.model import Comparison, ConflictingLimit, Floats, Plan
+from footfall.texts import say
 
 Progress = Callable[[int, float, float], None]
 
@@ -210,7 +211,7 @@ def _fit_pins(inputs: PlanInputs, pairs: Pairs, capacity: Floats, cap: Floats) -
         return pairs, ()
     scale = np.minimum(capacity / np.maximum(load, 1e-300), 1.0)
     told = [f"{inputs.providers[j]} ({capacity[j]:.4g} of {load[j]:.4g} visits)" for j in over_full]
-    return replace(pairs, pin=pairs.pin * scale[who]), (f"pin yields to capacity: {listing(told)}",)
+    return replace(pairs, pin=pairs.pin * scale[who]), (say("pin yields to capacity: {who}", who=listing(told)),)
 
 
 def _solved(
@@ -239,11 +240,14 @@ def _solved(
         left = 1 - pairs.pinned_share[pairs.edges.segment[part.pair]]
         share[part.pair] = allocation.share * left
         if allocation.status != "optimal":
-            notes += (f"the solver stopped early ({allocation.status}); certified gap {allocation.gap:.2g}",)
+            status, certified = allocation.status, allocation.gap
+            notes += (
+                say("the solver stopped early ({status}); certified gap {gap:.2g}", status=status, gap=certified),
+            )
     elif not pairs.open.any():
-        notes += ("nobody can receive visits: every provider is excluded or has a capacity of 0",)
+        notes += (say("nobody can receive visits: every provider is excluded or has a capacity of 0"),)
     elif inputs.demand.visits.sum() == 0:
-        notes += ("the demand forecast is 0 in every segment; there is nothing to plan",)
+        notes += (say("the demand forecast is 0 in every segment; there is nothing to plan"),)
     return PlanDetail(
         inputs=inputs,
         pairs=pairs,
@@ -269,7 +273,8 @@ def plan_of(detail: PlanDetail, plan_id: str, created_at: datetime, solve: Solve
     unassigned = visits_per_row(inputs.demand.visits, inputs.demand.visits - row_totals(pairs.edges.row_start, visits))
     notes = detail.notes
     if unassigned.sum() > 0:
-        notes += (f"{unassigned.sum():.4g} of {inputs.demand.visits.sum():.4g} visits are left unassigned",)
+        left, all_ = unassigned.sum(), inputs.demand.visits.sum()
+        notes += (say("{left:.4g} of {visits:.4g} visits are left unassigned", left=left, visits=all_),)
     return Plan(
         plan_id=plan_id,
         version=0,

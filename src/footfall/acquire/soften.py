@@ -21,6 +21,7 @@ from footfall.acquire.limits import FLOOR_RULE, NEWCOMER_FLOOR, SHARE_CAP, Bound
 from footfall.acquire.problem import Allocation, Problem
 from footfall.errors import InfeasibleError
 from footfall.model import ConflictingLimit, Floats, Ints
+from footfall.texts import say
 
 ROUNDS = 200  # conflicts resolved one after another before the largest fall is given up for all
 UNASSIGNED = 1e-4  # of all demand: unassigned traffic below this is rounding
@@ -144,20 +145,27 @@ def _floor_notes(asked: Bounds, held: Bounds, inputs: PlanInputs) -> tuple[str, 
     if len(fallen):
         who = [f"{providers[j]} (to {held.fall[j]:.1%})" for j in fallen.tolist()]
         notes.append(
-            f"largest change of {asked.fall[fallen[0]]:.0%} softened downwards, as floors cannot all be met: "
-            f"{listing(who)}"
+            say(
+                "largest change of {change:.0%} softened downwards, as floors cannot all be met: {who}",
+                change=asked.fall[fallen[0]],
+                who=listing(who),
+            )
         )
     lower = np.flatnonzero(held.newcomer_floor < asked.newcomer_floor * (1 - 1e-4))
     if len(lower):
         who = [
             f"{providers[j]} ({held.newcomer_floor[j]:.4g} of {asked.newcomer_floor[j]:.4g})" for j in lower.tolist()
         ]
-        notes.append(f"newcomer floor yields to the traffic there is: {listing(who)}")
+        notes.append(say("newcomer floor yields to the traffic there is: {who}", who=listing(who)))
     given, demand = float(held.newcomer_floor.sum()), float(inputs.demand.visits.sum())
     if given > MUCH * demand:
         notes.append(
-            f"newcomer floors take {given / demand:.0%} of all visits; "
-            f"newcomer_visits = {inputs.settings.newcomer_visits} is much for this traffic, lower it"
+            say(
+                "newcomer floors take {share:.0%} of all visits; newcomer_visits = {visits} is much for this traffic, "
+                "lower it",
+                share=given / demand,
+                visits=inputs.settings.newcomer_visits,
+            )
         )
     return tuple(notes)
 
@@ -195,9 +203,12 @@ def _with_rise(
         if high - low <= 0.02 * (1 + high):
             break
         trial = float(np.sqrt((1 + low) * (1 + high)) - 1)
-    note = (
-        f"largest change of {bounds.rise:.0%} softened upwards to {found[2].rise:.1%}: "
-        f"otherwise {over - least:.4g} visits would be left unassigned"
+    note = say(
+        "largest change of {change:.0%} softened upwards to {rise:.1%}: otherwise {visits:.4g} visits would be left "
+        "unassigned",
+        change=bounds.rise,
+        rise=found[2].rise,
+        visits=over - least,
     )
     return *found, (note,)
 

@@ -25,6 +25,7 @@ from footfall.app.build import Workspace
 from footfall.errors import ConfigError, WorkspaceError
 from footfall.model import DemandForecast, Finding, ImportSummary, Plan
 from footfall.record import money
+from footfall.texts import say
 from footfall.value.recipes import recipe, reward_exponent
 
 if TYPE_CHECKING:
@@ -215,12 +216,20 @@ def remarks(here: Workspace, known: Valuation) -> tuple[str, ...]:
     found = []
     left_out = len(here.config.value.exclude_visitors)
     if left_out:
-        found.append(f"{left_out:,} visitors are left out of all counts: [value] exclude_visitors in footfall.toml")
+        found.append(
+            say(
+                "{visitors:,} visitors are left out of all counts: [value] exclude_visitors in footfall.toml",
+                visitors=left_out,
+            )
+        )
     conversion = valuation.plain_figures(known, None)[()]["conversion"]
     if conversion > 1:
         found.append(
-            f"{conversion:.0%} of the visits have an order: if a row of the log is a line of an invoice, "
-            "sum the lines of each order before importing it; if visits are missing, import them"
+            say(
+                "{share:.0%} of the visits have an order: if a row of the log is a line of an invoice, sum the lines "
+                "of each order before importing it; if visits are missing, import them",
+                share=conversion,
+            )
         )
     return tuple(found)
 
@@ -254,9 +263,13 @@ def _complete_day(here: Workspace, facts: FactTables, as_of: date | None) -> tup
     ended = latest["ts"].replace(tzinfo=UTC).astimezone(here.zone)
     if ended.date() > last or ended.hour >= 22:
         return last, ()
-    note = (
-        f"{last} is left out: its log ends at {ended:%H:%M} with {usual.today:,.0f} visits, where "
-        f"{usual.before:,.0f} are usual; `--as-of {last}` plans from it all the same"
+    note = say(
+        "{day} is left out: its log ends at {ended:%H:%M} with {visits:,.0f} visits, where {usual:,.0f} are usual; "
+        "`--as-of {day}` plans from it all the same",
+        day=last,
+        ended=ended,
+        visits=usual.today,
+        usual=usual.before,
     )
     return usual.day_before, (note,)
 

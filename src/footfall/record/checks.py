@@ -22,6 +22,7 @@ from footfall.ports import Engine, Store
 from footfall.record.days import day_findings
 from footfall.record.fakes import fake_findings
 from footfall.record.queries import STORE, Queries, number, percent
+from footfall.texts import say
 
 Level = Literal["ok", "note", "warning", "error"]
 
@@ -50,7 +51,9 @@ def check(
     queries = Queries(engine, recipe, config)
     days = queries.rows("check_days")
     if not days:
-        nothing = Finding("events", "error", "the log is empty", way_out="read events with `footfall import FILE`")
+        nothing = Finding(
+            "events", "error", say("the log is empty"), way_out=say("read events with `footfall import FILE`")
+        )
         return (nothing, *_kept_aside(quarantined or {}))
     return (
         _events(days),
@@ -83,18 +86,18 @@ def profile(engine: Engine, *, recipe: Recipe = STORE) -> Mapping[str, pa.Table]
 
 def _events(days: Sequence[Mapping[str, int]]) -> Finding:
     total = sum(row["events"] for row in days)
-    return Finding("events", "ok", f"{number(total)} events on {number(len(days))} days", total)
+    return Finding("events", "ok", say("{events:,} events on {days:,} days", events=total, days=len(days)), total)
 
 
 def _orders_at_all(queries: Queries, days: Sequence[Mapping[str, int]]) -> Finding:
     orders = sum(row["orders"] for row in days)
     if orders:
-        return Finding("orders", "ok", f"{number(orders)} orders", orders)
+        return Finding("orders", "ok", say("{orders:,} orders", orders=orders), orders)
     return Finding(
         "orders",
         "error",
-        f"the log has no event that earns anything ({', '.join(queries.recipe.order_events)})",
-        way_out="import the orders too, rename events with --map, or choose another recipe",
+        say("the log has no event that earns anything ({names})", names=", ".join(queries.recipe.order_events)),
+        way_out=say("import the orders too, rename events with --map, or choose another recipe"),
     )
 
 
@@ -103,83 +106,93 @@ def _kept_aside(quarantined: Mapping[str, int]) -> list[Finding]:
     money = {r: n for r, n in quarantined.items() if "currenc" in r.lower() and n}
     other = {r: n for r, n in quarantined.items() if r not in money and n}
     found = []
-    for name, rows, ok, way_out in (
+    total, others = sum(money.values()), sum(other.values())
+    for name, rows, count, ok, text, way_out in (
         (
             "currencies",
             money,
-            "all amounts are in one currency",
-            "convert the amounts before importing, or keep a workspace for each currency",
+            total,
+            say("all amounts are in one currency"),
+            say("rows kept aside for their currency: {rows:,}", rows=total),
+            say("convert the amounts before importing, or keep a workspace for each currency"),
         ),
         (
             "kept aside",
             other,
-            "no rows are kept aside",
-            "look at them with `footfall import --rejects FILE`, mend and import again",
+            others,
+            say("no rows are kept aside"),
+            say("rows kept aside: {rows:,}", rows=others),
+            say("look at them with `footfall import --rejects FILE`, mend and import again"),
         ),
     ):
-        total = sum(rows.values())
         worst = sorted(rows.items(), key=lambda item: (-item[1], item[0]))
         where = tuple(f"{reason}: {number(n)}" for reason, n in worst[:5])
-        text = f"rows kept aside{' for their currency' if name == 'currencies' else ''}: {number(total)}"
-        found.append(Finding(name, "warning", text, total, where, way_out) if total else Finding(name, "ok", ok))
+        found.append(Finding(name, "warning", text, count, where, way_out) if count else Finding(name, "ok", ok))
     return found
 
 
 def _repeated_ids(queries: Queries) -> Finding:
     rows = queries.rows("check_repeated_ids")
     if not rows:
-        return Finding("repeated ids", "ok", "every message_id stands once")
+        return Finding("repeated ids", "ok", say("every message_id stands once"))
     found = rows[0]["found"]
     return Finding(
         "repeated ids",
         "warning",
-        f"message_ids that stand on days more than a week apart, whose events count each time: {number(found)}",
+        say(
+            "message_ids that stand on days more than a week apart, whose events count each time: {found:,}",
+            found=found,
+        ),
         found,
         tuple(f"{r['message_id']}: {r['times']} times, {r['first_day']} to {r['last_day']}" for r in rows),
-        "see whether an export was imported twice under changed times, or the sender uses ids again",
+        say("see whether an export was imported twice under changed times, or the sender uses ids again"),
     )
 
 
 def _repeated_orders(queries: Queries) -> list[Finding]:
     rows = queries.rows("check_repeated_orders")
-    texts: tuple[tuple[str, str, Level, str, str], ...] = (
+    counts = {r["kind"]: r["found"] for r in rows}
+    again, lines = counts.get("again", 0), counts.get("lines", 0)
+    texts: tuple[tuple[str, int, str, Level, str, str], ...] = (
         (
             "again",
+            again,
             "repeated orders",
             "warning",
-            "orders that stand more than once at a provider and count each time",
-            "send each order once, with a message_id made from its order_id",
+            say("orders that stand more than once at a provider and count each time: {orders:,}", orders=again),
+            say("send each order once, with a message_id made from its order_id"),
         ),
         (
             "lines",
+            lines,
             "order lines",
             "note",
-            "orders with a row for each item, of which every row counts as an order",
-            "sum the rows of an order before importing to count orders rather than lines",
+            say("orders with a row for each item, of which every row counts as an order: {orders:,}", orders=lines),
+            say("sum the rows of an order before importing to count orders rather than lines"),
         ),
     )
     found = []
-    for kind, name, level, text, way_out in texts:
-        examples = [r for r in rows if r["kind"] == kind]
-        if examples:
-            where = tuple(f"{r['order_id']} at {r['provider_id']}: {r['times']} times" for r in examples)
-            count = examples[0]["found"]
-            found.append(Finding(name, level, f"{text}: {number(count)}", count, where, way_out))
-    return found or [Finding("repeated orders", "ok", "every order_id stands once at a provider")]
+    for kind, count, name, level, text, way_out in texts:
+        if count:
+            where = tuple(
+                f"{r['order_id']} at {r['provider_id']}: {r['times']} times" for r in rows if r["kind"] == kind
+            )
+            found.append(Finding(name, level, text, count, where, way_out))
+    return found or [Finding("repeated orders", "ok", say("every order_id stands once at a provider"))]
 
 
 def _without_provider(queries: Queries) -> Finding:
     rows = queries.rows("check_nameless")
     found = sum(r["without_provider"] for r in rows)
     if not found:
-        return Finding("providers named", "ok", "every visit and order names its provider")
+        return Finding("providers named", "ok", say("every visit and order names its provider"))
     return Finding(
         "providers named",
         "warning" if any(r["name"] in queries.recipe.order_events for r in rows) else "note",
-        f"visits and orders that name no provider and count for none: {number(found)}",
+        say("visits and orders that name no provider and count for none: {found:,}", found=found),
         found,
         tuple(f"{r['name']}: {number(r['without_provider'])} of {number(r['events'])}" for r in rows[:5]),
-        "map the column that names the shop, creator or channel: `footfall import --map provider_id=COLUMN`",
+        say("map the column that names the shop, creator or channel: `footfall import --map provider_id=COLUMN`"),
     )
 
 
@@ -187,16 +200,23 @@ def _without_visit(queries: Queries) -> Finding:
     window = queries.config.value.window_days
     rows = queries.rows("check_orders_without_visit", {"window_days": window})
     if not rows:
-        return Finding("orders with visits", "ok", f"every order has a visit in the {window} days before it")
+        fine = say("every order has a visit in the {days} days before it", days=window)
+        return Finding("orders with visits", "ok", fine)
     found, orders = rows[0]["found"], rows[0]["orders"]
     return Finding(
         "orders with visits",
         "warning" if found >= _MANY_ALONE * orders else "note",
-        f"{number(found)} of {number(orders)} orders ({percent(found, orders)}) have no visit there in "
-        f"the {window} days before; each makes a visit of its own, which raises the conversion rate",
+        say(
+            "{found:,} of {orders:,} orders ({share}) have no visit there in the {days} days before; each makes a "
+            "visit of its own, which raises the conversion rate",
+            found=found,
+            orders=orders,
+            share=percent(found, orders),
+            days=window,
+        ),
         found,
         tuple(f"{r['message_id']} on {r['day']} at {r['provider_id']}" for r in rows),
-        "import the visits too, see that both sides use one visitor_id, or widen [value] window_days",
+        say("import the visits too, see that both sides use one visitor_id, or widen [value] window_days"),
     )
 
 
@@ -205,32 +225,41 @@ def _amounts(queries: Queries) -> list[Finding]:
         return []
     factor = queries.config.check.absurd_amount_factor
     rows = queries.rows("check_amounts", {"factor": factor})
+    counts = {r["kind"]: r["found"] for r in rows}
     texts: Mapping[str, tuple[Level, str, str]] = {
         "negative": (
             "error",
-            "orders with a negative amount",
-            "send returned money as `refund` events with positive amounts",
+            say("orders with a negative amount: {orders:,}", orders=counts.get("negative", 0)),
+            say("send returned money as `refund` events with positive amounts"),
         ),
         "absurd": (
             "warning",
-            f"orders above {factor:g} times the median order",
-            "check the unit (cents sent as whole money?), or raise [check] absurd_amount_factor",
+            say(
+                "orders above {factor:g} times the median order: {orders:,}",
+                factor=factor,
+                orders=counts.get("absurd", 0),
+            ),
+            say("check the unit (cents sent as whole money?), or raise [check] absurd_amount_factor"),
         ),
         "missing": (
             "warning",
-            "orders without an amount, which earn nothing",
-            "map the amount: `footfall import --map amount=COLUMN`",
+            say("orders without an amount, which earn nothing: {orders:,}", orders=counts.get("missing", 0)),
+            say("map the amount: `footfall import --map amount=COLUMN`"),
         ),
-        "zero": ("note", "orders with the amount zero", "gifts and samples are fine; else mend the export"),
+        "zero": (
+            "note",
+            say("orders with the amount zero: {orders:,}", orders=counts.get("zero", 0)),
+            say("gifts and samples are fine; else mend the export"),
+        ),
     }
     found = []
     for kind, (level, text, way_out) in texts.items():
-        examples = [r for r in rows if r["kind"] == kind]
-        if examples:
-            where = tuple(f"{r['message_id']} at {r['provider_id']}{_times_median(r)}" for r in examples)
-            count = examples[0]["found"]
-            found.append(Finding(f"{kind} amounts", level, f"{text}: {number(count)}", count, where, way_out))
-    return found or [Finding("amounts", "ok", "every order has a plausible amount")]
+        if kind in counts:
+            where = tuple(
+                f"{r['message_id']} at {r['provider_id']}{_times_median(r)}" for r in rows if r["kind"] == kind
+            )
+            found.append(Finding(f"{kind} amounts", level, text, counts[kind], where, way_out))
+    return found or [Finding("amounts", "ok", say("every order has a plausible amount"))]
 
 
 def _times_median(row: Mapping[str, Any]) -> str:
@@ -240,39 +269,35 @@ def _times_median(row: Mapping[str, Any]) -> str:
 def _refunds(queries: Queries) -> Finding:
     rows = queries.rows("check_refunds")
     if not rows:
-        return Finding("refunds", "ok", "every refund has its order")
+        return Finding("refunds", "ok", say("every refund has its order"))
     kinds = {r["kind"]: r["found"] for r in rows}
-    parts = [
-        f"{number(kinds[kind])} {text}"
-        for kind, text in (
-            ("unknown", "name an order that the log does not have"),
-            ("unnamed", "name no order"),
-        )
-        if kind in kinds
-    ]
     return Finding(
         "refunds",
         "note",
-        f"refunds without their order: {', '.join(parts)}; a refund without order_id goes to the visitor's "
-        "latest order at that provider, if any",
+        say(
+            "refunds that name an order that the log does not have: {unknown:,}; that name no order: {unnamed:,}; a "
+            "refund without order_id goes to the visitor's latest order at that provider, if any",
+            unknown=kinds.get("unknown", 0),
+            unnamed=kinds.get("unnamed", 0),
+        ),
         sum(kinds.values()),
         tuple(f"{r['message_id']}" + (f" (order {r['order_id']})" if r["order_id"] else "") for r in rows[:5]),
-        "orders from before the log began are fine; else send refunds with the order_id of their order",
+        say("orders from before the log began are fine; else send refunds with the order_id of their order"),
     )
 
 
 def _future(queries: Queries, now: datetime) -> Finding:
     rows = queries.rows("check_future", {"now": now.astimezone(UTC).replace(tzinfo=None)})
     if not rows:
-        return Finding("clocks", "ok", "no event is in the future")
+        return Finding("clocks", "ok", say("no event is in the future"))
     found = rows[0]["found"]
     return Finding(
         "clocks",
         "warning",
-        f"events later than now ({now.astimezone(UTC):%Y-%m-%d %H:%M} UTC): {number(found)}",
+        say("events later than now ({now:%Y-%m-%d %H:%M} UTC): {events:,}", now=now.astimezone(UTC), events=found),
         found,
         tuple(f"{r['message_id']} at {r['ts']:%Y-%m-%d %H:%M} UTC from {r['source']}" for r in rows),
-        "check the sender's clock and zone: times without an offset are read in the zone given at import",
+        say("check the sender's clock and zone: times without an offset are read in the zone given at import"),
     )
 
 
@@ -280,12 +305,12 @@ def _bots(queries: Queries) -> Finding:
     most = queries.config.check.bot_events_per_hour
     rows = queries.rows("check_bots", {"most": most}, excluded=queries.excluded)
     if not rows:
-        return Finding("bots", "ok", f"no visitor has more than {number(most)} events in an hour")
+        return Finding("bots", "ok", say("no visitor has more than {most:,} events in an hour", most=most))
     found = rows[0]["found"]
     return Finding(
         "bots",
         "warning",
-        f"visitors with more than {number(most)} events in one hour, as bots have: {number(found)}",
+        say("visitors with more than {most:,} events in one hour, as bots have: {found:,}", most=most, found=found),
         found,
         tuple(
             f"{r['visitor_id']}: up to {number(r['busiest'])} an hour, in {number(r['hours'])} hours" for r in rows[:5]
@@ -298,15 +323,15 @@ def _unknown_providers(queries: Queries, providers: Collection[str]) -> Finding:
     known = pa.table({"provider_id": pa.array(sorted(providers), pa.string())})
     rows = queries.rows("check_unknown_providers", known=known)
     if not rows:
-        return Finding("providers known", "ok", "every provider of the log is in the providers file")
+        return Finding("providers known", "ok", say("every provider of the log is in the providers file"))
     found = rows[0]["found"]
     return Finding(
         "providers known",
         "warning",
-        f"providers of the log that are not in the providers file: {number(found)}",
+        say("providers of the log that are not in the providers file: {found:,}", found=found),
         found,
         tuple(f"{r['provider_id']}: {number(r['events'])} events" for r in rows),
-        "add them with `footfall providers FILE`, or correct the spelling in one of the two",
+        say("add them with `footfall providers FILE`, or correct the spelling in one of the two"),
     )
 
 
@@ -320,14 +345,22 @@ def _segment_columns(queries: Queries, have_providers: bool) -> list[Finding]:
             filled = total  # a category that the events do not tell comes from the providers file
         name, empty = f"segment column {column}", total - filled
         if not total:
-            found.append(Finding(name, "note", f"there is no visit whose {column} could be known"))
+            found.append(Finding(name, "note", say("there is no visit whose {column} could be known", column=column)))
         elif not filled:
-            text = f"{column} is empty in every visit, so that segments cannot differ by it"
-            way_out = f"map it: `footfall import --map {column}=COLUMN`, or take it out of [value] segment"
+            text = say("{column} is empty in every visit, so that segments cannot differ by it", column=column)
+            way_out = say(
+                "map it: `footfall import --map {column}=COLUMN`, or take it out of [value] segment", column=column
+            )
             found.append(Finding(name, "warning", text, empty, way_out=way_out))
         elif empty > _MOSTLY_EMPTY * total:
-            text = f"{column} is empty in {percent(empty, total)} of the visits' events, whose segment is (none)"
-            found.append(Finding(name, "note", text, empty, way_out="see which source leaves it out"))
+            text = say(
+                "{column} is empty in {share} of the visits' events, whose segment is (none)",
+                column=column,
+                share=percent(empty, total),
+            )
+            found.append(Finding(name, "note", text, empty, way_out=say("see which source leaves it out")))
         else:
-            found.append(Finding(name, "ok", f"{column} is known in {percent(filled, total)} of the visits' events"))
+            share = percent(filled, total)
+            text = say("{column} is known in {share} of the visits' events", column=column, share=share)
+            found.append(Finding(name, "ok", text))
     return found

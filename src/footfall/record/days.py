@@ -9,13 +9,22 @@ from typing import Any
 import numpy as np
 
 from footfall.model import Finding, Floats
+from footfall.texts import say
 
 _NEAR_DAYS = 7  # days on either side that a day is compared with
 _FEWEST_NEAR = 4  # of them there must be
 _JUMP = 2.5  # times above or below the usual number
 _NOISE_SDS = 6.0  # and more than so many Poisson standard deviations away
 _WEEKS = 3  # from so many on, the weekday's habit is taken out first
-_WEEKDAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
+_WEEKDAYS = (
+    say("Mondays"),
+    say("Tuesdays"),
+    say("Wednesdays"),
+    say("Thursdays"),
+    say("Fridays"),
+    say("Saturdays"),
+    say("Sundays"),
+)
 
 
 def day_findings(days: Sequence[Mapping[str, Any]]) -> list[Finding]:
@@ -26,15 +35,15 @@ def day_findings(days: Sequence[Mapping[str, Any]]) -> list[Finding]:
 
 
 def _length(days: Sequence[date]) -> Finding:
-    span = f"{days[0]} to {days[-1]}"
     if len(days) > 1:
-        return Finding("days", "ok", f"the log runs from {span}", len(days))
+        text = say("the log runs from {first} to {last}", first=days[0], last=days[-1])
+        return Finding("days", "ok", text, len(days))
     return Finding(
         "days",
         "warning",
-        f"the log holds a single day, {days[0]}: orders that come later, and what changes, cannot be seen",
+        say("the log holds a single day, {day}: orders that come later, and what changes, cannot be seen", day=days[0]),
         1,
-        way_out="import more days; four weeks make a good start",
+        way_out=say("import more days; four weeks make a good start"),
     )
 
 
@@ -47,16 +56,15 @@ def _gaps(days: Sequence[date]) -> list[Finding]:
     found = []
     if closed:
         names = ", ".join(_WEEKDAYS[w] for w in sorted(closed))
-        text = f"there is no event on any of the {names}"
-        found.append(
-            Finding("weekdays", "note", text, len(missing) - len(holes), way_out="fine where you are closed then")
-        )
+        text = say("there is no event on any of the {weekdays}", weekdays=names)
+        way_out = say("fine where you are closed then")
+        found.append(Finding("weekdays", "note", text, len(missing) - len(holes), way_out=way_out))
     if holes:
-        text = f"days inside the log without events: {len(holes):,}"
-        way_out = "import the missing days; until then they look like days without visitors"
+        text = say("days inside the log without events: {days:,}", days=len(holes))
+        way_out = say("import the missing days; until then they look like days without visitors")
         found.append(Finding("gaps", "warning", text, len(holes), _ranges(holes)[:5], way_out))
     else:
-        found.append(Finding("gaps", "ok", "no day inside the log is without events"))
+        found.append(Finding("gaps", "ok", say("no day inside the log is without events")))
     return found
 
 
@@ -122,18 +130,18 @@ def _outliers(days: Sequence[date], events: Floats) -> list[Finding]:
             Finding(
                 "days that stand out",
                 "warning",
-                f"days with far more or far fewer events than those around them: {len(inside)}",
+                say("days with far more or far fewer events than those around them: {days:,}", days=len(inside)),
                 len(inside),
                 lines(inside),
-                "look for an export that broke off or ran twice, or for a campaign; import broken days again",
+                say("look for an export that broke off or ran twice, or for a campaign; import broken days again"),
             )
         )
     if ends:
-        text = "the first or last day of the log has far fewer events than its neighbours and may be incomplete"
-        way_out = "import the rest of that day, or end the period before it (--to)"
+        text = say("the first or last day of the log has far fewer events than its neighbours and may be incomplete")
+        way_out = say("import the rest of that day, or end the period before it (--to)")
         found.append(Finding("incomplete days", "note", text, len(ends), lines(ends), way_out))
     return found or [
-        Finding("days that stand out", "ok", "no day has far more or far fewer events than those around it")
+        Finding("days that stand out", "ok", say("no day has far more or far fewer events than those around it"))
     ]
 
 
@@ -155,9 +163,9 @@ def _shifts(days: Sequence[date], events: Floats) -> list[Finding]:
         Finding(
             "level",
             "warning",
-            f"lasting changes of the number of events a day: {len(firsts)}",
+            say("lasting changes of the number of events a day: {changes:,}", changes=len(firsts)),
             len(firsts),
             where,
-            "see whether tracking was changed or a source added; `--from` starts the counting after it",
+            say("see whether tracking was changed or a source added; `--from` starts the counting after it"),
         )
     ]

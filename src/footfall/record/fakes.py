@@ -23,7 +23,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from footfall.model import Finding
-from footfall.record.queries import Queries, number, percent
+from footfall.record.queries import Queries, percent
+from footfall.texts import say
 
 QUICK_S = 10
 _CHECK = "faked orders"
@@ -67,7 +68,9 @@ def fake_findings(queries: Queries) -> list[Finding]:
     found = crowded(queries)
     faked = [_warning(queries, suspect) for suspect in found if suspect.looks_faked]
     loyal = [suspect for suspect in found if not suspect.looks_faked]
-    return [*faked, *_note(queries, loyal)] or [Finding(_CHECK, "ok", "no provider has many orders from few visitors")]
+    return [*faked, *_note(queries, loyal)] or [
+        Finding(_CHECK, "ok", say("no provider has many orders from few visitors"))
+    ]
 
 
 def suspects(queries: Queries) -> tuple[Suspect, ...]:
@@ -131,23 +134,41 @@ def _pool(groups: Sequence[Habits]) -> Habits:
 def _signs(ours: Habits, others: Habits | None, pool: Habits) -> tuple[str, ...]:
     own = others if others is not None and others.orders >= _FEWEST_OTHERS else pool
     signs = []
-    for key, text in (
-        ("same_amount", "the same amount"),
-        ("same_gap", "equal intervals"),
-        ("quick", f"placed within {QUICK_S} s of arrival"),
-    ):
+    for key, sign in (("same_amount", _same_amount), ("same_gap", _equal_intervals), ("quick", _quick)):
         share, usual = getattr(ours, key), max(getattr(own, key), getattr(pool, key))
         if share >= _SIGN_SHARE and share >= _SIGN_RATIO * usual:
-            signs.append(f"{text} in {100 * share:.0f} % of them ({100 * usual:.0f} % elsewhere)")
+            signs.append(sign(100 * share, 100 * usual))
     return tuple(signs)
+
+
+def _same_amount(share: float, usual: float) -> str:
+    return say("the same amount in {share:.0f} % of them ({usual:.0f} % elsewhere)", share=share, usual=usual)
+
+
+def _equal_intervals(share: float, usual: float) -> str:
+    return say("equal intervals in {share:.0f} % of them ({usual:.0f} % elsewhere)", share=share, usual=usual)
+
+
+def _quick(share: float, usual: float) -> str:
+    return say(
+        "placed within {seconds} s of arrival in {share:.0f} % of them ({usual:.0f} % elsewhere)",
+        seconds=QUICK_S,
+        share=share,
+        usual=usual,
+    )
 
 
 def _warning(queries: Queries, suspect: Suspect) -> Finding:
     heavy, fewest = suspect.heavy, queries.config.check.fake_orders_per_visitor
-    text = (
-        f"{suspect.provider_id}: {_share(suspect)} come from visitors with {fewest} or more orders there in 7 days "
-        f"(visitors: {number(heavy.visitors)}), with signs of faked orders ({len(suspect.signs)} of 3): "
-        f"{'; '.join(suspect.signs)}"
+    text = say(
+        "{provider}: {share} come from visitors with {fewest} or more orders there in 7 days (visitors: {visitors:,}), "
+        "with signs of faked orders ({signs} of 3): {parts}",
+        provider=suspect.provider_id,
+        share=_share(suspect),
+        fewest=fewest,
+        visitors=heavy.visitors,
+        signs=len(suspect.signs),
+        parts="; ".join(suspect.signs),
     )
     way_out = queries.exclusion(suspect.visitors, len(suspect.visitors))
     return Finding(_CHECK, "warning", text, heavy.orders, suspect.visitors[:5], way_out)
@@ -157,14 +178,17 @@ def _note(queries: Queries, loyal: Sequence[Suspect]) -> list[Finding]:
     if not loyal:
         return []
     share, fewest = queries.config.check.fake_share, queries.config.check.fake_orders_per_visitor
-    text = (
-        f"providers with {100 * share:g} % or more of their orders from visitors with {fewest} or more orders there in "
-        f"7 days, but too few signs of faking: {number(len(loyal))}; loyal customers of daily goods look like this"
+    text = say(
+        "providers with {share:g} % or more of their orders from visitors with {fewest} or more orders there in 7 "
+        "days, but too few signs of faking: {providers:,}; loyal customers of daily goods look like this",
+        share=100 * share,
+        fewest=fewest,
+        providers=len(loyal),
     )
     where = tuple(f"{s.provider_id}: {_share(s)}" + "".join(f"; {sign}" for sign in s.signs) for s in loyal[:5])
-    return [Finding("many orders of few visitors", "note", text, len(loyal), where, "nothing needs to be done")]
+    return [Finding("many orders of few visitors", "note", text, len(loyal), where, say("nothing needs to be done"))]
 
 
 def _share(suspect: Suspect) -> str:
     part, whole = suspect.heavy.orders, suspect.provider_orders
-    return f"{number(part)} of its {number(whole)} orders ({percent(part, whole)})"
+    return say("{part:,} of its {whole:,} orders ({share})", part=part, whole=whole, share=percent(part, whole))

@@ -15,6 +15,7 @@ from footfall.config import Config
 from footfall.errors import ConfigError
 from footfall.model import EVENT_NAMES, Recipe
 from footfall.ports import Engine
+from footfall.texts import say
 
 STORE = Recipe(
     name="store",
@@ -62,10 +63,17 @@ class Queries:
     def exclusion(self, visitors: Sequence[str], found: int) -> str:
         """What to do about visitors who should not count: the line to paste, with those already excluded."""
         ids = [*self.config.value.exclude_visitors, *visitors[:_MOST_IDS]]
-        more = f" (and {found - _MOST_IDS:,} more; run the check again after that)" if found > _MOST_IDS else ""
-        return (
-            "nothing is left out by itself; if you agree, set in footfall.toml [value]: exclude_visitors = "
-            f"{json.dumps(list(dict.fromkeys(ids)), ensure_ascii=False)}{more}"
+        line = json.dumps(list(dict.fromkeys(ids)), ensure_ascii=False)
+        if found > _MOST_IDS:
+            return say(
+                "nothing is left out by itself; if you agree, set in footfall.toml [value]: exclude_visitors = {ids} "
+                "(and {more:,} more; run the check again after that)",
+                ids=line,
+                more=found - _MOST_IDS,
+            )
+        return say(
+            "nothing is left out by itself; if you agree, set in footfall.toml [value]: exclude_visitors = {ids}",
+            ids=line,
         )
 
 

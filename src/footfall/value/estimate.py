@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from footfall.model import Floats, Ints
+from footfall.texts import say
 from footfall.value.counts import Counts, Figures, Settings, Values, check
 from footfall.value.credibility import order_value, relative_spread
 from footfall.value.drift import Motion, follow
@@ -319,9 +320,13 @@ def _notes(table: Table) -> tuple[str, ...]:
     if table.reach_days < counts.window_days:
         days = table.reach_days
         notes.append(
-            f"the log is younger than the window of {counts.window_days} days: values count what comes "
-            f"within {days} day{'s' if days != 1 else ''} of the visit"
+            say(
+                "the log is younger than the window of {window} days: values count what comes within {days} of the "
+                "visit",
+                window=counts.window_days,
+                days=say("1 day") if days == 1 else say("{days:d} days", days=days),
+            )
         )
     if counts.orders.sum() <= 0.0:
-        notes.append("no orders in the log: values stand on priors alone")
+        notes.append(say("no orders in the log: values stand on priors alone"))
     return tuple(notes)

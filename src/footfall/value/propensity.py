@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from footfall.ports import Engine
+from footfall.texts import say
 from footfall.value.counts import Settings, Values
 from footfall.value.estimate import estimate
 from footfall.value.relations import Rules
@@ -38,7 +39,11 @@ def weigh(valuation: Valuation, sums: pa.Table, settings: Settings) -> Valuation
     total = sum(valuation.facts.visits["visits"].to_pylist())
     logged = sum(sums["visits"].to_pylist())
     if logged < total:
-        note = f"{total - logged:,} of {total:,} visits have no logged propensity: values compare unlike visitors"
+        note = say(
+            "{without:,} of {visits:,} visits have no logged propensity: values compare unlike visitors",
+            without=total - logged,
+            visits=total,
+        )
         return _noted(valuation, valuation.values, note)
     weight, weight_sq = (sums[name].to_numpy() for name in ("weight", "weight_sq"))
     mean = sums["rewarded"].to_numpy() / weight
@@ -66,12 +71,21 @@ def weigh(valuation: Valuation, sums: pa.Table, settings: Settings) -> Valuation
         log_days=0,
     )
     clicks = sum(sums["orders"].to_pylist())
-    note = (
-        f"self-normalised by logged propensities: {total:,} visits have the evidence of {effective.sum():,.0f}; "
-        f"{clicks:,} rewards in all, so a provider with none and one with a few can hardly be told apart"
-        if clicks < 30 * len(set(sums["provider_id"].to_pylist()))
-        else f"self-normalised by logged propensities: {total:,} visits have the evidence of {effective.sum():,.0f}"
-    )
+    weight = effective.sum()
+    if clicks < 30 * len(set(sums["provider_id"].to_pylist())):
+        note = say(
+            "self-normalised by logged propensities: {visits:,} visits have the evidence of {evidence:,.0f}; "
+            "{rewards:,} rewards in all, so a provider with none and one with a few can hardly be told apart",
+            visits=total,
+            evidence=weight,
+            rewards=clicks,
+        )
+    else:
+        note = say(
+            "self-normalised by logged propensities: {visits:,} visits have the evidence of {evidence:,.0f}",
+            visits=total,
+            evidence=weight,
+        )
     return _noted(replace(valuation, counts=counts), estimate(counts, settings), note)
 
 

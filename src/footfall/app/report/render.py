@@ -11,6 +11,7 @@ from footfall.app.report import reasons, views
 from footfall.app.report.data import ReportData
 from footfall.app.report.drawing import clean
 from footfall.app.report.figures import Figures, known
+from footfall.app.report.told import told
 from footfall.app.report.words import LANGUAGES, Language
 from footfall.errors import ConfigError
 from footfall.model import Plan
@@ -40,6 +41,7 @@ def _common(c: views.Context) -> dict[str, Any]:
         "f": c.figures,
         "t": c.words,
         "clean": clean,
+        "told": told,
         "known": known,
         "rows_most": views.ROWS,
         "daily": views.daily(c),
