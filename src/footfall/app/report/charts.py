@@ -155,7 +155,7 @@ def bars(rows: Sequence[Bar], title: str, desc: str, width: int) -> Markup:
     """Horizontal bars from 0, figures behind them; on a narrow page the names stand above."""
     wide = width == WIDE
     label, step, top = (230, 34, 4) if wide else (0, 50, 0)
-    room = max((text_width(f"{row.label}  {row.remark}", _FONT) for row in rows), default=0.0) + 14
+    room = max((text_width(f"{row.label}  {row.remark}", _FONT) for row in rows), default=0.0) + 30  # fonts differ
     drawing = Drawing(width, top + step * len(rows) + 4, title, desc, "bars")
     scale = Scale(0.0, max((row.size for row in rows), default=1.0), label + (10 if wide else 0), width - room)
     for k, row in enumerate(rows):

@@ -10,7 +10,7 @@ from footfall.app.report import charts
 from footfall.app.report.data import ExplanationLine, ExplanationPart
 from footfall.app.report.figures import DASH, known
 from footfall.app.report.views import Context, isolated, strong
-from footfall.app.report.words import TEXTS
+from footfall.app.report.words import texts
 
 EACH = 5  # losers, and as many winners
 
@@ -60,7 +60,7 @@ def _because(c: Context, part: ExplanationPart) -> Markup:
     key = f"because.{part.key}.{'up' if part.visits > 0 else 'down'}"
     if part.key == "limit":
         return c.words(key, detail=c.words.known("limit", part.detail) or DASH)
-    reason = c.words(key) if key in TEXTS else Markup("{}").format(c.words.known("part", part.key))
+    reason = c.words(key) if key in texts() else Markup("{}").format(c.words.known("part", part.key))
     own, around = known(part.own), known(part.around)
     if own is not None and around is not None:
         form = c.figures.share if part.key == "conversion" else c.figures.money_per_visit

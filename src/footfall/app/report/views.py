@@ -11,7 +11,7 @@ from footfall.app.report import charts
 from footfall.app.report.data import ReportData, ValueLine
 from footfall.app.report.drawing import clean
 from footfall.app.report.figures import DASH, Figures, known
-from footfall.app.report.words import TEXTS, text
+from footfall.app.report.words import text, texts
 from footfall.model import Finding, Plan, ProviderLine
 
 ROWS = 1000  # rows of a table: 2,000 providers must stay a file that a mail server takes
@@ -39,7 +39,7 @@ class Words:
     def known(self, prefix: str, name: str) -> str:
         """The text of ``prefix.name`` where there is one, else the name as it came."""
         key = f"{prefix}.{name.strip().lower().replace(' ', '_').replace('-', '_')}"
-        return self.plain(key) if key in TEXTS else clean(name)
+        return self.plain(key) if key in texts() else clean(name)
 
 
 def isolated(name: str) -> Markup:
