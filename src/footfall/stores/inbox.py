@@ -8,7 +8,7 @@ WAL with synchronous=FULL: a commit is on disk when it returns. An append is one
 lock is let go of once for all of it, the wait for the disk included. Several processes may append; SQLite's own lock
 orders them.
 
-Larger bodies stand there compressed (kind ``event+lz4``: the length as four bytes, then LZ4): events say the same
+Larger bodies stand there compressed (kind ``event+lz4``: the length as four bytes, then an LZ4 frame): events say the same
 words again and again, so that a fifth has to be written, waited for, read and deleted.
 """
 
@@ -225,7 +225,7 @@ def _packed(kind: InboxKind, body: bytes) -> tuple[str, bytes]:
     """As it is kept; the interpreter's lock is let go of meanwhile."""
     if len(body) < _PACK_BYTES:
         return kind, body
-    return kind + _PACKED, _LENGTH.pack(len(body)) + pa.compress(body, codec="lz4_raw", asbytes=True)
+    return kind + _PACKED, _LENGTH.pack(len(body)) + pa.compress(body, codec="lz4", asbytes=True)
 
 
 def _unpacked(kind: str, body: bytes) -> tuple[InboxKind, bytes]:
@@ -233,7 +233,7 @@ def _unpacked(kind: str, body: bytes) -> tuple[InboxKind, bytes]:
     if not kind.endswith(_PACKED):
         return cast(InboxKind, kind), body
     try:
-        plain = pa.decompress(memoryview(body)[4:], _LENGTH.unpack_from(body)[0], codec="lz4_raw", asbytes=True)
+        plain = pa.decompress(memoryview(body)[4:], _LENGTH.unpack_from(body)[0], codec="lz4", asbytes=True)
     except (pa.ArrowException, OSError, struct.error) as error:
         raise sqlite3.DatabaseError(f"a row is malformed: {error}") from error
     return cast(InboxKind, kind.removesuffix(_PACKED)), plain
