@@ -14,7 +14,7 @@ http-api/) as canonical events: track, page, screen, identify, alias, group, and
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -79,6 +79,8 @@ class SourceMap:
     """What the events of one source mean: ``names`` of events, ``paths`` of fields in a call, ``fixed`` values."""
 
     names: Mapping[str, str]
+    at_provider: Mapping[str, str]  # those of them that a visit's provider comes with,
+    elsewhere: Mapping[str, str]  # and those without; neither have what needs a closer look in any case (gate.SPECIAL)
     paths: Mapping[str, tuple[str, ...]]
     fixed: Mapping[str, str]
 
@@ -107,7 +109,10 @@ class SourceMap:
                     f"{where} fields: {name} = {'.'.join(path)!r} is no place in a call that may be read",
                     f"begin with one of: {', '.join(_ROOTS)}; of the context: {', '.join(_IN_CONTEXT)}",
                 )
-        return cls(names, paths, fixed)
+        plain = {given: name for given, name in names.items() if name not in SPECIAL}
+        at_provider = {given: name for given, name in plain.items() if name in AT_PROVIDER}
+        elsewhere = {given: name for given, name in plain.items() if name not in AT_PROVIDER}
+        return cls(names, at_provider, elsewhere, paths, fixed)
 
 
 def take(body: bytes, kind: Kind, gate: Gate, means: SourceMap, source: str, received: datetime, most: int) -> Taken:
@@ -173,41 +178,51 @@ class _Reading:
     # ------------------------------------------------------------ the usual way
 
     def all(self, calls: Sequence[Call]) -> None:
-        """Check calls: the plain ones among them, which are nearly all, without a further function's cost."""
-        gate, names, shift, received = self._gate, self._means.names, self._shift, self._received
-        earliest, latest, currency = gate.earliest, self._latest, gate.currency
-        # As many objects as may be nested, less the arrays of the whole body.
-        objects = gate.depth - self._arrays
-        decode, append, look = PROPERTIES.decode, self._rows.append, self._closer or objects < 1
+        """Check calls: the plain ones among them, which are nearly all, in one go."""
+        given, flat = self._given(calls)
+        at_provider, elsewhere, shift, received = (
+            self._means.at_provider,
+            self._means.elsewhere,
+            self._shift,
+            self._received,
+        )
+        source, append = self._source, self._rows.append
+        currency, earliest, latest = self._gate.currency, self._gate.earliest, self._latest
         for call in calls:
-            name = names.get(call.event) if call.type == "track" else None  # type: ignore[arg-type]
             raw = call.properties
+            if not raw or given is None:
+                self.call(call, call.type)
+                continue
+            found = next(given)
+            provider = found.provider_id or found.shop_id or found.seller_id or found.merchant_id or found.creator_id
+            event = call.event
+            name = at_provider.get(event) if provider else None  # type: ignore[arg-type]
+            if name is None:
+                name = elsewhere.get(event)  # type: ignore[arg-type]
+            visitor, user = call.anonymous_id, call.user_id
             ts = call.original_timestamp or call.timestamp
-            if look or name is None or name in SPECIAL or not raw or ts is None or call.sent_at is not None:
+            if (
+                name is None
+                or call.type != "track"
+                or ts is None
+                or call.sent_at is not None
+                or not call.message_id
+                or not (visitor or user)
+                or found.propensity
+                or (found.currency and found.currency != currency)
+                or not (flat or self._is_shallow(raw))
+            ):
                 self.call(call, call.type)
                 continue
             try:
-                given = decode(raw)
                 ts += shift
-            except (*BAD, OverflowError):
-                self.call(call, call.type)
-                continue
-            provider = given.provider_id or given.shop_id or given.seller_id or given.merchant_id or given.creator_id
-            visitor, user = call.anonymous_id, call.user_id
-            text = bytes(raw)
-            if (
-                not call.message_id
-                or not (visitor or user)
-                or not (provider or name not in AT_PROVIDER)
-                or not earliest <= ts <= latest
-                or given.propensity
-                or (given.currency and given.currency != currency)
-                or len(text) > LARGEST
-                or (text.find(b"{", 1) > 0 and text.count(b"{") > objects)
-            ):
+            except OverflowError:
                 self.call(call, "track")
                 continue
-            context = call.context
+            if not earliest <= ts <= latest:
+                self.call(call, "track")
+                continue
+            context, position = call.context, found.position
             channel, campaign, device, country, locale = _NO_CONTEXT if context is None else _context(context)
             append(
                 Row(
@@ -217,24 +232,44 @@ class _Reading:
                     visitor,
                     user,
                     None,
-                    given.visit_id or given.session_id or given.session_camel,
+                    found.visit_id or found.session_id or found.session_camel,
                     provider,
-                    given.item_id or given.product_id or given.product_camel,
-                    given.order_id or given.order_camel or given.transaction_id,
+                    found.item_id or found.product_id or found.product_camel,
+                    found.order_id or found.order_camel or found.transaction_id,
                     channel,
                     campaign,
                     device,
                     country,
                     None,
-                    str(given.position) if given.position is not None else None,
+                    str(position) if position is not None else None,
                     None,
                     None,
                     raw,
-                    locale if not given.locale else None,
-                    self._source,
+                    locale if not found.locale else None,
+                    source,
                     received,
                 )
             )
+
+    def _given(self, calls: Sequence[Call]) -> tuple[Iterator[Properties] | None, bool]:
+        """What is read of the properties of those calls that have any, in their order, and whether all of them are flat
+        and small; None where they have to be looked at one by one."""
+        if self._closer:
+            return None, False
+        raws = [call.properties for call in calls if call.properties]
+        text = b"\n".join(raws)
+        try:
+            found = PROPERTIES.decode_lines(text)
+        except BAD:
+            return None, False
+        few = self._arrays < self._gate.depth  # brackets of lists in the whole body
+        return iter(found), few and len(text) <= LARGEST and text.count(b"{") == len(raws)
+
+    def _is_shallow(self, raw: Raw) -> bool:
+        """Whether properties are small, and have too few brackets to be nested deeply."""
+        # As many objects as may be nested, less the arrays of the whole body.
+        text, objects = bytes(raw), self._gate.depth - self._arrays
+        return objects > 0 and len(text) <= LARGEST and text.count(b"{") <= objects
 
     def call(self, call: Call, kind: str | None, early: str = "", raw: bytes = b"", loose: bool = False) -> None:
         """Check one call. early: a fault that was found before; raw: its text, where it cannot be taken apart; loose:

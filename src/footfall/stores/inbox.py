@@ -8,8 +8,8 @@ WAL with synchronous=FULL: a commit is on disk when it returns. An append is one
 lock is let go of once for all of it, the wait for the disk included. Several processes may append; SQLite's own lock
 orders them.
 
-Larger bodies stand there compressed (kind ``event+lz4``: the length as four bytes, then an LZ4 frame): events say the same
-words again and again, so that a fifth has to be written, waited for, read and deleted.
+Larger bodies stand there compressed (kind ``event+lz4``: the length as four bytes, then an LZ4 frame): events say the
+same words again and again, so that a fifth has to be written, waited for, read and deleted.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from footfall.ports import Inbox, InboxKind
 Rows = Sequence[tuple[InboxKind, bytes]]
 _MOST_ROW_BYTES = 4 << 20  # bodies are joined up to this
 _MOST_GROUP_BYTES = 16 << 20
+_TURN_BYTES = 32 << 10
 
 
 Done = Callable[[StorageError | None], None]
@@ -44,6 +45,8 @@ class GroupCommit:
         self._most = most_bytes
         self._queue: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
         self._gathered: list[_Waiting] = []  # in this turn of the event loop
+        self._gathered_bytes = 0
+        self._ending = threading.Lock()  # nothing is put after the None that ends the thread
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self.waiting_bytes = 0
@@ -75,29 +78,36 @@ class GroupCommit:
         """As ``put``, for who does not wait: ``done`` is called on the event loop, with None when the rows are on the
         disk, else with what kept them from it. It must not raise. StorageError at once where ``put`` would refuse."""
         size = sum(len(body) for _, body in rows) + sum(len(s.body) for s in sticky)
-        if self._closed:
-            raise StorageError("the service is ending", "send it again")
         if self.waiting_bytes and self.waiting_bytes + size > self._most:
             raise StorageError(
                 f"{self.waiting_bytes:,} bytes wait for the disk already", "send it again in a second, or more slowly"
             )
         loop = self._loop = self._loop or asyncio.get_running_loop()
-        self.waiting_bytes += size
+        if self._closed:
+            raise StorageError("the service is ending", "send it again")
         if not self._gathered:  # what else comes in this turn of the loop goes along: fewer commits, fewer wakings
             loop.call_soon(self._hand_over)
+        self.waiting_bytes += size
         self._gathered.append(_Waiting(rows, sticky, size, done))
+        self._gathered_bytes += size
+        if self._gathered_bytes >= _TURN_BYTES:  # worth a commit, which goes on beside the rest of the turn
+            self._hand_over()
 
     def _hand_over(self) -> None:
-        gathered, self._gathered = self._gathered, []
-        if self._closed and not self._thread.is_alive():
-            self._wake(gathered, StorageError("the service is ending", "send it again"))
-        else:
-            self._queue.put(gathered)
+        gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
+        if not gathered:
+            return
+        with self._ending:
+            if not self._closed:
+                self._queue.put(gathered)
+                return
+        self._wake(gathered, StorageError("the service is ending", "send it again"))
 
     def close(self) -> None:
         """Write what waits, and end the thread. Blocks; ``put`` refuses from now on."""
-        self._closed = True
-        self._queue.put(None)
+        with self._ending:
+            self._closed = True
+            self._queue.put(None)
         self._thread.join()
 
     # ------------------------------------------------------------ in the thread
