@@ -98,7 +98,7 @@ def overview() -> str:
         if command.part != part:
             part = command.part
             lines += ["", f"{part}:"]
-        lines.append(f"  {command.name:<10} {command.help}")
+        lines.append(f"  {command.name:<12}{command.help}")
     lines += [
         "",
         "Examples:",

@@ -106,7 +106,10 @@ def _parquet_value(value: object) -> object:
 def draw(
     rows: Sequence[Row], columns: Sequence[str], title: str = "", numbers: Mapping[str, str] | None = None
 ) -> None:
-    """Draw rows as a table on the terminal; ``numbers`` gives a format for a column, for example ``,.2f``."""
+    """Draw rows as a table on the terminal; ``numbers`` gives a format for a column, for example ``,.2f``.
+
+    Times are drawn to the minute, in the zone that they come in: give local ones.
+    """
     from rich.table import Table
 
     numbers = numbers or {}
@@ -120,6 +123,8 @@ def draw(
 
 
 def _text(value: object, how: str | None) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
     plain = _plain(value)
     if plain is None:
         return "-"

@@ -236,7 +236,8 @@ def _draw_rest(made: Plan) -> None:
 @plan_app.command(name="list")
 def list_(*, workspace: WorkspaceOption = None, format: FormatOption = "table") -> None:
     """List all plans, newest first. One that cannot be read back is listed as damaged, and the others as they are."""
-    state = open_workspace(workspace).state
+    here = open_workspace(workspace)
+    state = here.state
     rows: list[dict[str, Any]] = []
     for version, status in state.versions().items():
         try:
@@ -244,7 +245,13 @@ def list_(*, workspace: WorkspaceOption = None, format: FormatOption = "table") 
         except WorkspaceError as error:
             rows.append({**dict.fromkeys(LIST_COLUMNS), "version": version, "status": f"damaged, {status}"})
             output.console(stderr=True).print(f"note: {error.message}; {error.way_out}", soft_wrap=True)
-    output.write([row for row in rows if row], format, LIST_COLUMNS)
+    rows = [row for row in rows if row]
+
+    def table() -> None:
+        local = [{**row, "created_at": at and at.astimezone(here.zone)} for row in rows for at in [row["created_at"]]]
+        output.draw(local, LIST_COLUMNS, numbers={"gap": ".1g"})
+
+    output.write(rows, format, LIST_COLUMNS, table)
 
 
 def _listed(made: Plan | None) -> dict[str, Any]:
