@@ -149,10 +149,11 @@ def test_passes_are_those_of_the_first_kernels():
 
 @pytest.mark.parametrize("kind", [np.uint16, np.int32])
 @pytest.mark.parametrize(
-    "widths", [(0, 1, 16, 17, 0, 32, 33, 70, 48, 0), (1500, 3, 2000, 0), (1,), (0, 0), (1,) * 1100]
+    "widths", [(0, 1, 16, 17, 0, 32, 33, 70, 48, 0), (1500, 3, 2000, 0), (1,), (0, 0), (1,) * 1100, (2,) * 300]
 )
 @pytest.mark.parametrize("tied", [False, True])
-def test_rows_of_any_width(kind, widths, tied):
+@pytest.mark.parametrize("kernel", [ridge_kernels.ridge_rows, ridge_kernels.narrow_rows])
+def test_rows_of_any_width(kernel, kind, widths, tied):
     """Empty rows, rows beyond a block, more rows than a block, many candidates: as the first kernels have it."""
     rng = np.random.default_rng(len(widths))
     m, start = 2000, np.concatenate([[0], np.cumsum(widths)]).astype(np.int64)
@@ -164,7 +165,7 @@ def test_rows_of_any_width(kind, widths, tied):
     share, load, steep, sums = np.empty(edges), np.zeros(m), np.zeros(m), np.zeros((m, 2))
     data = (start, index, value.astype(float), demand, price.astype(float))
     smooth, plain = kernels.ridge_rows(*data, 0.7, 0, n, share, load, steep)
-    found = ridge_kernels.ridge_rows(start, index, value, demand, price, np.float32(0.7), 0, n, max(widths), sums)
+    found = kernel(start, index, value, demand, price, np.float32(0.7), 0, n, max(widths), sums)
     worth = np.sum(np.repeat(demand, widths) * share * (value - price[index]))
     np.testing.assert_allclose(found, (smooth, plain, worth), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(sums[:, 0], load, rtol=1e-4, atol=1e-5)
@@ -221,6 +222,8 @@ def test_yesterdays_prices_save_passes():
     anew, warm = allocate(tomorrow), allocate(tomorrow, prices=cold.price)
     assert warm.status == anew.status == "optimal"
     assert warm.passes < 0.65 * anew.passes
+    assert warm.objective <= anew.bound * (1 + 1e-9)
+    assert anew.objective <= warm.bound * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("price", [1.0, -1e300, 1e300])

@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 
+from footfall.acquire._entropic_newton import Newton, descend
 from footfall.acquire._entropy_market import Dual, Market
 from footfall.acquire._mend import Mended, mend, settle
 from footfall.acquire._ridge_plan import allocate, suits
@@ -25,6 +26,8 @@ _FRESH = 6  # passes for which the dual's curvature is taken as known
 _LONGEST = 4.0  # of a step, in parts of 1 / curvature: a factor e^4 of load
 _SURE = 0.8  # a plan is tried once loads miss their aims by this part of the gap wanted
 _TRIES = 25  # passes after which a plan is tried in any case; then twice as many, and so on
+_SLOW = 100  # passes from which on these tries begin with Newton's steps
+_NEWTON = 200.0  # exact passes that these may take at least; else as many as there were
 _QUICK_NOISE, _EXACT_NOISE = 1e-8, 1e-14  # of the dual: rises that are rounding
 _WELL_BOUND, _ROUGH = 1_000_000, 1e-2  # edges up to which the plain bound is as good as the gap; how good beyond
 _FINEST = 2e-6  # gap of the plain programme that single precision is worth trying for
@@ -272,7 +275,7 @@ def solve_entropic(
             lp_bound=max(lp_bound, reward),
             iterations=run.iterations,
             status=status,
-            passes=float(run.iterations),
+            passes=run.iterations + run.other,
         )
 
 
@@ -302,6 +305,8 @@ class _Run:
     ) -> None:
         self.market, self.move, self.found, self.gap = market, move, found, gap
         self.iterations, self._deadline, self._progress = 0, deadline, progress
+        self._newton_pays, self._since = True, (np.inf, 0)  # the dual and the passes at the last of these tries
+        self.other = 0.0  # passes, and parts of them, that do not count as iterations
         self._try_at, self._close, self._exact = _TRIES, _SURE * gap, not market.moderate()
 
     def until_done(self) -> Status:
@@ -333,32 +338,69 @@ class _Run:
             at = market.quick(move.point, steep)
         if len(at.curve):
             move.learn(at)
-        self.iterations += 1
-        if self._progress is not None:
-            objective = self.found.objective
-            self._progress(
-                self.iterations, min(at.value, self.found.bound), objective if np.isfinite(objective) else np.nan
-            )
-        if self._deadline is not None and time.monotonic() > self._deadline:
-            raise OutOfTimeError
-        scale = max(abs(at.value), 1e-9 * self.found.scale)
-        if move.missed(at.value, at.load) <= self._close * scale or self.iterations >= self._try_at:
-            self.found.offer(self._snapped(at.load))
-            if self.found.gap() <= self.gap:
+        self._tick(at.value)
+        due = self.iterations >= self._try_at
+        if self._promises(at) or due:
+            if self._offer(at.load):
                 return True
-            if self.iterations >= self._try_at:
+            if due:
                 self._try_at *= 2
-            else:
-                self._close *= 0.3
+                if self.iterations >= _SLOW and self._newton_pays:
+                    return self._by_newton()
+                self._since = (move.value, self.iterations)
         lost = move.failed > _FAILURES or self._close < _BLUR  # quick passes cannot tell better from worse any more
         if move.stiff > _STIFFEST or (lost and not self._exact):
             if self._exact:
-                return True
+                return self._by_newton() or True
             self._exact = True
             move.forget()
             return False
         move.advance(at, _EXACT_NOISE if self._exact else _QUICK_NOISE)
         return False
+
+    def _tick(self, value: float) -> None:
+        """Count a pass, tell it, and stop where the time is up."""
+        self.iterations += 1
+        if self._progress is not None:
+            objective = self.found.objective
+            self._progress(
+                self.iterations, min(value, self.found.bound), objective if np.isfinite(objective) else np.nan
+            )
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise OutOfTimeError
+
+    def _promises(self, at: Dual) -> bool:
+        """Whether a plan from the point may well certify the gap."""
+        scale = max(abs(at.value), 1e-9 * self.found.scale)
+        return self.move.missed(at.value, at.load) <= self._close * scale
+
+    def _offer(self, load: Floats) -> bool:
+        """Try for a plan from the point; whether it certifies the gap. Else the next must promise more."""
+        self.found.offer(self._snapped(load))
+        if self.iterations < self._try_at:
+            self._close *= 0.3
+        return self.found.gap() <= self.gap
+
+    def _by_newton(self) -> bool:
+        """Newton's steps for as long again as the search has taken; whether they certify the gap."""
+        move = self.move
+
+        def look(newton: Newton) -> bool:
+            self._tick(newton.at.value)
+            move.point = newton.price
+            move.learn(newton.at)
+            return self._promises(newton.at) and self._offer(newton.at.load)
+
+        before, since, passes = move.value, self._since[0], self.iterations - self._since[1]
+        newton = descend(self.market, move.best, max(float(self.iterations), _NEWTON), look)
+        self.other += newton.spent - newton.looks
+        self._since = (newton.at.value, self.iterations)
+        self._newton_pays = (before - newton.at.value) * passes >= (since - before) * newton.spent
+        move.best = move.point = newton.price
+        if self.found.gap() > self.gap:
+            self.found.offer(newton.price)
+        move.forget()
+        return self.found.gap() <= self.gap
 
     def _snapped(self, load: Floats) -> Floats:
         """The point with prices at 0 where a step would put them there: limits that do not bind cost nothing."""

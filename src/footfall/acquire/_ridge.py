@@ -26,14 +26,15 @@ from footfall.acquire._blocks import Crew, added, cut_rows
 from footfall.acquire._screen import Floats32, Layer, Piece, Screen, rows, whole
 from footfall.model import Floats
 
-_COLD, _COARSE, _WARM = 0.03, 0.1, 0.006  # the first ridge, in parts of the mean best value
+_COLD, _COARSE, _WARM = 0.03, 0.1, 0.003  # the first ridge, in parts of the mean best value
+_WARMTH = ((_WARM, 0.12), (0.006, 1.0), (0.015, np.inf))  # that from earlier prices, by what loads miss of the bound
 _LEAST = 1e-5
 _SHRINK = 0.4
 LEVEL_STEPS = (4, 600)  # least and most
 _ROUGH = 0.01  # ridges from here on need not be solved well
 _MEMORY = 0.97  # of a metric's entry, from step to step
 _BASE = 0.3  # least load for the metric, in parts of the capacity
-_SETTLING, _WARM_SETTLING = 2, 1  # first evaluations, while prices move too far to be worth screening
+_SETTLING = 2  # first evaluations, while prices move too far to be worth screening
 _FAR = 30.0  # mean best values: a given price farther off is brought to this, as no help for a start
 _SAMPLE = 0.1  # of the rows, for a cold start
 _WORTH_SAMPLING = 500_000  # edges
@@ -158,13 +159,15 @@ def rounded(market: Market, price: Floats) -> Floats:
 
 
 def descend(
-    market: Market, screen: Screen, start: Floats, ridges: Iterator[float], look: Look, unscreened: int
-) -> Floats:
+    market: Market, screen: Screen, start: Floats, ridges: Iterator[float], look: Look, unscreened: int,
+    step: Floats | None = None,
+) -> Floats:  # fmt: skip
     """Prices (m,) after the ridges in turn. ``look(point, end of a level?)`` says enough, or raises.
 
-    unscreened: first evaluations that look at all edges.
+    unscreened: first evaluations that look at all edges. step: how far prices may move at first, (m,); else unknown.
     """
-    price, step, number = rounded(market, start), np.zeros(len(start)), 0
+    price, number = rounded(market, start), 0
+    step = np.zeros(len(start)) if step is None else step
     least, most = LEVEL_STEPS
     for ridge in ridges:
         steps = _Steps(market, price, ridge)
@@ -251,11 +254,21 @@ class Search:
         market = self.market
         if start is not None:
             start = np.clip(start, -_FAR * market.worth, _FAR * market.worth)
-            return descend(market, self.screen, start, ridges_from(market, _WARM), look, _WARM_SETTLING)
+            first, step = self._probed(start)
+            return descend(market, self.screen, start, ridges_from(market, first), look, 0, step)
         start, first = np.zeros(len(market.capacity)), _COARSE
         if self.edges >= _WORTH_SAMPLING:
             start, first = self._from_sample(tick), _COLD
         return descend(market, self.screen, start, ridges_from(market, first), look, _SETTLING)
+
+    def _probed(self, start: Floats) -> tuple[float, Floats]:
+        """The ridge that earlier prices (m,) are worth, in parts of the mean best value, and a first step from them."""
+        market, price = self.market, rounded(self.market, start)
+        ridge = _WARM * market.worth
+        at = evaluate(market, self.screen, price, ridge)
+        off = min(at.missed / max(abs(at.plain), 1e-300), np.finfo(float).max)
+        first = next(ridge for ridge, most in _WARMTH if off <= most)
+        return first, np.abs(_Steps(market, price, ridge).following(at) - price)
 
     def _from_sample(self, tick: Callable[[], None]) -> Floats:
         market, layer = sampled(self.market, self.all_edges, self.crew)

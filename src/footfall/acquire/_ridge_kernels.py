@@ -140,6 +140,51 @@ def ridge_rows(row_start, index, value, demand, price, ridge, first, last, wides
 
 
 @nb.njit(cache=True, nogil=True)
+def narrow_rows(row_start, index, value, demand, price, ridge, first, last, widest_row, sums):
+    """As ``ridge_rows``, one row after the other: quicker where rows have two or three edges, as screened ones do."""
+    near = np.empty(widest_row + 1, dtype=np.float32)
+    smooth, plain, carried = 0.0, 0.0, 0.0
+    half, steep, none = np.float32(0.5), np.float32(1.0) / ridge, np.float32(0.0)
+    for i in range(first, last):
+        a, width, d = row_start[i], row_start[i + 1] - row_start[i], demand[i]
+        if width == 2:  # most rows: without a branch, as it would be wrongly guessed
+            j, k = index[a], index[a + 1]
+            one, two = value[a] - price[j], value[a + 1] - price[k]
+            best = max(one, two, none)
+            apart = abs(one - two)
+            level = max(-(half * (apart + ridge) if apart < ridge else ridge), -best)  # from the best: see above
+            excess, other = max((one - best) - level, none), max((two - best) - level, none)
+            x, y = excess * steep, other * steep
+            sums[j, 0] += d * x
+            sums[j, 1] += d if excess > none else 0.0
+            sums[k, 0] += d * y
+            sums[k, 1] += d if other > none else 0.0
+            plain += d * best
+            smooth += d * (x * (one - half * excess) + y * (two - half * other))
+            carried += d * (x * one + y * two)
+            continue
+        best = none
+        for k in range(width):
+            near[k] = value[a + k] - price[index[a + k]]
+            best = max(best, near[k])
+        if best <= none:
+            continue
+        plain += d * best
+        for k in range(width):
+            near[k] -= best
+        level = _level(near, width, max(-ridge, -best), ridge)
+        for k in range(width):
+            excess = near[k] - level
+            if excess > none:
+                j, x, here = index[a + k], excess * steep, best + near[k]
+                sums[j, 0] += d * x
+                sums[j, 1] += d
+                smooth += d * (x * (here - half * excess))
+                carried += d * (x * here)
+    return smooth, plain, carried
+
+
+@nb.njit(cache=True, nogil=True)
 def share_rows(row_start, index, value, demand, price, ridge, first, last, widest, share):
     """The shares x of ``ridge_rows`` into ``share`` (E,); rows without demand go to their best edge alone."""
     gain, few = np.empty(widest + 1, dtype=np.float32), np.empty(widest + 1, dtype=np.float32)

@@ -22,7 +22,8 @@ rows: Any = _ridge_kernels  # compiled functions have no signature that a type c
 Floats32 = npt.NDArray[np.float32]
 
 SHUT = np.float32(1e37)  # the price of a provider without capacity: no gain reaches 0
-_BOXES = ((3.0, 30.0), (1.0, 10.0))  # radii of the nested boxes, in ridges and in recent steps of the price
+_BOXES = ((9.0, 90.0), (3.0, 30.0), (1.0, 10.0))  # radii of the nested boxes, in ridges and in recent steps
+_NARROW = 12  # edges of the widest row, up to which rows are better taken one after the other
 _SLACK = 1.001  # of the ridge, against rounding of gains
 
 
@@ -115,7 +116,7 @@ class Screen:
             layers.pop()
         if not screen:
             return
-        if len(layers) == 3 and layers[-1].ridge > 2 * ridge:
+        if len(layers) > len(_BOXES) and layers[-1].ridge > 2 * ridge:
             layers.pop()
         for part, moves in _BOXES[len(layers) - 1 :]:
             radius = part * ridge + moves * step
@@ -165,7 +166,8 @@ class Screen:
 
         def one(piece: Piece) -> tuple[Floats, tuple[float, float, float]]:
             sums = np.zeros((m, 2))
-            return sums, rows.ridge_rows(*piece.arrays, at, size, piece.first, piece.last, piece.widest, sums)
+            kernel = rows.narrow_rows if piece.widest <= _NARROW else rows.ridge_rows
+            return sums, kernel(*piece.arrays, at, size, piece.first, piece.last, piece.widest, sums)
 
         done = self._crew.map(one, layer.pieces, layer.edges > WORTH_A_THREAD)
         self.work += layer.edges
