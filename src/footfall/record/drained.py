@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, date, timedelta
@@ -95,17 +96,21 @@ def drain(
         last = inbox.counts()["last"]
         if max(store.applied(inbox.id) or 0, (decisions and decisions.applied(inbox.id)) or 0) > last:
             inbox.renew()
-        for _ in range(most_passes):
-            rows = _some(inbox, most_bytes, decisions is not None)
-            if not rows or total.through >= last:
-                break
-            total += _Pass(inbox, place, decisions, config, clock).run(rows)
-            inbox.delete(total.through)
+        with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as ahead:
+            rows = _some(inbox, 0, most_bytes, decisions is not None)
+            for left in range(most_passes, 0, -1):
+                if not rows or total.through >= last:
+                    break
+                through = rows[-1][0]  # what comes after it is read while it moves
+                after = ahead.submit(_some, inbox, through, most_bytes, decisions is not None) if left > 1 else None
+                total += _Pass(inbox, place, decisions, config, clock).run(rows)
+                inbox.delete(total.through)
+                rows = after.result() if after is not None else []
     return total
 
 
-def _some(inbox: Inbox, most_bytes: int, with_decisions: bool) -> list[Row]:
-    rows = list(inbox.read(0, most_bytes))
+def _some(inbox: Inbox, after: int, most_bytes: int, with_decisions: bool) -> list[Row]:
+    rows = list(inbox.read(after, most_bytes))
     if with_decisions:
         return rows
     first = next((number for number, row in enumerate(rows) if row[1] == "decision"), len(rows))
@@ -328,6 +333,7 @@ def _decision_rows() -> str:
 
 
 def _written(path: Path, bodies: Iterable[bytes]) -> Path:
+    path.unlink(missing_ok=True)  # writing over a file would wait for the disk (ext4, auto_da_alloc)
     with path.open("wb") as out:
         for body in bodies:
             out.write(body)
