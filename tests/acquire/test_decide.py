@@ -17,8 +17,9 @@ from live_cases import AT, DAY, ask, decider_of, inputs_of, plan_of
 from msgspec import structs
 from plan_cases import NOW
 
+from footfall.acquire import _live_kernels as kernels
 from footfall.acquire import decide
-from footfall.acquire.decide import Ask, decode_decision, encode_decision, slot_parts
+from footfall.acquire.decide import Ask, decode_decision, encode_decision, slot_parts, warm
 from footfall.acquire.live import LivePlan, Roster
 from footfall.acquire.plan import make_plan
 from footfall.acquire.replay import Replay, capacity_of, decision_of_row
@@ -301,3 +302,28 @@ def test_books_of_another_roster_are_refused() -> None:
     decider = decider_of(PLAN)
     with pytest.raises(InputError, match="roster"):
         decider.use(decide.Book(Roster(), DAY))
+
+
+def test_a_first_decision_compiles_nothing() -> None:
+    """After ``warm``, decisions of any kind find their kernels ready."""
+    warm()
+    made = (kernels.decide, kernels.repeated, kernels.credit, kernels.take, kernels.within_caps)
+    before = [len(kernel.signatures) for kernel in made]
+    decider = decider_of(PLAN)
+    for candidates, slots in ((("shop-2", "shop-3"), 1), (None, 3), (("elsewhere",), 1)):
+        decider.release(ask(decider, candidates, slots=slots))
+    decider.book.take()
+    assert [len(kernel.signatures) for kernel in made] == before
+
+
+def test_a_draw_is_not_moved_by_those_before_it() -> None:
+    """Many candidates, then few or none that are eligible, by one decider: as by one that never drew before."""
+    decider, far = decider_of(PLAN, 1), ("elsewhere",)
+    for candidates in (None, far, ("shop-2",), None, ("shop-2", *far), far):
+        found = ask(decider, candidates, slots=1)
+        if candidates == far:
+            assert (found.choices, found.eligible, found.unavailable) == ((), 0, far)
+        else:
+            assert found.choices and (candidates is None or found.choices == ("shop-2",))
+            assert candidates is None or found.propensities == (1.0,)
+    assert decider.draw("s1", decider.positions(far)) == (-1, 0.0)

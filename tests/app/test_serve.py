@@ -259,13 +259,25 @@ def test_the_python_client(service: Service) -> None:
         assert client.explain("shop-b")["provider_id"] == "shop-b"
 
 
-def test_the_guides_python_runs(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+def run_the_guide(service: Service) -> None:
     guide = (Path(__file__).resolve().parents[2] / "docs" / "service.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     assert blocks
     for block in blocks:
         exec(compile(block.replace("http://127.0.0.1:8420", service.url), "service.md", "exec"), {})
+
+
+def test_the_guides_python_runs(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+    run_the_guide(service)
     assert "shop-a" in capsys.readouterr().out
+
+
+def test_the_guides_python_runs_on_a_fresh_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(tmp_path, {"serve": {"plan_at": ""}})
+    with Service(tmp_path) as fresh:
+        run_the_guide(fresh)
+    told = capsys.readouterr().out
+    assert "our own order: ('shop-a', 'shop-b')" in told and "no plan yet" in told
 
 
 def test_the_guides_addresses_exist(service: Service) -> None:

@@ -43,8 +43,9 @@ def draw(row, lease, candidates, uniform, first, explore, newcomers, parts, chos
 
     candidates: int64 (k,), distinct positions, < 0 for none. uniform: float64, in [0, 1), used from ``first`` on, one a
     slot. parts: int64 (slots,), what each slot reserves. Writes chosen (positions, TOO_FEW at the end where there are
-    too few), propensity (of each choice given those before it) and probability (k,), that of the first slot.
+    too few), propensity (of each choice given those before it) and probability (k or more,), that of the first slot.
     """
+    probability = probability[: len(candidates)]  # what stands behind is of another draw
     weight = np.empty(len(candidates))
     size = min(len(row), len(lease))
     for c in range(len(candidates)):

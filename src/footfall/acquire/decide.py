@@ -354,6 +354,17 @@ def decide_batch(
     return chosen, propensity, probability, eligible
 
 
+def warm() -> None:
+    """Make the kernels of decisions ready: compiled, or read from the cache, before anybody waits for one."""
+    none, one, parts = np.zeros(1), np.ones(1), np.zeros(1, dtype=np.int64)
+    at, lease, flags = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.bool_)
+    kernels.decide(none, lease, at, none, 0, 0.05, 0.01, parts, at.copy(), none.copy(), none.copy(), flags.copy())
+    kernels.repeated(at, flags)
+    kernels.credit(lease, at, parts)
+    kernels.take(lease, at, parts, parts.copy())
+    kernels.within_caps(one, one, 1.0, none.copy())
+
+
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Decision)
 

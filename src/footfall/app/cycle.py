@@ -206,7 +206,33 @@ def value(
     if first and last and first > last:
         raise ConfigError(f"--from {first} is after --to {last}", "turn them round")
     known = valued(here, as_of)
-    return Valued(valuation.rows(known, by, first, last), (*known.values.notes, *remarks(here, known)))
+    notes = (*known.values.notes, *remarks(here, known), *_beyond(here.store.days(), as_of, first, last))
+    return Valued(valuation.rows(known, by, first, last), notes)
+
+
+def _beyond(days: Sequence[date], as_of: date | None, first: date | None, last: date | None) -> list[str]:
+    """What to know of days that were asked for and are not in the log (``days``, ascending)."""
+    if not days:
+        return []
+    span: dict[str, object] = {"begin": days[0], "end": days[-1]}
+    found = []
+    if as_of is not None and not days[0] <= as_of <= days[-1]:
+        found.append(
+            say(
+                "{day} is outside the log, which goes from {begin} to {end}: the estimate rests on what is known from "
+                "afar",
+                day=as_of,
+                **span,
+            )
+        )
+    if (first is not None and first > days[-1]) or (last is not None and last < days[0]):
+        found.append(
+            say(
+                "no day of the log, {begin} to {end}, is within the days asked for: the plain figures count nothing",
+                **span,
+            )
+        )
+    return found
 
 
 def remarks(here: Workspace, known: Valuation) -> tuple[str, ...]:

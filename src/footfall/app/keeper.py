@@ -95,6 +95,7 @@ class Keeper:
         self.here.inbox.unstick(self.here.clock.now())
         counts = self.here.inbox.counts()
         self.metrics.set("footfall_inbox_rows", sum(counts[kind] for kind in ("event", "reject", "decision")))
+        self.metrics.set("footfall_inbox_bytes", float(counts["bytes"]))
         if self._reclaimer is None:
             self._reclaimer = steering.Reclaimer(self.here)
         self._reclaimer.turn()

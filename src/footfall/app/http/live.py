@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from footfall.acquire.book import Book, Leaser, LocalDay
-from footfall.acquire.decide import Decider, decode_decision
+from footfall.acquire.decide import Decider, decode_decision, warm
 from footfall.acquire.live import LivePlan, Roster
 from footfall.app import decisions
 from footfall.app.build import SystemClock, Workspace
@@ -76,6 +76,7 @@ class Live:
 
     async def start(self) -> None:
         """Take over what is in force, then keep it fresh."""
+        await asyncio.get_running_loop().run_in_executor(self._pool, warm)
         await self._turn()
         self._task = asyncio.create_task(self._keep_fresh())
 

@@ -51,6 +51,7 @@ SERIES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "footfall_journeys": ("counter", "Persons who entered or left journeys, messages planned.", "what", JOURNEYS),
     "footfall_messages": ("counter", "Messages looked at, by what became of them.", "outcome", MESSAGES),
     "footfall_inbox_rows": ("gauge", "Rows that wait in the inbox.", "", ("",)),
+    "footfall_inbox_bytes": ("gauge", "Bytes of the inbox on the disk.", "", ("",)),
     "footfall_plan_version": ("gauge", "Version of the plan in force.", "", ("",)),
     "footfall_pacing_version": ("gauge", "Version of the pacing in force.", "", ("",)),
     "footfall_plan_held_back": ("gauge", "1 where the newest nightly plan did not pass its checks.", "", ("",)),
