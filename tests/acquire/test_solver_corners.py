@@ -1,4 +1,4 @@
-"""``solve`` at the edges of what is valid: scales, signs, emptiness, threads; HiGHS and scaling laws are the oracles."""
+"""``solve`` at the edges of what is valid: scales, signs, emptiness, threads. Oracles: HiGHS and scaling laws."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ def test_units_do_not_matter(inertia, visits, worth):
 
 
 @pytest.mark.parametrize("inertia", [0.0, 0.3])
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("visits", "worth"), [(1e-12, 1e12), (1e12, 1e-12), (1e12, 1e12)])
 def test_units_do_not_matter_with_many_edges(inertia, visits, worth):
     problem = wide(1)

@@ -56,7 +56,7 @@ class Prices:
 
     def learn(self, at: Dual) -> None:
         """Relative curvature, from a pass that counted it."""
-        known = (at.load > 1e-200) & (at.curve > 0)
+        known = (at.load > 1e-200) & (at.curve > 0) & np.isfinite(at.curve)  # huge ones overflow in single precision
         self.rate[known] = at.curve[known] / at.load[known]
 
     def forget(self) -> None:
