@@ -92,9 +92,10 @@ class Lift:
 def lift(treated: Sums, holdout: Sums, level: float = LEVEL) -> Lift:
     """Difference of means with unequal variances (Welch 1947, Biometrika 34, 28-35), corrected for skewness.
 
-    Money of few buyers among many is so skewed that Welch's interval holds 92 % instead of 95; Hall's transformation of
-    the studentised difference mends it (Hall 1992, JRSS B 54, 221-228; for two samples Zhou & Dinh 2005, Biostatistics
-    6, 187-200). NaN intervals where an arm has fewer than two units.
+    Money of few buyers among many is so skewed that beside a small holdout Welch's interval holds 90 to 93 % instead of
+    95; Hall's transformation of the studentised difference mends it (Hall 1992, JRSS B 54, 221-228; for two samples
+    Zhou & Dinh 2005, Biostatistics 6, 187-200). Its skewness is that of both arms together (``_skewness``).
+    NaN intervals where an arm has fewer than two units.
     """
     difference = treated.mean - holdout.mean
     if min(treated.n, holdout.n) < 2 or treated.variance + holdout.variance <= 0:
@@ -103,7 +104,7 @@ def lift(treated: Sums, holdout: Sums, level: float = LEVEL) -> Lift:
     a, b = treated.variance / treated.n, holdout.variance / holdout.n
     spread = math.sqrt(a + b)
     free = (a + b) ** 2 / (a**2 / (treated.n - 1) + b**2 / (holdout.n - 1))
-    skew = (treated.third / treated.n**2 - holdout.third / holdout.n**2) / spread**3
+    skew = _skewness(treated, holdout)
     reach = student(0.5 + level / 2, free)
     below, above = (_unskewed(t, skew) * spread for t in (reach, -reach))
     relative = low = high = math.nan
@@ -126,6 +127,20 @@ def lift(treated: Sums, holdout: Sums, level: float = LEVEL) -> Lift:
         relative_low=low,
         relative_high=high,
     )
+
+
+def _skewness(treated: Sums, holdout: Sums) -> float:
+    """Skewness of the difference of means, from a shape that both arms share.
+
+    A coin made the arms and effects are small beside the spread of money, so their shape is one and told best by all
+    units. Each arm's own third moment is out in step with its mean and variance: corrected by these, intervals of equal
+    arms, where the skewness of the difference cancels (Cressie & Whitford 1986, Biometrical Journal 28, 131-148), held
+    92 % where those of Welch held 95.
+    """
+    n, m = treated.n, holdout.n
+    variance = (n * treated.variance + m * holdout.variance) / (n + m)
+    shape = (n * treated.third + m * holdout.third) / (n + m) / variance**1.5
+    return shape * (1 / n**2 - 1 / m**2) / (1 / n + 1 / m) ** 1.5
 
 
 def _unskewed(t: float, skew: float) -> float:
