@@ -2,8 +2,8 @@
 
     python benchmarks/run.py [--large]
 
-``--large`` takes the sizes that the bounds speak of (50 million events, 20 million edges beside the peers), which needs
-an hour, 16 GB of memory and 30 GB of disk.
+``--large`` takes the sizes that the bounds speak of (50 million events, 20 million edges beside the peers, a million
+people), which needs an hour, 16 GB of memory and 30 GB of disk.
 """
 
 from __future__ import annotations
@@ -22,11 +22,16 @@ SMALL = {
     "collect": ["service/collect.py"],
     "decide": ["service/decide.py"],
     "decide over HTTP": ["service/decide_http.py"],
+    "lifetimes": ["retain/lifetime.py"],
+    "a round of journeys": ["retain/round.py", "--people", "100000"],
+    "mail": ["retain/smtp.py", "--messages", "1000"],
 }
 LARGE = {
     "solver": ["solver/run.py", "--long"],
     "import": ["import/bench_import.py", "--rows", "5000000", "--repeat", "3"],
     "facts": ["facts/run.py", "--events", "50000000"],
+    "a round of journeys": ["retain/round.py", "--people", "1000000"],
+    "mail": ["retain/smtp.py", "--messages", "10000"],
 }
 
 

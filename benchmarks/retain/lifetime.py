@@ -3,11 +3,9 @@
     python benchmarks/retain/lifetime.py [--customers 1_000_000] [--rounds 5]
 
 BG/NBD is fitted to the 2,357 customers of CDNOW (Fader & Hardie's summary, found beside the repository) by both in
-turn; the ratio is of the best CPU seconds of each. ``lifetimes`` needs older packages than the lock of the benchmarks
-has, so it is compared where it is installed and left out, with a word, where it is not.
-Bounds: 10 times as fast, parameters
-equal to 1e-4; a million customers drawn from the published fit are fitted within 15 CPU seconds and scored (alive and
-three horizons) within 5. Exits with 1 where one is missed.
+turn; the ratio is of the best CPU seconds of each. Where ``lifetimes`` is not installed it is left out, with a word.
+Bounds: 10 times as fast, parameters equal to 1e-4; a million customers drawn from the published fit are fitted within
+15 CPU seconds and scored (alive and three horizons) within 5. Exits with 1 where one is missed.
 """
 
 from __future__ import annotations

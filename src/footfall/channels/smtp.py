@@ -14,6 +14,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP as RULES
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Literal
 
 from footfall.errors import ConfigError
@@ -24,6 +25,13 @@ _LOCAL = re.compile(r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]{1,64}")
 _DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.I)
 _NOBODY = re.compile(r"\b5\.1\.[123]\b")  # enhanced codes of addresses that do not exist (RFC 3463)
 _NO_SUCH = (550, 551, 553)
+_LONGEST_LINE = 998  # RFC 5322, 2.1.1
+_WORD = re.compile(r"[\x21-\x7e]{1,900}")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_RULES_OF = {False: RULES, True: RULES.clone(utf8=True)}
+_PLAIN_TEXT = (
+    b'Content-Type: text/plain; charset="utf-8"\r\nContent-Transfer-Encoding: 7bit\r\nMIME-Version: 1.0\r\n\r\n'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,22 +154,46 @@ class SmtpChannel:
 
     def _content(self, letter: Letter, to: str) -> bytes:
         """The letter as it goes over the line: headers, bodies, dots doubled, the closing dot."""
-        s = self._settings
-        mail = EmailMessage(policy=RULES)
-        mail["From"] = Address(s.sender_name, addr_spec=s.sender)
-        mail["To"] = to
-        mail["Subject"] = letter.subject
-        mail["Date"] = format_datetime(self._clock.now())
-        mail["Message-ID"] = f"<{letter.message_id}@{s.sender.rpartition('@')[2]}>"
+        s, utf8 = self._settings, not to.isascii()
+        headers = {
+            "From": str(Address(s.sender_name, addr_spec=s.sender)),
+            "To": to,
+            "Subject": letter.subject,
+            "Date": format_datetime(self._clock.now()),
+            "Message-ID": f"<{letter.message_id}@{s.sender.rpartition('@')[2]}>",
+        }
         if letter.unsubscribe_url:
-            mail["List-Unsubscribe"] = f"<{letter.unsubscribe_url}>"
-            mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-        mail.set_content(letter.text)
-        if letter.html:
-            mail.add_alternative(letter.html, subtype="html")
-        whole = mail.as_bytes(policy=RULES.clone(utf8=not to.isascii()))
+            headers["List-Unsubscribe"] = f"<{letter.unsubscribe_url}>"
+            headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+        whole = b"".join(_header(name, value, utf8) for name, value in headers.items()) + _body(letter, utf8)
         lines = whole if whole.endswith(b"\r\n") else whole + b"\r\n"
         return re.sub(rb"(?m)^\.", b"..", lines) + b".\r\n"
+
+
+# The e-mail package parses every header anew, most of what a letter costs: one plain word needs none of it, and what is
+# the same for many letters is kept.
+def _header(name: str, value: str, utf8: bool) -> bytes:
+    if name != "Subject" and _WORD.fullmatch(value):
+        return f"{name}: {value}\r\n".encode("ascii")
+    return _folded(name, value, utf8)
+
+
+@lru_cache(maxsize=256)
+def _folded(name: str, value: str, utf8: bool) -> bytes:
+    rules = _RULES_OF[utf8]
+    return rules.fold_binary(*rules.header_store_parse(name, value))
+
+
+def _body(letter: Letter, utf8: bool) -> bytes:
+    """The bodies with the headers that tell of them, and the empty line between."""
+    text = _LINE_END.sub("\r\n", letter.text)
+    if not letter.html and text.isascii() and max(map(len, text.split("\r\n"))) <= _LONGEST_LINE:
+        return _PLAIN_TEXT + text.encode("ascii")
+    mail = EmailMessage(policy=RULES)
+    mail.set_content(letter.text)
+    if letter.html:
+        mail.add_alternative(letter.html, subtype="html")
+    return mail.as_bytes(policy=_RULES_OF[utf8])
 
 
 def mailbox(address: str) -> str | None:

@@ -139,8 +139,8 @@ def _skewness(treated: Sums, holdout: Sums) -> float:
     """
     n, m = treated.n, holdout.n
     variance = (n * treated.variance + m * holdout.variance) / (n + m)
-    shape = (n * treated.third + m * holdout.third) / (n + m) / variance**1.5
-    return shape * (1 / n**2 - 1 / m**2) / (1 / n + 1 / m) ** 1.5
+    shape = (n * treated.third + m * holdout.third) / (n + m) / math.sqrt(variance) ** 3
+    return shape * (1 / n**2 - 1 / m**2) / math.sqrt(1 / n + 1 / m) ** 3
 
 
 def _unskewed(t: float, skew: float) -> float:

@@ -43,7 +43,9 @@ def _mine() -> sa.ColumnElement[bool]:
 _LOOKED_AT = sa.select(messages.c.status, messages.c.worker, messages.c.person, messages.c.address).where(
     messages.c.message_id == sa.bindparam("at_id")
 )
-_SUPPRESSED = sa.select(suppressions.c.reason).where(suppressions.c.who.in_(sa.bindparam("keys", expanding=True)))
+_SUPPRESSED = sa.select(suppressions.c.reason).where(
+    suppressions.c.who.in_([sa.bindparam("person"), sa.bindparam("address"), sa.bindparam("plain")])
+)
 _REACHED = sa.select(messages.c.handed_at).where(
     messages.c.status.in_(_COUNTED)
     & (messages.c.person == sa.bindparam("who"))
@@ -260,8 +262,8 @@ class SqlOutbox(OnDatabase):
 
     def _against(self, connection: sa.Connection, row: Any, now: datetime, caps: Caps) -> Held | None:
         """What forbids handing a message over now: suppressions, then the person's caps."""
-        keys = [_key(row.person), _key(row.address), _key(_plain(row.person))]
-        found = connection.execute(_SUPPRESSED, {"keys": keys}).first()
+        keys = {"person": _key(row.person), "address": _key(row.address), "plain": _key(_plain(row.person))}
+        found = connection.execute(_SUPPRESSED, keys).first()
         if found is not None:
             return Held(f"suppressed: {found.reason}", None)
         week = naive(now - timedelta(days=7))
