@@ -291,6 +291,19 @@ def test_an_unforeseen_error_leaves_nobody_waiting() -> None:
     commit.close()
 
 
+def test_a_defect_in_one_answer_keeps_nobody_else_waiting() -> None:
+    commit, told = GroupCommit(SlowInbox()), []  # type: ignore[arg-type]
+
+    async def work() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, what: told.append(what["exception"]))
+        commit.submit([("event", b"x\n")], (), lambda _failure: 1 / 0)  # type: ignore[arg-type,return-value]
+        await asyncio.wait_for(commit.put([("event", b"y\n")]), 5)
+
+    asyncio.run(work())
+    commit.close()
+    assert [type(error) for error in told] == [ZeroDivisionError]
+
+
 def test_what_may_wait_is_bounded() -> None:
     inbox = SlowInbox()
     commit = GroupCommit(inbox, most_bytes=1000)  # type: ignore[arg-type]

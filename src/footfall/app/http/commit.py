@@ -148,7 +148,13 @@ class GroupCommit:
         self.failing = failure is not None
         for waiting in group:
             self.waiting_bytes -= waiting.size
-            waiting.done(None if failure is None else StorageError(failure.message, failure.way_out))
+            told = None if failure is None else StorageError(failure.message, failure.way_out)
+            try:
+                waiting.done(told)
+            except Exception as error:  # noqa: BLE001 - a defect in one answer must not keep the others waiting
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "an answer could not be made", "exception": error}
+                )
 
 
 def _joined(group: Sequence[_Waiting]) -> list[tuple[InboxKind, bytes]]:
