@@ -75,17 +75,31 @@ def solve_coupled(
 
 def _run(search: CoupledSearch, problem: Problem, inner: Solve, start: Floats, gap: float) -> Status:
     try:
-        for price in (start, np.zeros(len(start))):
-            _offer_point(search, _at(search, price), plan=True)
+        if not _by_prices(search, gap):  # the search over limits' prices soon has plans of its own
+            _offer_starts(search, start)
         if not (search.found and search.gap() <= gap and start.any()):
             _methods(search, problem, inner, start, gap)
         if search.found:
             _snap(search)
     except OverTimeError:
+        _offer_starts(search, start, only_if_needed=True)
         return "optimal" if search.gap() <= gap else "time_limit"
     except KeyboardInterrupt:
+        _offer_starts(search, start, only_if_needed=True)
         return "interrupted"
     return "optimal" if search.gap() <= gap else "stalled"
+
+
+def _by_prices(search: CoupledSearch, gap: float) -> bool:
+    """Whether the search goes over the limits' prices, around whole solves."""
+    return search.work.reference is None and len(search.work.value) > _SMALL and gap >= _SINGLE
+
+
+def _offer_starts(search: CoupledSearch, start: Floats, only_if_needed: bool = False) -> None:
+    """Plans from the prices given and from none; ``only_if_needed``, where no plan has been found."""
+    for price in (start, np.zeros(len(start)))[: 1 + bool(start.any())]:
+        if not (only_if_needed and search.found):
+            _offer_point(search, _at(search, price), plan=True)
 
 
 def _at(search: CoupledSearch, price: Floats) -> DualPoint:
@@ -123,7 +137,7 @@ def _methods(
         return
     cost, size = _step_cost(work, search.coupling), work.m + search.coupling.k
     dense = size <= _MOST_DENSE and cost <= _BEARABLE
-    if work.reference is None and not small and gap >= _SINGLE:
+    if _by_prices(search, gap):
         search_limit_prices(search, problem, inner, start, gap, *([_BRIEF] if brief else []))
     elif cost > _QUICK or not dense:
         descend_entropic(search, start, gap, _look_descent(search, gap), _MOST_PASSES)

@@ -39,6 +39,7 @@ _SAMPLE, _SAMPLE_GAP, _SAMPLE_MOST = 0.1, 5e-4, 20  # part of the rows; the gap 
 _NEAR = 0.05  # the first box after a sample, in parts of its prices and of the usual box
 _MEMORY = 1e9  # bytes of plans kept beyond those in use
 _FORBIDDING = 1e4  # price of a breach, in parts of what plans differ by for a breach of all they put in
+_BETTER, _NEARLY = 0.3, 1.15  # parts of the last mix's gap, and of the gap asked for, at which a mix is made a plan
 _TINY = 1e-9  # a cut's weight that is left out of the mix
 
 
@@ -75,10 +76,11 @@ def search_limit_prices(
     centre = at = coupling.allowed(start[m:])
     box, best, promised = np.full(coupling.k, np.inf), np.inf, -np.inf
     cuts: list[_Cut] = []
-    failures = 0
+    about = np.inf  # the gap that the best mix would have
+    failures, mixed = 0, np.inf  # mixed: about the gap of the last mix that was made a plan
     for number in range(most):
         hoped = (best - promised) / max(abs(best), 1e-300) if number > 1 else np.inf
-        inner = max(_INNER * gap, min(_ROUGH, 0.1 * search.gap(), 0.3 * hoped))
+        inner = max(_INNER * gap, min(_ROUGH, 0.1 * min(search.gap(), about), 0.3 * hoped))
         answer = solve(_priced(problem, search, at), gap=inner, prices=provider_price)
         provider_price = answer.price
         bound = answer.bound + coupling.worth(at)
@@ -95,13 +97,15 @@ def search_limit_prices(
             centre, box = (at if bound < best else centre), (box if failures % _PATIENCE else _FALL * box)
         best = min(best, bound)
         weights, held = _mix(cuts, coupling)
-        if held:
+        about = _about(search, cuts, weights) if held else np.inf
+        over = best < -2.0 * work.scale or (number > _TRIES and not search.found) or number == most - 1
+        at, promised, in_box = _next(cuts, coupling, centre, box)
+        over = over or not np.isfinite(at).all()
+        if held and (over or not search.found or about <= max(_BETTER * mixed, _NEARLY * gap)):
+            mixed = about
             search.offer_share(_blend(cuts, weights), search.price)
         search.step()
-        if search.gap() <= gap or best < -2.0 * work.scale or (number > _TRIES and not search.found):
-            return
-        at, promised, in_box = _next(cuts, coupling, centre, box)
-        if not np.isfinite(at).all():
+        if over or search.gap() <= gap:
             return
         _thin(cuts, weights + in_box, work)
 
@@ -179,6 +183,12 @@ def _from_sample(problem: Problem, coupling: Coupling, solve: Solve, start: Floa
         return start
     prices = search.price[work.m :] / search.coupling.unit * coupling.unit
     return np.concatenate([search.price[: work.m], coupling.allowed(prices)])
+
+
+def _about(search: CoupledSearch, cuts: list[_Cut], weights: Floats) -> float:
+    """The gap that a mix of plans would have, but for what making it a plan changes: no look at the edges."""
+    reward = sum(weight * cut.reward for weight, cut in zip(weights, cuts, strict=True))
+    return float((search.bound - reward) / max(abs(search.bound), 1e-9 * search.work.scale, 1e-300))
 
 
 def _thin(cuts: list[_Cut], weights: Floats, work: Work) -> None:
