@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -231,3 +233,23 @@ def test_keys_on_the_command_line(shop: Path, cli: Any) -> None:
     assert cli("keys", "revoke", "ff_unknown").status == 1
     assert cli("keys", "create", "--scope", "write").status == 2
     assert cli("keys", "create").status == 2
+
+
+def test_a_log_on_a_full_disk_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """/dev/full: every write fails with ENOSPC, as on a full disk (null(4))."""
+    import structlog
+
+    before, handlers = structlog.get_config(), logging.getLogger().handlers
+    full = Path("/dev/full").open("w", buffering=1)  # noqa: SIM115 - closing it fails, too
+    try:
+        monkeypatch.setattr("sys.stderr", full)
+        log = logs.set_up("test", "info")
+        for _ in range(3):
+            log.info("a line")
+            log.error("a defect", error="none")
+    finally:
+        monkeypatch.undo()
+        structlog.configure(**before)
+        logging.getLogger().handlers = handlers
+        with contextlib.suppress(OSError):
+            full.close()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -25,7 +26,7 @@ def set_up(part: str, level: str = "info") -> Any:
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Steady(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -42,3 +43,22 @@ def set_up(part: str, level: str = "info") -> Any:
     root.handlers = [handler]
     root.setLevel(max(LEVELS[level], logging.WARNING))  # other people's libraries: what needs a look
     return structlog.get_logger().bind(part=part)
+
+
+class _Steady:
+    """A stream that lets go of what it cannot write: on a full disk the log ends, the service must not, and there is no
+    other place to say so."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, if that can be."""
+        with contextlib.suppress(OSError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, if that can be."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
