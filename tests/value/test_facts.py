@@ -12,7 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 import pytest
 from facts_support import MemoryStore, as_counts, log
@@ -22,6 +24,7 @@ from footfall.errors import ConfigError, WorkspaceError
 from footfall.model import Recipe
 from footfall.stores.engine import DuckEngine
 from footfall.stores.lake import Lake
+from footfall.value import fact_tables as fact_tables_module
 from footfall.value import facts as facts_module
 from footfall.value.fact_tables import FactTables
 from footfall.value.facts import facts, rules_of, update
@@ -174,6 +177,18 @@ def test_as_of_between_and_merging(engine: DuckEngine) -> None:
     assert ((parts[0] + parts[1]) + parts[2]).orders == found.orders == (parts[2] + (parts[1] + parts[0])).orders
     assert (found + found).minus(found) == found
     assert found + FactTables.empty() == found
+
+
+def test_rows_are_sorted_as_pyarrow_does_it() -> None:
+    """Expected order: pyarrow.compute.sort_indices. Five keys of 9,000 values are more groups than an int64 counts."""
+    draw = np.random.default_rng(7)
+    columns = [pa.array(draw.permutation(9000)).cast(pa.string()) for _ in range(4)]
+    columns.append(pa.array([None if n % 3 == 0 else n for n in draw.integers(0, 9000, 9000)], pa.int64()))
+    table = pa.table([pa.concat_arrays([c, c.slice(0, 50)]) for c in columns], names=list("abcde"))
+    for keys in (["e", "a"], list("abcde"), list("edcba")):
+        order = pc.sort_indices(table, sort_keys=[(key, "ascending", "at_start") for key in keys])
+        assert fact_tables_module._sorted(table, keys).equals(table.take(order))
+    assert fact_tables_module._sorted(table.slice(0, 0), ["e", "a"]).num_rows == 0
 
 
 def test_what_is_in_no_list_is_refused() -> None:

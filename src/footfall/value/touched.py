@@ -95,8 +95,8 @@ def _collect(
     identity.show(engine, before, marks, "touched_events_old", "touched_before")
     _know_money(engine, marks, now, kept_money)
     marks["links_by_visit"] = statement("links_by_visit", marks) if held.visit_ids else ""
-    for name in ("touched_keys", "links", "touched_ids", "touched_pairs"):
-        progress(name.replace("_", " "))
+    engine.execute(statement("touched_keys", marks), {"last_old_day": span.last_old_day})
+    for name in ("links", "touched_ids", "touched_pairs"):
         engine.execute(statement(name, marks))
     _close(engine)
     progress("events touched")

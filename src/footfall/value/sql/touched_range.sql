@@ -7,7 +7,8 @@ WITH named AS (
 steady AS (
     SELECT DISTINCT o.order_id, o.provider_id
     FROM money_keys o
-    WHERE NOT o.is_refund AND o.order_id IS NOT NULL
+    WHERE NOT o.is_refund
+      AND o.order_id IN (SELECT r.order_id FROM money_keys r WHERE r.is_refund AND r.order_id IS NOT NULL)
       AND NOT EXISTS (SELECT 1 FROM touched_events t WHERE t.message_id = o.message_id AND t.day = o.day)
 ),
 loose AS (
