@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from footfall.errors import FormatError, InputError
+from footfall.model import EVENT_NAMES
 from footfall.record.names import FIELD_ALIASES, PROVIDER_EVENTS, canonical_event, near_events
 
 # What a file can fill, in the order of the log. `amount` (major units) becomes amount_minor; `currency` is checked.
@@ -90,7 +91,8 @@ def check_options(event: str | None, mapping: Mapping[str, str], fixed: Mapping[
         name = canonical_event(values["name"])
         if name is None:
             near = near_events(values["name"])
-            raise InputError(f"unknown event {values['name']!r}", f"did you mean {' or '.join(near)}?" if near else "")
+            way_out = f"did you mean {' or '.join(near)}?" if near else f"events: {', '.join(EVENT_NAMES)}"
+            raise InputError(f"unknown event {values['name']!r}", way_out)
         values["name"] = name
     return values
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+import duckdb
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -58,17 +59,35 @@ def opened(name: str, spool_dir: Path, delimiter: str | None = None) -> Iterator
             raise FormatError(f"delimiter {delimiter!r} is not one character", "use , ; | or tab")
         delimiter = named[delimiter]
     spool = spool_dir / "plain"
+    shown = "standard input" if name == "-" else name
     try:
-        path = _plain(name, spool)
-        yield _recognise("standard input" if name == "-" else name, path, delimiter)
+        path = _plain(name, shown, spool)
+        with _whole(_recognise(shown, path, delimiter)) as source:
+            yield source
     finally:
         spool.unlink(missing_ok=True)
 
 
-def _plain(name: str, spool: Path) -> Path:
+@contextmanager
+def _whole(source: Source) -> Iterator[Source]:
+    """The source; where reading fails, say of a Parquet file that is damaged inside that it is this one."""
+    try:
+        yield source
+    except duckdb.Error:
+        if source.kind == "parquet":
+            try:
+                for _ in pq.ParquetFile(source.path).iter_batches():
+                    pass
+            except (pa.ArrowException, OSError) as error:
+                reason = str(error).splitlines()[0]
+                raise FormatError(f"{source.name} is damaged: {reason}", "fetch it again") from None
+        raise
+
+
+def _plain(name: str, shown: str, spool: Path) -> Path:
     """Path of the plain, UTF-8 bytes: the file itself where it is plain, else a copy at ``spool``."""
     if name == "-":
-        _copy(sys.stdin.buffer, spool, "standard input")
+        _copy(sys.stdin.buffer, spool, shown)
         path = spool
     else:
         path = Path(name)
@@ -83,7 +102,7 @@ def _plain(name: str, spool: Path) -> Path:
     with _reading(name), path.open("rb") as handle:
         head = handle.read(4)
     if not head:
-        raise FormatError(f"{name} is empty", "check the export that wrote it")
+        raise FormatError(f"{shown} is empty", "check the export that wrote it")
     if head[:2] == b"\x1f\x8b":
         unzipped = spool.with_suffix(".unzipped")
         try:
@@ -91,13 +110,13 @@ def _plain(name: str, spool: Path) -> Path:
                 _copy(zipped, unzipped, name)
             unzipped.replace(spool)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise FormatError(f"{name} is broken or cut off: {error}", "fetch the file again") from None
+            raise FormatError(f"{shown} is broken or cut off: {error}", "fetch the file again") from None
         finally:
             unzipped.unlink(missing_ok=True)
         path = spool
         head = path.open("rb").read(4)
         if not head:
-            raise FormatError(f"{name} is empty once unzipped", "check the export that wrote it")
+            raise FormatError(f"{shown} is empty once unzipped", "check the export that wrote it")
     encoding = _wide_encoding(head)
     if encoding:
         _transcode(path, spool, encoding, name)
@@ -240,6 +259,7 @@ def _csv(plain: Source, head: bytes, delimiter: str | None) -> Source:
             f"{plain.name}: only one column found with delimiter {delimiter!r} ({raw.strip()[:60]!r})",
             "leave --delimiter out to have it found",
         )
+    header = [name.strip() for name in header]
     if len(set(header)) != len(header):
         raise FormatError(
             f"{plain.name}: duplicate column names: {', '.join(_repeated(header))}", "name each column once"
