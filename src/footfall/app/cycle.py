@@ -160,15 +160,25 @@ def categories(here: Workspace) -> dict[str, str]:
     return {key: row["category"] for key, row in here.state.providers().items() if row.get("category")}
 
 
-def valued(here: Workspace, as_of: date | None = None, extra_pairs: Sequence[tuple[str, str]] = ()) -> Valuation:
-    """Values of all pairs and providers as of a day, by default the last of the log."""
+def valued(
+    here: Workspace,
+    as_of: date | None = None,
+    extra_pairs: Sequence[tuple[str, str]] = (),
+    counted: FactTables | None = None,
+) -> Valuation:
+    """Values of all pairs and providers as of a day, by default the last that is over and whole: on a day that has just
+    begun, orders are missing that its visitors will still place today, and all values would look lower.
+
+    counted: the facts, where they are at hand.
+    """
     from footfall.value import facts, propensity, valuation
     from footfall.value.counts import Settings
 
-    config, day = here.config, as_of or here.last_day()
+    config, counted = here.config, counted or count(here)
+    day, notes = whole_day(here, counted, as_of)
     settings = Settings(half_life_days=config.value.half_life_days)
     known = valuation.valuate(
-        count(here),
+        counted,
         day,
         exponent=reward_exponent(recipe(config.workspace.recipe), money.exponent(config.workspace.currency)),
         window_days=config.value.window_days,
@@ -176,6 +186,7 @@ def valued(here: Workspace, as_of: date | None = None, extra_pairs: Sequence[tup
         categories=categories(here),
         extra_pairs=extra_pairs,
     )
+    known = replace(known, values=replace(known.values, notes=(*notes, *known.values.notes)))
     if not recipe(config.workspace.recipe).unit_reward:
         return known
     with here.engine() as engine:
@@ -200,14 +211,22 @@ def value(
     last: date | None = None,
     progress: Progress | None = None,
 ) -> Valued:
-    """What a visitor is worth: plain figures of ``first`` to ``last``, the estimate of a visit on the as-of day."""
+    """What a visitor is worth: plain figures of ``first`` to ``last``, the estimate of a visit on the as-of day.
+
+    Plain figures count all that there is, a last day that is not over included; the estimate is as in ``valued``.
+    """
     from footfall.value import valuation
 
     if first and last and first > last:
         raise ConfigError(f"--from {first} is after --to {last}", "turn them round")
-    known = valued(here, as_of)
-    notes = (*known.values.notes, *remarks(here, known), *_beyond(here.store.days(), as_of, first, last))
-    return Valued(valuation.rows(known, by, first, last), notes)
+    counted = count(here)
+    plain = counted.as_of(as_of or here.last_day())
+    known = replace(valued(here, as_of, valuation.pairs_of(plain), counted), facts=plain)
+    notes = [*known.values.notes, *remarks(here, known), *_beyond(here.store.days(), as_of, first, last)]
+    if as_of is None and here.last_complete_day() < here.last_day():
+        day = here.last_day()
+        notes.insert(0, say("{day} is not over: estimates are of {last}", day=day, last=known.as_of))
+    return Valued(valuation.rows(known, by, first, last), tuple(notes))
 
 
 def _beyond(days: Sequence[date], as_of: date | None, first: date | None, last: date | None) -> list[str]:
@@ -265,11 +284,11 @@ def demand(here: Workspace, day: date | None = None, as_of: date | None = None) 
     from footfall.app import inputs
 
     facts = count(here)
-    last, _ = _complete_day(here, facts, as_of)
+    last, _ = whole_day(here, facts, as_of)
     return inputs.forecast(facts.as_of(last), last, day or last + timedelta(days=1))
 
 
-def _complete_day(here: Workspace, facts: FactTables, as_of: date | None) -> tuple[date, tuple[str, ...]]:
+def whole_day(here: Workspace, facts: FactTables, as_of: date | None) -> tuple[date, tuple[str, ...]]:
     """The last day of the log that is over and whole: the day to plan from; with what a reader has to know.
 
     A day whose log breaks off early with less than half of the usual visits (an export cut by another zone's midnight,
@@ -291,7 +310,7 @@ def _complete_day(here: Workspace, facts: FactTables, as_of: date | None) -> tup
         return last, ()
     note = say(
         "{day} is left out: its log ends at {ended:%H:%M} with {visits:,.0f} visits, where {usual:,.0f} are usual; "
-        "`--as-of {day}` plans from it all the same",
+        "`--as-of {day}` takes it all the same",
         day=last,
         ended=ended,
         visits=usual.today,
@@ -319,14 +338,15 @@ def plan(
     from footfall.acquire import plans, solve
     from footfall.app import inputs
 
-    as_of, notes = _complete_day(here, count(here), as_of)
+    counted = count(here)
+    as_of, notes = whole_day(here, counted, as_of)
     if day is not None and day <= as_of:
         raise ConfigError(
             f"the log already has {as_of}; {day} cannot be planned",
             f"plan {as_of + timedelta(days=1)} or later",
         )
     files = inputs.read_files(capacity=capacity, rules=rules, demand=demand, eligible=eligible)
-    known = valued(here, as_of, files.eligible)
+    known = valued(here, as_of, files.eligible, counted)
     settings = here.config.plan if inertia is None else _with_inertia(here, inertia)
     made_from = inputs.plan_inputs(known, day or as_of + timedelta(days=1), files, settings)
     made = plans.make_plan(

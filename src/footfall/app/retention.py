@@ -51,7 +51,7 @@ def timing(here: Workspace, as_of: date | None = None) -> tuple[Moments, ...]:
     from footfall.retain import timing as moments
 
     known = cycle.valued(here, as_of)
-    return _moments(known, customers(here, known.as_of), moments.moments)[0]
+    return _moments(known, customers(here, as_of), moments.moments)[0]
 
 
 def _moments(known: Valuation, buyers: Customers, moments: Any) -> tuple[tuple[Moments, ...], dict[str, float]]:
@@ -88,7 +88,7 @@ def shown(here: Workspace, as_of: date | None = None) -> Iterator[Shown]:
     exponent = reward_exponent(recipe(here.config.workspace.recipe), money.exponent(here.config.workspace.currency))
     with here.engine() as engine:
         lettered = customers.relations(here.store, engine, rules_of(here.config, here.state.providers()))
-        buyers = customers.customers(engine, known.as_of, exponent, lettered)
+        buyers = customers.customers(engine, as_of or here.last_day(), exponent, lettered)
         found, values = _moments(known, buyers, timing.moments)
         del known  # not needed any more, and large where the log is
         audience.show(engine, buyers, found, values)

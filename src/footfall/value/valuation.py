@@ -28,6 +28,7 @@ KEYS: dict[By, tuple[str, ...]] = {
     "pair": ("segment", "provider_id"),
     "day": ("day",),
 }
+ESTIMATE = ("value_mean", "value_sd", "value_low", "value_high", "evidence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +75,18 @@ def valuate(
     known = facts.as_of(as_of)
     if not known.visits.num_rows:
         raise NotEnoughDataError(f"there is no visit on or before {as_of}", "choose a later --as-of, or import events")
-    index = _index(known, categories, extra_pairs)
+    told = dict(zip(facts.providers["provider_id"].to_pylist(), facts.providers["category"].to_pylist(), strict=True))
+    index = _index(known, told | {key: name for key, name in categories.items() if name}, extra_pairs)
     first_day = pc.min(known.visits["day"]).as_py()
     counts = _counts(known, index, as_of, exponent, window_days, (as_of - first_day).days)
     return Valuation(as_of, first_day, exponent, known, index, counts, estimate(counts, settings))
 
 
 def _index(facts: FactTables, categories: Mapping[str, str], extra_pairs: Sequence[tuple[str, str]]) -> Index:
-    told = dict(zip(facts.providers["provider_id"].to_pylist(), facts.providers["category"].to_pylist(), strict=True))
-    seen = facts.visits.group_by(["segment", "provider_id"]).aggregate([]).to_pylist()
-    pairs = sorted({(row["segment"], row["provider_id"]) for row in seen} | set(extra_pairs))
+    pairs = sorted({*pairs_of(facts), *extra_pairs})
     segments = tuple(sorted({segment for segment, _ in pairs}))
     providers = tuple(sorted({provider for _, provider in pairs}))
-    of_provider = [categories.get(provider) or told.get(provider) or "all" for provider in providers]
+    of_provider = [categories.get(provider) or "all" for provider in providers]
     names = tuple(sorted(set(of_provider)))
     position = {name: i for i, name in enumerate(names)}
     segment_at = {name: i for i, name in enumerate(segments)}
@@ -99,6 +99,12 @@ def _index(facts: FactTables, categories: Mapping[str, str], extra_pairs: Sequen
         np.array([segment_at[segment] for segment, _ in pairs], dtype=np.int64),
         np.array([provider_at[provider] for _, provider in pairs], dtype=np.int64),
     )
+
+
+def pairs_of(facts: FactTables) -> list[tuple[str, str]]:
+    """(segment, provider_id) of all visits, each once."""
+    seen = facts.visits.group_by(["segment", "provider_id"]).aggregate([]).to_pylist()
+    return [(row["segment"], row["provider_id"]) for row in seen]
 
 
 def _counts(facts: FactTables, index: Index, as_of: date, exponent: int, window_days: int, log_days: int) -> Counts:
@@ -161,16 +167,19 @@ def rows(valuation: Valuation, by: By, first: date | None = None, last: date | N
 
     Plain figures count the visits of ``first`` to ``last`` (all by default) and the orders of those visits known on the
     as-of day; money in major units. The estimate is of a visit on the as-of day; of a day's own visits where ``by`` is
-    day.
+    day, and None for a day after the as-of day.
     """
     plain = plain_figures(valuation, by, first, last)
-    shown = []
+    shown: list[dict[str, Any]] = []
     for key, estimate_row in _estimates(valuation, by):
         if by == "day" and ((first and key[0] < first) or (last and key[0] > last)):
             continue
         shown.append(
             dict(zip(KEYS[by], key, strict=True)) | plain.get(key, _plain(0, 0, 0, valuation.exponent)) | estimate_row
         )
+    if by == "day":
+        later = sorted(key for key in plain if key[0] > valuation.as_of)
+        shown += [{"day": key[0]} | plain[key] | dict.fromkeys(ESTIMATE) for key in later]
     return shown
 
 
@@ -230,9 +239,8 @@ def _estimates(valuation: Valuation, by: By) -> list[tuple[tuple[Any, ...], dict
 
 def _lines(keys: Sequence[tuple[Any, ...]], figures: Figures) -> list[tuple[tuple[Any, ...], dict[str, float]]]:
     columns = (figures.mean, figures.sd, figures.low, figures.high, figures.evidence)
-    names = ("value_mean", "value_sd", "value_low", "value_high", "evidence")
     return [
-        (key, dict(zip(names, (float(column[i]) for column in columns), strict=True))) for i, key in enumerate(keys)
+        (key, dict(zip(ESTIMATE, (float(column[i]) for column in columns), strict=True))) for i, key in enumerate(keys)
     ]
 
 
