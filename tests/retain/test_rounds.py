@@ -161,6 +161,8 @@ def test_a_journey_that_is_paused_edited_or_deleted(tmp_path: Path) -> None:
     assert turn(edited) == {"planned": 0}  # nobody begins anew
     path.write_text(text.replace(CARTS.format(holdout=0.0), CARTS.format(holdout=0.0).replace("carts]", "other]").replace("carts.", "other.")), encoding="utf-8")  # fmt: skip  # noqa: E501
     gone = at(here, NOON + timedelta(hours=3))
+    assert messaging.gone(paused) == {}
+    assert messaging.gone(gone) == {"carts": 40}
     assert turn(gone)["cancelled"] == 40
     assert "gone from footfall.toml" in gone.outbox.messages("cancelled")[0].error
 

@@ -97,6 +97,18 @@ def commit_round(here: Workspace, planned: Planned) -> Counter[str]:
     return rounds.commit(planned, here.entries, here.outbox, list(here.config.journeys))
 
 
+def gone(here: Workspace) -> dict[str, int]:
+    """Journeys that are no longer in footfall.toml, each with the persons who are still in it.
+
+    A journey is known by its name: arms, entries and messages go by it, so that one that was renamed begins anew.
+    """
+    left: Counter[str] = Counter()
+    for row in here.entries.counts():
+        if row["status"] == "active" and row["journey"] not in here.config.journeys:
+            left[row["journey"]] += row["entries"]
+    return dict(left)
+
+
 # ---------------------------------------------------------------- sending
 
 

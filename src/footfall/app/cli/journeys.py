@@ -66,6 +66,12 @@ def retain(
     screen = output.console(stderr=True)
     if planned.messages and not here.config.retain.public_url:
         screen.print("note: [retain] public_url is empty: letters carry no link that unsubscribes", soft_wrap=True)
+    for name, persons in messaging.gone(here).items():
+        screen.print(
+            f"note: journey {name} is gone from footfall.toml with {persons:,} persons in it; none of its messages go "
+            "out. If it was renamed, put the old name back: under another name it draws arms and lets people in anew",
+            soft_wrap=True,
+        )
     if dry_run:
         most = limit if limit >= 0 else DRAWN if format == "table" else 0
         rows = [_why(message, why) for message, why in planned.messages.told(most)]
