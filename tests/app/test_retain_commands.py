@@ -80,6 +80,7 @@ def test_looking(cli: Cli) -> None:
 def test_a_round_from_looking_to_proof(cli: Cli, live: Path) -> None:
     planned = cli("retain", "--dry-run", "--format", "json")
     assert len(planned.json) == 10
+    assert "carts: 10 messages, expected to win" in planned.err
     assert planned.json[0]["why"].startswith("cart_abandoned since 2026-03-20 09:00, step 1 of 1")
     assert cli("outbox", "list", "--format", "json").json == []
     assert {row["what"]: row["messages or persons"] for row in cli("retain", "--format", "json").json} == {"entered": 10, "planned": 10, "left": 0, "sent": 10}  # fmt: skip  # noqa: E501
@@ -87,7 +88,9 @@ def test_a_round_from_looking_to_proof(cli: Cli, live: Path) -> None:
     (journey,) = cli("journeys", "--format", "json").json
     assert (journey["treated"], journey["done"], journey["sent"], journey["state"]) == (10, 10, 10, "on")
     (first, *_) = cli("outbox", "list", "--status", "sent", "--limit", "1", "--format", "json").json
-    assert "Your cart is waiting" in cli("outbox", "show", first["message_id"]).out
+    shown = cli("outbox", "show", first["message_id"]).out
+    assert "Your cart is waiting" in shown and "-10 %: code (a code of their own)" in shown
+    assert "Ann" not in shown  # the person's own letter, not the example
     (offer,) = cli("offers", "--format", "json").json
     assert (offer["issued"], offer["left"]) == (10, 100)
     rows = cli("lift", "--format", "json").json

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +55,7 @@ def test_pieces_are_the_whole_in_order() -> None:
     assert [message for piece in pieces for message in piece] == [message for message, _ in told]
     assert len(found) == 10
     assert [message.person for message, _ in found.told(8)] == [message.person for message, _ in told[:8]]
+    assert found.totals() == {"one": (7, pytest.approx(8.4)), "two": (3, pytest.approx(3.6))}
     message, why = told[1]
     assert (message.language, message.person, message.journey) == ("zh-Hant", "u:p1", "one")
     assert '"since":"2026-03-01"' in message.context  # half past eleven in the night, UTC, is the next day in Taipei

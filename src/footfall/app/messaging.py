@@ -173,8 +173,21 @@ def send(here: Workspace, most: int | None = None, going: Callable[[], bool] = l
 
 def letters(here: Workspace) -> Callable[[Message], Letter]:
     """What turns a message into its letter: code of the offer, link, the link that ends it all, then the template."""
-    from footfall.retain.links import token
     from footfall.retain.offers import new_code
+
+    def code(offer: Offer, customer_id: str) -> str:
+        return here.offers.issue(offer, customer_id, offer.code or new_code(), here.clock.now()).code
+
+    return _letters(here, code)
+
+
+def letter_shown(here: Workspace, message: Message) -> Letter:
+    """The letter of a message as it would go now; a code of one's own is issued when it goes, and not before."""
+    return _letters(here, lambda offer, _: offer.code or "(a code of their own)")(message)
+
+
+def _letters(here: Workspace, code: Callable[[Offer, str], str]) -> Callable[[Message], Letter]:
+    from footfall.retain.links import token
 
     known, told = templates(here), here.config.retain
     offers, _ = offers_of(here)
@@ -186,8 +199,7 @@ def letters(here: Workspace) -> Callable[[Message], Letter]:
         if context.get("offer_name") and offer is None:
             raise InputError(f"offer {context['offer_name']!r} is gone from footfall.toml", "put it back, or cancel")
         if offer is not None:
-            issued = here.offers.issue(offer, context["customer_id"], offer.code or new_code(), here.clock.now())
-            context |= {"code": issued.code, "offer": offer_in_words(here, offer.name)}
+            context |= {"code": code(offer, context["customer_id"]), "offer": offer_in_words(here, offer.name)}
         if told.public_url:
             link = token(secret, message.person, message.address)
             context["unsubscribe_url"] = f"{told.public_url.rstrip('/')}/u/{link}"

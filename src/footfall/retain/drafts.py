@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from footfall.config import JourneySettings
 from footfall.model import Message
@@ -52,6 +53,10 @@ class Drafts:
 
     def __len__(self) -> int:
         return sum(rows.num_rows for rows in self.rows.values())
+
+    def totals(self) -> dict[str, tuple[int, float]]:
+        """journey -> how many messages, and the money that they are expected to win, major units."""
+        return {name: (rows.num_rows, float(pc.sum(rows["value"]).as_py() or 0.0)) for name, rows in self.rows.items()}
 
     def pieces(self, size: int = PIECE) -> Iterator[list[Message]]:
         """All messages, at most ``size`` at a time."""

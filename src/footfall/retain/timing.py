@@ -84,6 +84,8 @@ def _moments(name: str, curve: Floats, orders: float, visits: float, g: int | No
     follow_up, last_call, too_late = day(0.25, late), day(0.75, late), day(0.9, curve)
     if follow_up is not None and too_late is not None and too_late <= follow_up:
         follow_up = last_call = None
+    if last_call is not None and too_late is not None:
+        last_call = min(last_call, too_late)  # later than that is no call
     closed = float(gaps.closed[g]) if gaps is not None and g is not None else 0.0
     gap_curve = 1.0 - gaps.survival[g] if gaps is not None and g is not None else np.zeros(0)
     remind, lapsing = (

@@ -77,6 +77,8 @@ def retain(
         rows = [_why(message, why) for message, why in planned.messages.told(most)]
         output.write(rows, format, WHY, lambda: output.draw(rows, WHY, numbers={"value": ",.2f"}))
         screen.print(f"{len(rows):,} of {len(planned.messages):,} messages; nothing was changed.", soft_wrap=True)
+        for name, (messages, value) in planned.messages.totals().items():
+            screen.print(f"{name}: {messages:,} messages, expected to win {value:,.2f}", soft_wrap=True)
         _tell_held(screen, planned.held)
         return
     done = messaging.commit_round(here, planned)
@@ -84,6 +86,8 @@ def retain(
         sent = messaging.send(here) if send else None
     rows = [{"what": what, "messages or persons": n} for what, n in [*done.items(), *(sent or {}).items()]]
     output.write(rows, format, ("what", "messages or persons"))
+    if sent and (sent["held"] or sent["cancelled"]):
+        screen.print("held: quiet hours, a cap or a pause; `footfall outbox` tells why each waits or was cancelled", soft_wrap=True)  # fmt: skip  # noqa: E501
     _tell_held(screen, planned.held)
 
 
@@ -215,11 +219,11 @@ def outbox_show(message_id: str, /, *, workspace: WorkspaceOption = None) -> Non
     posted = here.outbox.posted(message_id)
     if posted is None:
         raise InputError(f"there is no message {message_id!r}", "`footfall outbox list` shows them")
-    from footfall.retain.letters import preview
-
     for name, told in _row(posted).items():
         print(f"{name}: {told}")  # noqa: T201
-    letter = preview(messaging.templates(here), posted.message.template, posted.message.language)
+    if posted.status == "waiting":
+        print(f"next_at: {posted.next_at}")  # noqa: T201
+    letter = messaging.letter_shown(here, posted.message)
     print(f"\nSubject: {letter.subject}\n\n{letter.text}")  # noqa: T201
 
 
