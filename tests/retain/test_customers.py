@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
-from small_place import happened, known, place
+from small_place import happened, known, members, place
 
 from footfall.app import retention
 from footfall.retain import customers
@@ -67,6 +67,47 @@ def test_thin_logs_say_that_nothing_is_forecast(tmp_path: Path) -> None:
     assert ann["alive"] is None and ann["expected_90"] is None and ann["money_365"] is None
 
 
+def test_nobody_is_due_or_lapsing_where_nobody_bought_again(tmp_path: Path) -> None:
+    # 40 visitors who each bought once, over 60 days: nothing tells when they come back, or whether they ever do.
+    events = [happened(float(n), f"p{n}", "purchase", amount=float(n + 1)) for n in range(40)]
+    here = place(tmp_path, [*events, happened(60, "x", "page_view")], today=60)
+    known_ = retention.customers(here)
+    (first, second, *_) = customers.table(known_).to_pylist()
+    assert (first["customer_id"], second["customer_id"]) == ("p39", "p38")  # no forecast: by money spent
+    for name in ("due", "due_low", "due_high", "due_chance", "due_category", "expected_90", "money_90", "alive"):
+        assert first[name] is None, name
+    assert not {"loyal", "champion", "cannot lose"} & set(customers.table(known_)["tier"].to_pylist())
+    told = "\n".join(known_.notes)
+    assert "0 of 40 customers bought again in 60 days, and a forecast takes 30" in told
+    assert "no due dates, and nobody lapsing or lost: 0 purchase days" in told
+    found = members(here)
+    assert not found["lapsing"] and not found["lost"] and not found["due_to_repurchase"]
+    (moment,) = retention.timing(here)
+    assert moment.remind is None and moment.lapsing is None
+    assert "no other category to lean on" in moment.thin
+
+
+def test_a_thin_log_says_how_much_more_it_takes(tmp_path: Path) -> None:
+    # 10 of 25 bought again within 50 days: 30 would have after 150 days at that pace, 100 more.
+    events = [happened(0, f"p{n}", "purchase", amount=5.0) for n in range(25)]
+    events += [happened(7 + n, f"p{n}", "purchase", amount=5.0) for n in range(10)]
+    found = retention.customers(place(tmp_path, [*events, happened(50, "x", "page_view")], today=50))
+    assert "10 of 25 customers bought again in 50 days" in found.notes[0]
+    assert "some 100 days more" in found.notes[0]
+
+
+def test_forecasts_that_would_have_missed_are_told(tmp_path: Path) -> None:
+    # Half of the buyers of each of 28 days come back once, five days later, and never again: no rate of purchases that
+    # lasts is like that. Known on day 21, of the 22 x 20 buyers those of days 17 to 21 still come: 5 x 10.
+    events = [happened(float(d), f"p{d}-{n}", "purchase", amount=5.0) for d in range(29) for n in range(20)]
+    events += [happened(d + 5.0, f"p{d}-{n}", "purchase", amount=5.0) for d in range(24) for n in range(10)]
+    found = retention.customers(place(tmp_path, events, today=28), look_back=True)
+    assert all(np.isfinite(values).all() and (values >= 0).all() for values in found.expected.values())
+    (missed,) = [note for note in found.notes if "forecasts run high" in note]
+    assert "and 50 came" in missed and "--calibrate 7" in missed
+    assert any("the log shows 28 days" in note and "30 and 90 and 365" in note for note in found.notes)
+
+
 def test_when_the_next_purchase_is_due(tmp_path: Path) -> None:
     # 150 alike customers whose gaps are gamma(4) with mean 10 days: the due day is the median of the gaps that are
     # longer than the time since the last purchase (scipy's gamma).
@@ -96,6 +137,9 @@ def test_fifths_by_hand() -> None:
     since, days, money = np.arange(50.0)[::-1], np.arange(50.0), np.arange(50.0)
     found = tiers(since, days, money)
     assert (found.name[0], found.name[-1]) == ("lost", "champion")
+    # Who bought on one day only has no habit yet, however much: 5 of recency, 3 of frequency, 5 of money would be one.
+    once = tiers(np.r_[0.0, np.full(9, 50.0)], np.ones(10), np.r_[99.0, np.ones(9)])
+    assert (once.recency[0], once.frequency[0], once.money[0], once.name[0]) == (5, 3, 5, "potential")
 
 
 @pytest.mark.slow

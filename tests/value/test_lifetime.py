@@ -127,6 +127,23 @@ def test_expected_purchases_are_the_integral_of_the_model(
     assert fit.expected([x], [recency], [age], ahead)[0] == pytest.approx(total * alive, rel=1e-6, abs=10 * error)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    r=st.floats(0.02, 50), alpha=st.floats(1, 500), p=st.floats(0.01, 0.99), x=st.integers(0, 30),
+    share=st.floats(0.01, 1), age=st.floats(0.5, 200), ahead=st.floats(1, 400),
+)  # fmt: skip
+def test_expected_purchases_where_all_drop_out_alike(
+    r: float, alpha: float, p: float, x: int, share: float, age: float, ahead: float
+) -> None:
+    # a, b -> infinity with a / (a + b) = p, where the likelihood of a short log often ends: the rate above with one p
+    # for all, integrated by hand. beta(1e9 p, 1e9 (1 - p)) has a spread of at most 2e-5.
+    fit = BgNbd(r, alpha, 1e9 * p, 1e9 * (1 - p), 0.0, 0, True)
+    recency = share * age if x else 0.0
+    bought = -np.expm1(-(r + x) * np.log1p(p * ahead / (alpha + age))) / p
+    alive = fit.alive([x], [recency], [age])[0]
+    assert fit.expected([x], [recency], [age], ahead)[0] == pytest.approx(bought * alive, rel=1e-5)
+
+
 @settings(deadline=None)  # the first call compiles
 @given(x=st.floats(1e-4, 1e7))
 def test_digamma_and_trigamma(x: float) -> None:

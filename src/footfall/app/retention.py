@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,15 +23,21 @@ if TYPE_CHECKING:
     from footfall.value.valuation import Valuation
 
 
-def customers(here: Workspace, as_of: date | None = None) -> Customers:
-    """Customers as of a day, by default the last of the log."""
+def customers(here: Workspace, as_of: date | None = None, *, look_back: bool = False) -> Customers:
+    """Customers as of a day, by default the last of the log; ``look_back`` notes forecasts that would have missed."""
+    from footfall.retain import calibration
     from footfall.retain import customers as buyers
     from footfall.value.facts import rules_of
 
     exponent = reward_exponent(recipe(here.config.workspace.recipe), money.exponent(here.config.workspace.currency))
     with here.engine() as engine:
         lettered = buyers.relations(here.store, engine, rules_of(here.config, here.state.providers()))
-        return buyers.customers(engine, as_of or here.last_day(), exponent, lettered)
+        found = buyers.customers(engine, as_of or here.last_day(), exponent, lettered)
+        if not look_back or found.purchases is None:
+            return found
+        span = int(found.buyers["age_days"].to_numpy().max())
+        missed = calibration.misses(engine, found.as_of, span)
+        return replace(found, notes=(*found.notes, missed)) if missed else found
 
 
 def calibration(here: Workspace, days: int, as_of: date | None = None) -> Calibration:

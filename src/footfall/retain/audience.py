@@ -206,16 +206,17 @@ def _buyers(known: Customers) -> pa.Table:
 def _rhythms(known: Customers) -> pa.Table:
     rhythms = known.rhythms
     fit, names = rhythms.fit, np.array(rhythms.categories or ("",), dtype=object)
+    unknown = np.full(len(fit.category), fit.thin)  # too few repurchases: nobody is due, lapsing or lost
     return pa.table(
         {
             "person": rhythms.person,
             "category": pa.array(names[fit.category].tolist(), pa.string()),
             "gaps": fit.gaps,
             "since_days": fit.since,
-            "due_in_days": rhythms.due.median,
-            "typical_days": fit.typical_days(),
-            "chance": rhythms.due.chance,
-            "within_30": fit.within(30.0),
-            "waited": fit.waited(),
+            "due_in_days": pa.array(rhythms.due.median, mask=unknown),
+            "typical_days": pa.array(fit.typical_days(), mask=unknown),
+            "chance": pa.array(rhythms.due.chance, mask=unknown),
+            "within_30": pa.array(fit.within(30.0), mask=unknown),
+            "waited": pa.array(fit.waited(), mask=unknown),
         }
     )

@@ -16,6 +16,7 @@ from footfall.errors import InputError
 from footfall.ports import Engine
 from footfall.retain.customers import customers
 from footfall.retain.statements import text
+from footfall.value.lifetime import FEWEST_REPEATERS, fit_bg_nbd
 
 COLUMNS = ("decile", "customers", "forecast", "actual", "forecast_each", "actual_each")
 
@@ -58,6 +59,32 @@ def calibrate(engine: Engine, last: date, days: int, exponent: int, lettered: bo
     parts = [(str(k), part) for k, part in enumerate(np.array_split(order, 10), 1) if len(part)]
     rows = [_row(name, forecast[part], actual[part]) for name, part in [*parts, ("all", order)]]
     return Calibration(cut, days, tuple(rows))
+
+
+def misses(engine: Engine, as_of: date, span_days: int) -> str:
+    """What is to be said of forecasts that would have missed by more than a quarter, and by more than chance; else "".
+
+    A glance at the total: fitted on the first three quarters of ``span_days``, the time from the first purchase to
+    ``as_of``, beside the last quarter. Reads ``purchase_days``; refunds of the last quarter count as known before it.
+    """
+    days = span_days // 4
+    if days < 1:
+        return ""
+    rows = engine.query(text("held_out"), {"cut": as_of - timedelta(days=days)})
+    frequency, recency, age, later = (
+        np.asarray(rows[name].to_numpy(), np.float64) for name in ("frequency", "recency_days", "age_days", "later")
+    )
+    if (frequency > 0).sum() < FEWEST_REPEATERS:
+        return ""
+    forecast = float(fit_bg_nbd(frequency, recency, age).expected(frequency, recency, age, float(days)).sum())
+    actual, off = float(later.sum()), abs(forecast - float(later.sum()))
+    if off <= 0.25 * max(actual, 1.0) or off <= 3.0 * max(actual, 1.0) ** 0.5:
+        return ""
+    way = "high" if forecast > actual else "low"
+    return (
+        f"forecasts run {way} here: {days} days ago they would have been {forecast:,.0f} purchase days until now, and "
+        f"{actual:,.0f} came; `--calibrate {days}` shows by tenths of customers"
+    )
 
 
 def _row(decile: str, forecast: Any, actual: Any) -> dict[str, Any]:

@@ -23,12 +23,13 @@ from footfall.ports import Engine, Store
 from footfall.retain.rfm import Tiers, tiers
 from footfall.retain.statements import text
 from footfall.value import identity
-from footfall.value.lifetime import BgNbd, GammaGamma, fit_bg_nbd, fit_gamma_gamma
+from footfall.value.lifetime import FEWEST_REPEATERS, BgNbd, GammaGamma, fit_bg_nbd, fit_gamma_gamma
 from footfall.value.relations import Rules, relate
-from footfall.value.repurchase import Due, Repurchase, fit_repurchase
+from footfall.value.repurchase import FEWEST_REPURCHASES, Due, Repurchase, fit_repurchase
 from footfall.value.statements import statement
 
 HORIZONS = (30, 90, 365)
+LEAST_CHANCE = 0.01  # of coming back, below which no day is named
 COLUMNS = (
     "customer_id",
     "first_day",
@@ -134,7 +135,13 @@ def customers(engine: Engine, as_of: date, exponent: int, lettered: bool) -> Cus
     purchases = _purchases(frequency, recency, age, notes)
     alive = purchases.alive(frequency, recency, age) if purchases else None
     expected = {h: purchases.expected(frequency, recency, age, float(h)) for h in HORIZONS} if purchases else {}
-    spending, each = _spending(buyers, frequency, exponent, notes)
+    spending, each = _spending(buyers, frequency, exponent, notes) if purchases else (None, None)
+    rhythms = _rhythms(engine)
+    if rhythms.fit.thin:
+        notes.append(
+            f"no due dates, and nobody lapsing or lost: {rhythms.fit.closed.sum():,.0f} purchase days were followed by "
+            f"another in their category, and {FEWEST_REPURCHASES} are the fewest that tell when"
+        )
     return Customers(
         as_of=as_of,
         exponent=exponent,
@@ -144,7 +151,7 @@ def customers(engine: Engine, as_of: date, exponent: int, lettered: bool) -> Cus
         expected=expected,
         money={h: bought * each for h, bought in expected.items()} if each is not None else {},
         tiers=tiers(age - recency, frequency + 1, _floats(buyers["spend_minor"])),
-        rhythms=_rhythms(engine),
+        rhythms=rhythms,
         ties=engine.query(text("ties"), day),
         contacts=engine.query(text("contacts"), day),
         purchases=purchases,
@@ -154,11 +161,22 @@ def customers(engine: Engine, as_of: date, exponent: int, lettered: bool) -> Cus
 
 
 def _purchases(frequency: Floats, recency: Floats, age: Floats, notes: list[str]) -> BgNbd | None:
-    try:
-        fit = fit_bg_nbd(frequency, recency, age)
-    except InputError as error:
-        notes.append(f"no forecast of purchases: {error.message}")
+    repeaters, span = int((frequency > 0).sum()), float(age.max(initial=0.0))
+    if repeaters < FEWEST_REPEATERS:
+        pace = "nothing tells when that may be"
+        if repeaters:
+            pace = f"at this pace that is some {span * (FEWEST_REPEATERS - repeaters) / repeaters:,.0f} days more"
+        notes.append(
+            f"no forecast of purchases or money: {repeaters:,} of {len(age):,} customers bought again in {span:,.0f} "
+            f"days, and a forecast takes {FEWEST_REPEATERS}; {pace}"
+        )
         return None
+    fit = fit_bg_nbd(frequency, recency, age)
+    beyond = [f"{h}" for h in HORIZONS if h > span]
+    if beyond:
+        notes.append(
+            f"the log shows {span:,.0f} days of customers: forecasts of {' and '.join(beyond)} days go beyond it"
+        )
     if not fit.converged:
         notes.append(
             "the purchases of this log do not tell drop-out from slow buying apart; forecasts are rough, "
@@ -258,7 +276,7 @@ def table(known: Customers, keys: bool = False) -> pa.Table:
     if keys:
         rows = rows.add_column(0, "person", buyers["person"])
     by = "money_365" if known.money else "spend"
-    return rows.sort_by([(by, "descending"), ("customer_id", "ascending")])
+    return rows.sort_by([(by, "descending"), ("last_day", "descending"), ("customer_id", "ascending")])
 
 
 def _once(known: Customers) -> npt.NDArray[np.bool_]:
@@ -278,11 +296,13 @@ def _first_due(known: Customers) -> dict[str, Any]:
     first = np.zeros(n, np.int64)  # every buyer has a rhythm
     people, where = np.unique(at[order], return_index=True)
     first[people] = order[where]
-    known_row = np.isfinite(due.median[first])
+    unknown = np.full(n, rhythms.fit.thin)
+    known_row = np.isfinite(due.median[first]) & (due.chance[first] >= LEAST_CHANCE) & ~unknown
     day = np.datetime64(known.as_of)
+    categories = np.array([rhythms.categories[c] for c in rhythms.fit.category[first]], dtype=object)
     found: dict[str, Any] = {
-        "due_category": pa.array([rhythms.categories[c] for c in rhythms.fit.category[first]], pa.string()),
-        "due_chance": due.chance[first],
+        "due_category": pa.array(categories, pa.string(), mask=unknown),
+        "due_chance": pa.array(due.chance[first], mask=unknown),
     }
     for name, days in (("due", due.median), ("due_low", due.low), ("due_high", due.high)):
         ahead = np.where(known_row, np.nan_to_num(days[first]), 0.0).round().astype("timedelta64[D]")

@@ -1,6 +1,7 @@
 """RFM: customers by recency, frequency and money in fifths, and the tier that operators know them by.
 
-Scores 1 to 5 by rank (Hughes 1994, Strategic Database Marketing); equal figures get equal scores.
+Scores 1 to 5 by rank (Hughes 1994, Strategic Database Marketing); equal figures get equal scores. Nobody is loyal, a
+champion or one who cannot be lost before a second purchase day, whatever the first one brought.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ TIERS = (
     ("new", "promising", "potential", "loyal", "champion"),
     ("new", "promising", "potential", "champion", "champion"),
 )
+
+_ONCE = 3  # the column beyond which a tier speaks of habit
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +49,6 @@ def tiers(since_days: Floats, purchase_days: Floats, spend: Floats) -> Tiers:
     """Tiers of customers from days since the last purchase, number of purchase days and money, float64 (n,) each."""
     recency, frequency, money = fifths(-since_days), fifths(purchase_days), fifths(spend)
     both = np.floor((frequency + money) / 2 + 0.5).astype(np.int64)
+    both = np.where(purchase_days > 1, both, np.minimum(both, _ONCE))
     names = np.array(TIERS, dtype=object)
     return Tiers(recency, frequency, money, names[recency - 1, both - 1] if len(both) else np.zeros(0, object))

@@ -69,11 +69,13 @@ def moments(
     found = []
     for c, name in enumerate(categories):
         g = gap_categories.index(name) if gaps is not None and name in gap_categories else None
-        found.append(_moments(name, delay.cdf[c], float(orders[c]), float(visits[c]), g, gaps))
+        found.append(_moments(name, delay.cdf[c], float(orders[c]), float(visits[c]), g, gaps, len(categories) == 1))
     return tuple(found)
 
 
-def _moments(name: str, curve: Floats, orders: float, visits: float, g: int | None, gaps: Repurchase | None) -> Moments:
+def _moments(
+    name: str, curve: Floats, orders: float, visits: float, g: int | None, gaps: Repurchase | None, alone: bool
+) -> Moments:
     conversion = min(orders / visits, 1.0) if visits > 0 else 0.0
     late = (curve - curve[0]) / max(1.0 - curve[0], 1e-12)
     decided = orders > 0 and curve[0] < 1.0 - 1e-9
@@ -89,7 +91,7 @@ def _moments(name: str, curve: Floats, orders: float, visits: float, g: int | No
     closed = float(gaps.closed[g]) if gaps is not None and g is not None else 0.0
     gap_curve = 1.0 - gaps.survival[g] if gaps is not None and g is not None else np.zeros(0)
     remind, lapsing = (
-        _whole(gaps.quantile(g, level)) if gaps is not None and g is not None and closed else None
+        _whole(gaps.quantile(g, level)) if gaps is not None and g is not None and closed and not gaps.thin else None
         for level in (0.5, 0.9)
     )
     few = [
@@ -111,8 +113,13 @@ def _moments(name: str, curve: Floats, orders: float, visits: float, g: int | No
         gap_curve=gap_curve,
         remind=remind,
         lapsing=lapsing,
-        thin=f"only {' and '.join(few)}: it leans on the other categories" if few else "",
+        thin=_thin(few, alone) if few else "",
     )
+
+
+def _thin(few: list[str], alone: bool) -> str:
+    leaning = "there is no other category to lean on" if alone else "it leans on the other categories"
+    return f"only {' and '.join(few)}: {leaning}"
 
 
 def left(conversion: float, within: float) -> float:

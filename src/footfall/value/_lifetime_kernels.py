@@ -14,6 +14,9 @@ import numpy as np
 
 # mypy: disable-error-code="no-untyped-def,untyped-decorator"
 
+_LARGE = 30.0  # (a - 1) |log(1 - z)| from which on the transformed series loses itself in large numbers
+_E200 = math.log(1e200)
+
 
 @nb.njit(cache=True, nogil=True)
 def bg_nbd_rows(frequency, recency, age, weight, r, alpha, a, b, slope, bend):
@@ -104,28 +107,50 @@ def expected_rows(frequency, recency, age, horizon, r, alpha, a, b, out):
 
     With z = horizon / (alpha + T + horizon) and Euler's transformation of the hypergeometric function, the bracket
     over (a - 1) is -expm1(e L) / e - exp(e L) S, where e = a - 1, L = log(1 - z) and S is the series without its first
-    term, over e: no division by 0 at a = 1, and no large powers.
+    term, over e: no division by 0 at a = 1, and no large powers. Where a is large (all drop out alike), exp(e L) runs
+    to 0 and S to infinity; there equation 10 is summed as it stands (``_kept``).
     """
     e = a - 1.0
     for i in range(len(frequency)):
         x = frequency[i]
         z = horizon / (alpha + age[i] + horizon)
         log_rest = math.log1p(-z)
-        first, low = a + b - 1.0 - r, a + b + x - 1.0
-        # S = sum over k >= 1 of (first)_k (e + 1)_(k-1) / (low)_k z^k / k!
-        term = first / low * z
-        series = term
-        k = 1.0
-        while abs(term) > 1e-15 * abs(series) and k < 100_000.0:
-            term *= (first + k) * (e + k) / ((low + k) * (k + 1.0)) * z
-            series += term
-            k += 1.0
-        lost = -log_rest if e == 0.0 else -math.expm1(e * log_rest) / e
-        expected = low * (lost - math.exp(e * log_rest) * series)
+        low = a + b + x - 1.0
+        if -e * log_rest > _LARGE:
+            expected = low / e * (1.0 - _kept(r + x, b + x, low, z, log_rest))
+        else:
+            # S = sum over k >= 1 of (first)_k (e + 1)_(k-1) / (low)_k z^k / k!
+            first = a + b - 1.0 - r
+            term = first / low * z
+            series = term
+            k = 1.0
+            while abs(term) > 1e-15 * abs(series) and k < 100_000.0:
+                term *= (first + k) * (e + k) / ((low + k) * (k + 1.0)) * z
+                series += term
+                k += 1.0
+            lost = -log_rest if e == 0.0 else -math.expm1(e * log_rest) / e
+            expected = low * (lost - math.exp(e * log_rest) * series)
         if x > 0:
             s = math.log(a / (b + x - 1.0)) + (r + x) * math.log((alpha + age[i]) / (alpha + recency[i]))
             expected /= 1.0 + math.exp(min(s, 700.0))
         out[i] = expected
+
+
+@nb.njit(cache=True, nogil=True)
+def _kept(shape, stay, low, z, log_rest):
+    """(1 - z)^shape 2F1(shape, stay; low; z) of positive numbers, log_rest = log(1 - z)."""
+    term = series = 1.0
+    log_scale, k = shape * log_rest, 0.0
+    while k < 100_000.0:
+        ratio = (shape + k) * (stay + k) / ((low + k) * (k + 1.0)) * z
+        term *= ratio
+        series += term
+        k += 1.0
+        if ratio < 1.0 and term <= 1e-17 * series:
+            break
+        if series > 1e200:
+            term, series, log_scale = term * 1e-200, series * 1e-200, log_scale + _E200
+    return math.exp(log_scale + math.log(series))
 
 
 @nb.njit(cache=True, nogil=True)

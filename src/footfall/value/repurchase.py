@@ -19,6 +19,7 @@ from footfall.model import Floats, Ints
 from footfall.value.delay import pooling_strength
 from footfall.value.sums import sum_by
 
+FEWEST_REPURCHASES = 10  # of all categories together, below which no gap curve says when anybody is due
 _BANDWIDTH = 0.15  # of log gap: weeks and months keep their peaks
 _ROUNDS = 12  # of EM; the frailty's spread settles in about six
 _SHAPES = np.exp(np.linspace(math.log(0.1), math.log(1000.0), 60))  # nu; 1 / nu is the variance of the frailty
@@ -47,6 +48,11 @@ class Repurchase:
     def reach_days(self) -> int:
         """The longest gap that the log can show."""
         return int(self.hazard.shape[1]) - 1
+
+    @property
+    def thin(self) -> bool:
+        """Whether so few bought again that nothing is to be said of when."""
+        return float(self.closed.sum()) < FEWEST_REPURCHASES
 
     @property
     def survival(self) -> Floats:

@@ -96,7 +96,7 @@ def customers(
         _calibration(here, calibrate, day(as_of, "--as-of"), format)
         return
     with bar("customers"):
-        known = retention.customers(here, day(as_of, "--as-of"))
+        known = retention.customers(here, day(as_of, "--as-of"), look_back=True)
         table = buyers.table(known)
     most = limit if limit >= 0 else DRAWN if format == "table" else 0
     rows = table.slice(0, most or None).to_pylist()
