@@ -261,3 +261,14 @@ def test_a_newcomer_floor_that_takes_all_its_share_cap_leaves_has_a_finite_price
     assert newcomer.visits_tomorrow == pytest.approx(15, rel=1e-5)
     assert -20 < newcomer.price < 0
     assert any("yields to what its segments can send" in note for note in plan.notes)
+
+
+def test_capacities_that_nobody_told_are_named_where_they_leave_visits_over() -> None:
+    # Two shops that had 100 visits a day each may take 130 each by default; 400 are expected, so 140 are left.
+    inputs = two_shops(demand=[400.0])
+    made = make_plan(inputs, "a", NOW)
+    assert sum(made.unassigned.values()) == pytest.approx(140.0, rel=1e-3)
+    assert any(note.startswith("140 of 400 visits are left unassigned") for note in made.notes)
+    assert any("taken as 1.3 x a provider's largest day of 28, are full (providers: 2)" in n for n in made.notes)
+    told = make_plan(replace(inputs, capacity={"shop-1": 150.0, "shop-2": 150.0}), "a", NOW)
+    assert not any("nobody told" in note for note in told.notes)

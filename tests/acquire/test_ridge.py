@@ -256,7 +256,7 @@ def test_an_interrupt_returns_the_best_plan(at):
 
 def test_a_sample_starts_a_large_problem(monkeypatch):
     monkeypatch.setattr(ridge, "_WORTH_SAMPLING", 20_000)
-    problem = medium(size=(3_000, 40))
+    problem = medium(size=(1_300, 40))
     assert against_highs(problem, 1e-3)
     assert allocate(problem, 1e-3).iterations > 10
 

@@ -255,6 +255,7 @@ class Search:
         if start is not None:
             start = np.clip(start, -_FAR * market.worth, _FAR * market.worth)
             first, step = self._probed(start)
+            self.screen.start_small()
             return descend(market, self.screen, start, ridges_from(market, first), look, 0, step)
         start, first = np.zeros(len(market.capacity)), _COARSE
         if self.edges >= _WORTH_SAMPLING:

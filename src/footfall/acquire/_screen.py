@@ -22,7 +22,8 @@ rows: Any = _ridge_kernels  # compiled functions have no signature that a type c
 Floats32 = npt.NDArray[np.float32]
 
 SHUT = np.float32(1e37)  # the price of a provider without capacity: no gain reaches 0
-_BOXES = ((9.0, 90.0), (3.0, 30.0), (1.0, 10.0))  # radii of the nested boxes, in ridges and in recent steps
+_BOXES = ((3.0, 30.0), (1.0, 10.0))  # radii of the nested boxes, in ridges and in recent steps of the price
+_WIDER = (9.0, 90.0)  # one more, around them: at a small ridge still few edges, at a large one nearly all
 _NARROW = 12  # edges of the widest row, up to which rows are better taken one after the other
 _SLACK = 1.001  # of the ridge, against rounding of gains
 
@@ -103,7 +104,12 @@ class Screen:
     def __init__(self, all_edges: Layer, shut: npt.NDArray[np.bool_], crew: Crew) -> None:
         self._layers, self._shut, self._crew = [all_edges], shut, crew
         self._space: dict[tuple[int, int], tuple[Any, ...]] = {}
+        self._boxes: tuple[tuple[float, float], ...] = _BOXES
         self.work = 0
+
+    def start_small(self) -> None:
+        """Ridges will be small from the start: one more box, so that fewer looks go to all edges."""
+        self._boxes = (_WIDER, *_BOXES)
 
     def prices(self, price: Floats) -> Floats32:
         """As the kernels take them."""
@@ -116,9 +122,9 @@ class Screen:
             layers.pop()
         if not screen:
             return
-        if len(layers) > len(_BOXES) and layers[-1].ridge > 2 * ridge:
+        if len(layers) > len(self._boxes) and layers[-1].ridge > 2 * ridge:
             layers.pop()
-        for part, moves in _BOXES[len(layers) - 1 :]:
+        for part, moves in self._boxes[len(layers) - 1 :]:
             radius = part * ridge + moves * step
             layers.append(self._narrowed(layers[-1], price, radius, ridge))
 

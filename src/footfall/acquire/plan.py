@@ -18,6 +18,7 @@ from footfall.acquire.compare import Solve, project, proportional_shares, reward
 from footfall.acquire.inputs import PlanInputs, check_inputs
 from footfall.acquire.limits import (
     CAP_RULE,
+    CAPACITY_DAYS,
     Bounds,
     capacities,
     check_floor_rules,
@@ -271,10 +272,7 @@ def plan_of(detail: PlanDetail, plan_id: str, created_at: datetime, solve: Solve
     limits = binding_limits(detail, tomorrow) + share_cap_limits(detail)
     comparison, objective, bound = _compare(detail, solve)
     unassigned = visits_per_row(inputs.demand.visits, inputs.demand.visits - row_totals(pairs.edges.row_start, visits))
-    notes = detail.notes
-    if unassigned.sum() > 0:
-        left, all_ = unassigned.sum(), inputs.demand.visits.sum()
-        notes += (say("{left:.4g} of {visits:.4g} visits are left unassigned", left=left, visits=all_),)
+    notes = detail.notes + _left_over(detail, float(unassigned.sum()), tomorrow)
     return Plan(
         plan_id=plan_id,
         version=0,
@@ -297,6 +295,27 @@ def plan_of(detail: PlanDetail, plan_id: str, created_at: datetime, solve: Solve
         notes=notes,
         inputs=_recorded(inputs),
     )
+
+
+def _left_over(detail: PlanDetail, left: float, tomorrow: Floats) -> tuple[str, ...]:
+    """Notes on visits that nobody gets, and on capacities that were only taken to be."""
+    inputs, capacity = detail.inputs, detail.bounds.capacity
+    if left <= 0:
+        return ()
+    notes = [say("{left:.4g} of {visits:.4g} visits are left unassigned", left=left, visits=inputs.demand.visits.sum())]
+    known = np.array([provider in inputs.capacity for provider in inputs.providers])
+    full = ~known & (tomorrow >= capacity * (1 - 1e-3)) & (tomorrow > 0)
+    if full.any():
+        notes.append(
+            say(
+                "capacities that nobody told, taken as {factor:g} x a provider's largest day of {days}, are full "
+                "(providers: {full:,}): give them with --capacity, or raise [plan] capacity_factor",
+                factor=inputs.settings.capacity_factor,
+                days=CAPACITY_DAYS,
+                full=int(full.sum()),
+            )
+        )
+    return tuple(notes)
 
 
 def _gap(detail: PlanDetail, objective: float, bound: float) -> float:

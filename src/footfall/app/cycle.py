@@ -388,16 +388,24 @@ def rollback(here: Workspace, version: int | None = None) -> Plan:
     return here.state.publish(stored_plan(here, version).version)
 
 
-def plan_diff(
-    here: Workspace, first: int | None, second: int | None, by: Literal["provider", "pair"]
-) -> list[dict[str, Any]]:
-    """Two plans side by side: by default the published one and the newest."""
+def plans_to_compare(here: Workspace, first: int | None = None, second: int | None = None) -> tuple[Plan, Plan]:
+    """The plans of two versions: by default the published one and the newest, else the two newest."""
+    after = stored_plan(here, second)
+    if first is not None:
+        return stored_plan(here, first), after
+    before = here.state.plan(status="published")
+    if before is None or before.version == after.version:
+        earlier = [version for version in here.state.versions() if version < after.version]
+        before = stored_plan(here, max(earlier)) if earlier else None
+    if before is None:
+        raise WorkspaceError("there is one plan only", "make another with `footfall plan` to compare it with")
+    return before, after
+
+
+def plan_diff(before: Plan, after: Plan, by: Literal["provider", "pair"]) -> list[dict[str, Any]]:
+    """Two plans side by side."""
     from footfall.acquire.diff import diff
 
-    after = stored_plan(here, second)
-    before = stored_plan(here, first) if first is not None else here.state.plan(status="published")
-    if before is None:
-        raise WorkspaceError("no plan is published to compare with", "name two versions: `footfall plan diff 1 2`")
     return diff(before, after, by)
 
 

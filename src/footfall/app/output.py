@@ -113,7 +113,9 @@ def draw(
     from rich.table import Table
 
     numbers = numbers or {}
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    if title:  # on a line of its own: rich breaks a title at the table's width
+        console().print(title, style="italic", soft_wrap=True)
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         right = any(isinstance(_plain(row.get(column)), (int, float)) for row in rows[:50])
         table.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=right)

@@ -31,6 +31,9 @@ For example:
     footfall plan --date 2026-11-11 --demand double11.csv --format json
     footfall plan publish
 
+Today is an average day of the last seven; value is that of the visits planned, whose mix of segments is another than
+that of all visits so far (`footfall value`); price is what the named limits hold back, or cost, in reward per visit.
+
 A rules file holds any number of these, the segment of an exclude or boost may be left out:
 
     [[pin]]
@@ -195,9 +198,17 @@ def _draw_outcome(made: Plan) -> None:
     gain = f" ({whole.plan / whole.keep_shares - 1:+.1%} over keeping today's shares)" if whole.keep_shares else ""
     screen.print(f"Plan {made.version} for {made.day}, from what was known on {made.as_of}; {made.status}.")
     screen.print(f"Expected reward {whole.plan:,.2f}{gain}; certified within {max(made.gap, 1e-9):.0e} of the best.")
+    demand, today = float(made.demand.visits.sum()), sum(line.visits_today for line in made.providers)
+    low, high = float(made.demand.low.sum()), float(made.demand.high.sum())
+    against = f", {demand / today - 1:+.1%} against today's {today:,.1f}" if today else ""
+    span = f" ({low:,.0f} to {high:,.0f}, segment by segment)" if high > low else ""
+    screen.print(f"Demand {demand:,.1f} visits{span}{against}.")
+    for note in made.notes:
+        screen.print(f"note: {note}", soft_wrap=True)
+    screen.print()
     choices = {
-        "keep today's shares": whole.keep_shares,
-        "in proportion to value": whole.proportional,
+        "keep today's shares, within the limits": whole.keep_shares,
+        "in proportion to value, within the limits": whole.proportional,
         f"this plan (inertia {made.inertia:g})": whole.plan,
         "bound without inertia": whole.lp_bound,
     }
@@ -212,6 +223,11 @@ def _draw_lines(made: Plan, by: View) -> None:
     known = PROVIDER_COLUMNS if by == "provider" else PAIR_COLUMNS
     place = known.index("visits_tomorrow") + 1
     columns = (*known[:place], "change", *known[place:])
+    if by == "provider":  # demand rises and falls for all: the share tells whom the plan moves it to
+        whole = {name: sum(row[name] for row in rows) or 1.0 for name in ("visits_today", "visits_tomorrow")}
+        for row in rows:
+            row |= {f"share_{day}": row[f"visits_{day}"] / whole[f"visits_{day}"] for day in ("today", "tomorrow")}
+        columns = (*columns[: place + 1], "share_today", "share_tomorrow", *columns[place + 1 :])
     output.draw(rows[:SHOWN], columns, numbers=NUMBERS)
     if len(rows) > SHOWN:
         output.console().print(f"... and {len(rows) - SHOWN:,} more; --format csv has them all")
@@ -227,8 +243,6 @@ def _draw_rest(made: Plan) -> None:
         f"{made.today.top_decile_share:.1%} -> {made.tomorrow.top_decile_share:.1%}; "
         f"newcomers {made.today.newcomer_share:.2%} -> {made.tomorrow.newcomer_share:.2%}."
     )
-    for note in made.notes:
-        screen.print(f"note: {note}", soft_wrap=True)
     if made.status == "draft":
         screen.print("`footfall plan publish` puts it in force; `footfall explain PROVIDER` gives the reasons.")
 
@@ -310,7 +324,8 @@ def diff(
     workspace: WorkspaceOption = None,
     format: FormatOption = "table",
 ) -> None:
-    """Compare two plans, by default the published one with the newest.
+    """Compare two plans, by default the published one with the newest; where that is the published one, the one before
+    with it.
 
     For example:
 
@@ -318,7 +333,8 @@ def diff(
         footfall plan diff 3 7 --by pair --format csv
     """
     here = open_workspace(workspace)
-    changes = cycle.plan_diff(here, first, second, by)
+    before, after = cycle.plans_to_compare(here, first, second)
+    changes = cycle.plan_diff(before, after, by)
     keys = ("provider_id",) if by == "provider" else ("segment", "provider_id")
     columns = (*keys, "visits_before", "visits_after", "change", "value_before", "value_after")
     numbers = dict.fromkeys(("visits_before", "visits_after"), ",.1f") | {
@@ -326,7 +342,15 @@ def diff(
         "value_before": ",.4g",
         "value_after": ",.4g",
     }
-    output.write(changes, format, columns, lambda: output.draw(changes[:40], columns, numbers=numbers))
+
+    def table() -> None:
+        names = [f"plan {one.version} for {one.day} ({one.status})" for one in (before, after)]
+        output.console().print(f"From {names[0]} to {names[1]}")
+        output.draw(changes[:SHOWN], columns, numbers=numbers)
+        if len(changes) > SHOWN:
+            output.console().print(f"... and {len(changes) - SHOWN:,} more; --format csv has them all")
+
+    output.write(changes, format, columns, table)
 
 
 def explain(

@@ -223,15 +223,18 @@ def dumbbell(c: Context, plan: Plan) -> tuple[Markup, int]:
 
 
 def traffic_lead(c: Context, plan: Plan) -> Markup:
-    """How many gain and lose, and how many visits change hands."""
-    changes = [p.visits_tomorrow - p.visits_today for p in plan.providers]
+    """How many gain and lose share, and how many of tomorrow's visits go to another than with today's shares."""
+    demand, today = float(plan.demand.visits.sum()), sum(p.visits_today for p in plan.providers)
+    scale = sum(p.visits_tomorrow for p in plan.providers) / today if today else 0.0
+    changes = [p.visits_tomorrow - p.visits_today * scale for p in plan.providers]
     moved = sum(change for change in changes if change > 0)
     return c.words(
         "traffic.lead",
         up=sum(change >= 0.05 for change in changes),
         down=sum(change <= -0.05 for change in changes),
         moved=c.figures.whole(moved),
-        demand=c.figures.whole(float(plan.demand.visits.sum())),
+        demand=c.figures.whole(demand),
+        today=c.figures.whole(today),
     )
 
 
