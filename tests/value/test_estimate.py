@@ -213,6 +213,17 @@ def test_late_orders_are_made_up_for() -> None:
     assert 10 <= values.delay.median_days[0] <= 14
 
 
+def test_a_click_is_worth_one_for_certain() -> None:
+    # Every order earns 1 by the recipe: a visit is worth its rate of clicks, and nothing else makes it uncertain.
+    counts = shops([1000.0, 1000.0, 40.0], [4.0, 9.0, 0.0], amount=1.0)
+    known, guessed = (estimate(counts, Settings(unit_reward=unit)) for unit in (True, False))
+    for figures in (known.providers, known.pairs, known.segments):
+        np.testing.assert_array_equal(figures.order_value, 1.0)
+        np.testing.assert_allclose(figures.mean, figures.conversion, rtol=1e-12)
+    np.testing.assert_array_equal(known.providers.conversion, guessed.providers.conversion)
+    assert (known.providers.sd < guessed.providers.sd).all()
+
+
 def test_refunds_come_off() -> None:
     # A fifth of orders is refunded, within days; the youngest refunds are still to come.
     world = World(

@@ -176,7 +176,8 @@ def valued(
 
     config, counted = here.config, counted or count(here)
     day, notes = whole_day(here, counted, as_of)
-    settings = Settings(half_life_days=config.value.half_life_days)
+    unit_reward = recipe(config.workspace.recipe).unit_reward
+    settings = Settings(half_life_days=config.value.half_life_days, unit_reward=unit_reward)
     known = valuation.valuate(
         counted,
         day,
@@ -187,7 +188,7 @@ def valued(
         extra_pairs=extra_pairs,
     )
     known = replace(known, values=replace(known.values, notes=(*notes, *known.values.notes)))
-    if not recipe(config.workspace.recipe).unit_reward:
+    if not unit_reward:
         return known
     with here.engine() as engine:
         here.store.attach(engine)

@@ -58,11 +58,13 @@ class Settings:
     half_life_days: > 0, the longest half-life of a visit's weight; measured drift shortens it.
     cv_median: > 0, median of the hyperprior of the spread between providers.
     interval: probability inside [low, high], in (0, 1).
+    unit_reward: every order earns exactly 1 (clicks): an order value of 1 is known, not estimated.
     """
 
     half_life_days: float = 28.0
     cv_median: float = 0.5
     interval: float = 0.90
+    unit_reward: bool = False
 
     def __post_init__(self) -> None:
         for name, ok, bound in (

@@ -103,3 +103,8 @@ def order_value(
         cv_median=cv_median,
         inverse=True,
     )
+
+
+def known_order_value(members: int, groups: int) -> Shrunk:
+    """The order value 1 of every member, for certain: what an order earns where the recipe counts orders."""
+    return Shrunk(np.ones(members), np.zeros(members), np.ones(groups), np.zeros(groups))

@@ -15,7 +15,7 @@ import numpy as np
 from footfall.model import Floats, Ints
 from footfall.texts import say
 from footfall.value.counts import Counts, Figures, Settings, Values, check
-from footfall.value.credibility import order_value, relative_spread
+from footfall.value.credibility import known_order_value, order_value, relative_spread
 from footfall.value.drift import Motion, follow
 from footfall.value.pairs import cross
 from footfall.value.posterior import Shrunk, shrink, value_quantile
@@ -56,7 +56,11 @@ def estimate(counts: Counts, settings: Settings | None = None) -> Values:
     grouping = (category, counts.n_categories)
     conversion = shrink(visits.count, visits.exposure, *grouping, fallback=_NO_ORDERS, cv_median=cv)
     orders, kappa2 = _order_evidence(table, motion)
-    spend = order_value(orders.count, orders.exposure, kappa2, *grouping, cv_median=cv)
+    spend = (
+        known_order_value(len(category), counts.n_categories)
+        if settings.unit_reward
+        else order_value(orders.count, orders.exposure, kappa2, *grouping, cv_median=cv)
+    )
     refund_share, refund_variance = _refund_share(table, motion, cv)
     common = _common_variance(table, motion, conversion.prior_mean[category] * visits.exposure)
     providers = _figures(
@@ -264,15 +268,19 @@ def _pair_figures(
         return _with_interval(providers.mean[of], relative, own, visits.pair_evidence, plain, settings.interval)
     keys = (counts.pair_segment, of)
     rate = cross(visits.pair_count, visits.pair_exposure, *keys, conversion, category, counts.n_segments, cv_median=cv)
-    value = cross(
-        orders.pair_count / kappa2[of],
-        orders.pair_exposure / kappa2[of],
-        *keys,
-        spend,
-        category,
-        counts.n_segments,
-        cv_median=cv,
-        inverse=True,
+    value = (
+        known_order_value(len(of), counts.n_categories)
+        if settings.unit_reward
+        else cross(
+            orders.pair_count / kappa2[of],
+            orders.pair_exposure / kappa2[of],
+            *keys,
+            spend,
+            category,
+            counts.n_segments,
+            cv_median=cv,
+            inverse=True,
+        )
     )
     return _figures(
         (rate.mean, value.mean, refunds),

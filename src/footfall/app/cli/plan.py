@@ -15,6 +15,7 @@ from footfall.app.cli.options import FormatOption, TextFormat, WorkspaceOption, 
 from footfall.app.progress import bar
 from footfall.errors import InfeasibleError, WorkspaceError
 from footfall.model import Plan
+from footfall.value.recipes import recipe
 
 if TYPE_CHECKING:
     from footfall.acquire.plans import Explanation
@@ -373,14 +374,15 @@ def explain(
     provider
         The provider's id, or its name.
     """
-    why = cycle.explain(open_workspace(workspace), provider, version)
+    here = open_workspace(workspace)
+    why = cycle.explain(here, provider, version)
     if format == "json":
         sys.stdout.write(output.to_json(why.as_dict()) + "\n")
         return
-    _draw_reasons(why)
+    _draw_reasons(why, recipe(here.config.workspace.recipe).unit_reward)
 
 
-def _draw_reasons(why: Explanation) -> None:
+def _draw_reasons(why: Explanation, unit_reward: bool) -> None:
     screen = output.console()
     moved = f"{why.whole_today:,} visits today, {why.whole_tomorrow:,} planned ({why.change:+,.1f})"
     screen.print(f"{why.provider_id} on {why.day}: {moved}.")
@@ -394,7 +396,7 @@ def _draw_reasons(why: Explanation) -> None:
         numbers={"visits": "+,d", "own": ",.4g", "around it": ",.4g"},
     )
     if why.win_back is not None:
-        screen.print(_win_back(why.win_back), soft_wrap=True)
+        screen.print(_win_back(why.win_back, unit_reward), soft_wrap=True)
     if why.neighbours:
         gained = ", ".join(f"{n.provider_id} {n.visits:+,.0f}" for n in why.neighbours)
         screen.print(f"In the same segments: {gained}", soft_wrap=True)
@@ -402,13 +404,13 @@ def _draw_reasons(why: Explanation) -> None:
         screen.print(f"note: {note}", soft_wrap=True)
 
 
-def _win_back(back: WinBack) -> str:
-    """What would bring the lost visits back, in words."""
+def _win_back(back: WinBack, unit_reward: bool) -> str:
+    """What would bring the lost visits back, in words; where an order earns exactly 1, its value cannot rise."""
     if back.conversion_needed is None and back.order_value_needed is None:
         return f"No rise in conversion or order value brings the visits back: {back.blocked_by}."
     ways = []
     if back.conversion_needed is not None:
         ways.append(f"conversion {back.conversion:.2%} -> {back.conversion_needed:.2%}")
-    if back.order_value_needed is not None:
+    if back.order_value_needed is not None and not unit_reward:
         ways.append(f"order value {back.order_value:,.2f} -> {back.order_value_needed:,.2f}")
     return f"What would bring the visits back (checked by planning again): {' or '.join(ways)}."

@@ -106,7 +106,7 @@ class Step:
 
 def waterfall(first: Step, steps: Sequence[Step], last: Step, title: str, desc: str) -> Markup:
     """From today through the reasons to tomorrow, downwards; from 0 unless that would hide the parts."""
-    label, row, top, width = 112, 25, 6, HALF
+    label, row, top, width = 134, 25, 6, HALF
     levels = [first.visits]
     for step in steps:
         levels.append(levels[-1] + step.visits)
@@ -130,7 +130,7 @@ def waterfall(first: Step, steps: Sequence[Step], last: Step, title: str, desc: 
             before = 0.0
         a, b = scale(before), scale(after)
         css = "total" if total else "up" if step.visits >= 0 else "down"
-        drawing.text(label, y + 17, fit(step.name, _FONT, label - 2), "strong" if total else "", "end", step.name)
+        drawing.text(label, y + 17, fit(step.name, _FONT, label - 14), "strong" if total else "", "end", step.name)
         drawing.rect(min(a, b), y + 5, max(abs(b - a), 2), row - 10, css, 1)
         if total and not from_zero:
             drawing.polyline([(a + 5, y + 3), (a + 9, y + 9), (a + 5, y + 15), (a + 9, y + row - 3)], "break")

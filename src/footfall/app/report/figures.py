@@ -67,7 +67,10 @@ class Figures:
         number = known(value)
         if number is None:
             return DASH
-        places = 0 if self.unit_reward or abs(number) >= 10_000 else self.decimals
+        if self.unit_reward:  # clicks are whole, what is expected of them is not
+            places = 1 if abs(number) < 1000 and number != round(number) else 0
+        else:
+            places = 0 if abs(number) >= 10_000 else self.decimals
         return self._coded(_grouped(value, places))
 
     def per_visit(self, value: Number) -> str:
