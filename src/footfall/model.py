@@ -128,6 +128,29 @@ class ImportSummary:
     replaced: int = 0  # events of earlier imports that were taken out for these
 
 
+REFUND_FATES = ("named", "latest", "no order", "nobody", "no provider", "excluded")
+"""What becomes of a refund: it comes off the order that it names, or off the visitor's latest order before it at that
+provider; else it counts nowhere, since there is no such order, it tells no visitor, or no provider, or is of a visitor
+who is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefundFate:
+    """Refunds that became the same: ``fate`` is one of REFUND_FATES, ``beyond_minor`` the part of their money beyond
+    the amounts of their orders, ``examples`` up to five (message_id, order_id or "") with most money."""
+
+    fate: str
+    refunds: int
+    amount_minor: int
+    beyond_minor: int
+    examples: tuple[tuple[str, str], ...]
+
+    @property
+    def counts(self) -> bool:
+        """Whether they come off an order."""
+        return self.fate in REFUND_FATES[:2]
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One line of ``footfall check``: what was found, how bad it is, how many, where, and what to do."""

@@ -24,6 +24,8 @@ from footfall.record.fakes import fake_findings, suspects
 from footfall.record.queries import STORE, Queries
 from footfall.stores.engine import DuckEngine
 from footfall.stores.lake import Lake
+from footfall.value.facts import rules_of
+from footfall.value.refunds import fates
 
 
 @pytest.fixture
@@ -176,15 +178,48 @@ def test_clicks_have_no_amounts(engine: DuckEngine) -> None:
     assert found["refunds"].level == "ok"
 
 
+def refunds_of(engine: DuckEngine, rows: Sequence[Mapping[str, Any]], config: Config) -> Finding:
+    known = fates(cast("Store", TableStore(rows)), engine, rules_of(config))
+    assert sum(f.refunds for f in known) == sum(r["name"] == "refund" for r in rows)
+    return run(engine, rows, config, refunds=known)["refunds"]
+
+
 def test_refunds_without_orders(engine: DuckEngine) -> None:
     rows = clean_log()
     rows += [
         event("2024-05-05T12:00:00", "refund", "d1v0", order_id="unheard of", amount_minor=1, message_id="r1"),
         event("2024-05-05T12:00:00", "refund", "d1v0", amount_minor=1, message_id="r2"),
     ]
-    finding = run(engine, rows)["refunds"]
+    finding = refunds_of(engine, rows, Config())
     assert (finding.level, finding.count) == ("note", 2)
-    assert set(finding.where) == {"r1 (order unheard of)", "r2"}
+    assert finding.where == ("off the visitor's latest order there: 2 (0.02), as r1 (order unheard of), r2",)
+    # The order of 10.01 was given back as a whole, and 0.02 more.
+    assert finding.message.startswith("of 3 refunds (10.03), 3 (10.03) come off an order")
+    assert finding.message.endswith("0 (0.00) count nowhere; 0.02 is beyond the amount of its order")
+
+
+def test_refunds_that_count_nowhere_add_up_and_are_a_warning(engine: DuckEngine) -> None:
+    # By hand: 10.01 named; left out 3.00 before the first order, 4.00 of nobody, 0.05 of no provider, 2.00 excluded.
+    lost = [
+        event("2024-05-02T09:00:00", "refund", "d1v0", amount_minor=300, message_id="early"),
+        event("2024-05-05T12:00:00", "refund", None, order_id="unheard of", amount_minor=400, message_id="nobody"),
+        event("2024-05-05T12:00:00", "refund", "d1v0", provider=None, amount_minor=5, message_id="nowhere"),
+        event("2024-05-06T12:00:00", "refund", "d5v0", amount_minor=200, message_id="bot"),
+    ]
+    config = Config(value=ValueSettings(exclude_visitors=("d5v0",)))
+    finding = refunds_of(engine, [*clean_log(), *lost], config)
+    assert (finding.level, finding.count) == ("warning", 4)
+    assert finding.message.startswith("of 5 refunds (19.06), 1 (10.01) come off an order")
+    assert "0 of them the visitor's latest before" in finding.message
+    assert "4 (9.05) count nowhere; 0.00 is beyond" in finding.message
+    assert finding.where == (
+        "no order of that visitor there before: 1 (3.00), as early",
+        "no visitor, and no order of its order_id: 1 (4.00), as nobody (order unheard of)",
+        "no provider, and no order of its order_id: 1 (0.05), as nowhere",
+        "of excluded visitors: 1 (2.00), as bot",
+    )
+    few = refunds_of(engine, [*clean_log(), lost[2]], Config())
+    assert (few.level, few.count) == ("note", 1)  # 0.05 of 10.06 is below a twentieth
 
 
 def test_future_clocks(engine: DuckEngine) -> None:

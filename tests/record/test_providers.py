@@ -98,3 +98,31 @@ def test_what_cannot_be_used_is_refused_with_its_place(
 def test_a_file_that_is_not_there(tmp_path: Path, engine: DuckEngine) -> None:
     with pytest.raises(FormatError, match="no such file"):
         read_providers(engine, tmp_path / "absent.csv")
+
+
+def test_a_map_names_columns_and_leaves_others_out(tmp_path: Path, engine: DuckEngine) -> None:
+    """Columns of another name, and those of a file that was made for something else."""
+    (tmp_path / "items.csv").write_text("provider_id,item_id,genre,weight\nx,7,Drama,1\ny,8,,2\n")
+    found = read_providers(engine, tmp_path / "items.csv", {"provider_id": "item_id", "category": "genre"})
+    assert found.rows == ({"provider_id": "7", "category": "Drama"}, {"provider_id": "8"})
+    assert found.notes == ("columns that are no field of a provider and were left out: provider_id, weight",)
+    (tmp_path / "items.ndjson").write_text('{"item_id":7,"genre":"Drama"}\n{"item_id":8}\n')
+    mapped = {"provider_id": "item_id", "category": "genre"}
+    assert read_providers(engine, tmp_path / "items.ndjson", mapped).rows == found.rows
+
+
+@pytest.mark.parametrize(
+    ("mapping", "words"),
+    [
+        ({"provider_id": "id"}, "no column 'id' (mapped to provider_id)"),
+        ({"shop": "item_id"}, "there is no field 'shop' of a provider"),
+        ({"provider_id": "item_id", "name": "item_id"}, "one column is mapped to two fields"),
+        ({"category": "item_id"}, "there is no column provider_id"),
+        ({}, "there is no column provider_id"),
+    ],
+)
+def test_maps_that_do_not_fit(tmp_path: Path, engine: DuckEngine, mapping: dict[str, str], words: str) -> None:
+    (tmp_path / "items.csv").write_text("item_id,x\n7,1\n")
+    with pytest.raises((FormatError, InputError)) as caught:
+        read_providers(engine, tmp_path / "items.csv", mapping)
+    assert words in caught.value.message

@@ -90,12 +90,15 @@ class Checked:
 def check(here: Workspace) -> Checked:
     """Look for what is wrong with the log; changes nothing."""
     from footfall.record import checks, quarantine
+    from footfall.value import facts, refunds
 
     kind = recipe(here.config.workspace.recipe)
     kept_aside = Counter(reject.reason for reject in quarantine.rejects(here.quarantine))
     with here.engine() as engine:
         known = here.state.providers() or None
-        found = checks.check(engine, here.store, here.config, here.clock.now(), known, kept_aside, recipe=kind)
+        fates = refunds.fates(here.store, engine, facts.rules_of(here.config, known))
+        now = here.clock.now()
+        found = checks.check(engine, here.store, here.config, now, known, kept_aside, recipe=kind, refunds=fates)
         profile = checks.profile(engine, recipe=kind) if here.store.days() else {}
         return Checked(found, profile)
 

@@ -11,23 +11,33 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from footfall.config import Config
 from footfall.errors import InputError
-from footfall.model import Finding, Recipe
+from footfall.model import Finding, Recipe, RefundFate
 from footfall.ports import Engine, Store
 from footfall.record.days import day_findings
 from footfall.record.fakes import fake_findings
+from footfall.record.money import exponent
 from footfall.record.queries import STORE, Queries, number, percent
 from footfall.texts import say
 
 Level = Literal["ok", "note", "warning", "error"]
 
 _MANY_ALONE = 0.05  # from this share on, orders without a visit are a warning
+_MANY_REFUNDS_LOST = 0.05  # from this share of their money or number on, refunds that count nowhere are a warning
 _MOSTLY_EMPTY = 0.5
+_WHY = {  # of model.REFUND_FATES, in the words of Finding.where
+    "latest": "off the visitor's latest order there",
+    "no order": "no order of that visitor there before",
+    "nobody": "no visitor, and no order of its order_id",
+    "no provider": "no provider, and no order of its order_id",
+    "excluded": "of excluded visitors",
+}
 
 
 def check(
@@ -38,12 +48,14 @@ def check(
     providers: Collection[str] | None = None,
     quarantined: Mapping[str, int] | None = None,
     *,
+    refunds: Sequence[RefundFate] = (),
     recipe: Recipe = STORE,
 ) -> tuple[Finding, ...]:
     """Run every check on the whole log, in the order in which they are read.
 
     now: aware; later events are in the future. providers: ids of the providers file, None without one.
-    quarantined: rows kept aside, by reason. Raises InputError where ``now`` has no zone.
+    quarantined: rows kept aside, by reason. refunds: what becomes of those of the log (value/refunds.py).
+    Raises InputError where ``now`` has no zone.
     """
     if now.tzinfo is None:
         raise InputError("now has no time zone", "give an aware time, UTC")
@@ -65,7 +77,7 @@ def check(
         _without_provider(queries),
         _without_visit(queries),
         *_amounts(queries),
-        _refunds(queries),
+        _refunds(queries, refunds),
         _future(queries, now),
         _bots(queries),
         *fake_findings(queries),
@@ -266,24 +278,45 @@ def _times_median(row: Mapping[str, Any]) -> str:
     return f": {row['amount_minor'] / row['median_minor']:,.0f} times the median" if row["kind"] == "absurd" else ""
 
 
-def _refunds(queries: Queries) -> Finding:
-    rows = queries.rows("check_refunds")
-    if not rows:
+def _refunds(queries: Queries, fates: Sequence[RefundFate]) -> Finding:
+    """Which refunds come off an order, and which nowhere; both add up to the refunds of the log."""
+    told = [f for f in fates if f.fate != "named"]
+    if not told:
         return Finding("refunds", "ok", say("every refund has its order"))
-    kinds = {r["kind"]: r["found"] for r in rows}
+
+    def money(minor: int) -> str:
+        digits = exponent(queries.config.workspace.currency)
+        return f"{Decimal(minor).scaleb(-digits):,.{digits}f}"
+
+    total, amount = sum(f.refunds for f in fates), sum(f.amount_minor for f in fates)
+    left, left_amount = (sum(getattr(f, n) for f in told if not f.counts) for n in ("refunds", "amount_minor"))
+    beyond = sum(f.beyond_minor for f in fates)
+    where = [f"{_WHY[f.fate]}: {number(f.refunds)} ({money(f.amount_minor)}), as {_named(f)}" for f in told]
+    many = left_amount >= _MANY_REFUNDS_LOST * amount if amount else left >= _MANY_REFUNDS_LOST * total
     return Finding(
         "refunds",
-        "note",
+        "warning" if left and many else "note",
         say(
-            "refunds that name an order that the log does not have: {unknown:,}; that name no order: {unnamed:,}; a "
-            "refund without order_id goes to the visitor's latest order at that provider, if any",
-            unknown=kinds.get("unknown", 0),
-            unnamed=kinds.get("unnamed", 0),
+            "of {refunds:,} refunds ({money}), {counted:,} ({counted_money}) come off an order: the one that they "
+            "name, or for {latest:,} of them the visitor's latest before at that provider; {left:,} ({left_money}) "
+            "count nowhere; {beyond} is beyond the amount of its order",
+            counted=total - left,
+            refunds=total,
+            counted_money=money(amount - left_amount),
+            money=money(amount),
+            latest=sum(f.refunds for f in told if f.fate == "latest"),
+            left=left,
+            left_money=money(left_amount),
+            beyond=money(beyond),
         ),
-        sum(kinds.values()),
-        tuple(f"{r['message_id']}" + (f" (order {r['order_id']})" if r["order_id"] else "") for r in rows[:5]),
+        sum(f.refunds for f in told),
+        tuple(where),
         say("orders from before the log began are fine; else send refunds with the order_id of their order"),
     )
+
+
+def _named(fate: RefundFate) -> str:
+    return ", ".join(f"{message_id} (order {o})" if o else message_id for message_id, o in fate.examples[:2])
 
 
 def _future(queries: Queries, now: datetime) -> Finding:

@@ -14,7 +14,8 @@ _REASONS: dict[str, str] = {
     "row:object": "not a JSON object",
     "row:large": "an event of over 1 MiB",
     "ts:missing": "no time",
-    "ts:unreadable": "not a time: use ISO 8601 such as 2024-05-01T08:30:00+08:00, or epoch seconds or milliseconds",
+    "ts:unreadable": "not a time: use ISO 8601 such as 2024-05-01T08:30:00+08:00, epoch seconds or milliseconds, or "
+    "say how times are written with --time-format",
     "name:missing": "no event name",
     "visitor_id:missing": "neither visitor_id nor user_id",
     "order_id:refund": "a refund needs order_id, visitor_id or user_id",
@@ -33,16 +34,19 @@ _REASONS: dict[str, str] = {
 
 
 def explain(code: str, culprit: str | None, config: Config) -> tuple[str, str]:
-    """(field, reason) of a fault; ``culprit`` is the value at fault where the reason names it."""
+    """(field, reason) of a fault; ``culprit`` is the value at fault where the reason names it.
+
+    Of a time, it is how the time was read: the ``--time-format`` that it does not fit, or the unit of a plain number.
+    """
     field, kind, *numbers = code.split(":")
+    if field == "ts" and culprit:
+        return field, _time_reason(code, culprit, config)
     if code in _REASONS:
         return field, _REASONS[code]
     if field == "row":
         return field, f"too {kind} fields: {numbers[0]}; the header has {numbers[1]}"
-    if code == "ts:early":
-        return field, f"before {config.record.earliest} ([record] earliest)"
-    if code == "ts:late":
-        return field, f"more than {config.record.future_days} days in the future ([record] future_days)"
+    if code in ("ts:early", "ts:late"):
+        return field, _time_bound(code, config)
     if code == "name:unknown":
         near = near_events(culprit or "")
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
@@ -57,3 +61,16 @@ def explain(code: str, culprit: str | None, config: Config) -> tuple[str, str]:
     if kind == "long":
         return field, "longer than 512 bytes"
     raise AssertionError(f"fault without words: {code}")
+
+
+def _time_reason(code: str, read_as: str, config: Config) -> str:
+    if code == "ts:unreadable":
+        return f"not a time as --time-format {read_as!r} says"
+    way_out = "if it is no such number, say how times are written with --time-format"
+    return f"{_time_bound(code, config)}, read as epoch {read_as}; {way_out}"
+
+
+def _time_bound(code: str, config: Config) -> str:
+    if code == "ts:early":
+        return f"before {config.record.earliest} ([record] earliest)"
+    return f"more than {config.record.future_days} days in the future ([record] future_days)"

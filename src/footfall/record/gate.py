@@ -185,7 +185,7 @@ class Gate:
 
     def keep(self, taken: Taken, row: Row, said: Said, code: str) -> None:
         """Keep a row aside, for a fault."""
-        culprit = said.name if code.startswith("name:") else said.currency
+        culprit = said.name if code.startswith("name:") else said.currency if code.startswith("currency:") else None
         name, reason = explain(code, culprit, self._config)
         raw = said.raw or _ENCODER.encode(_as_given(row, said))
         received = row.received_at or _EPOCH

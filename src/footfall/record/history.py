@@ -55,12 +55,18 @@ def fingerprint(path: Path) -> str:
 
 
 def options(
-    mapping: Mapping[str, str], fixed: Mapping[str, str], decimal: str, time_zone: str, delimiter: str
+    mapping: Mapping[str, str],
+    fixed: Mapping[str, str],
+    decimal: str,
+    time_zone: str,
+    delimiter: str,
+    time_format: str | None = None,
 ) -> dict[str, str]:
     """How a file is read, as the command line would say it."""
     said = {f"--map {field}": column for field, column in mapping.items()}
     said |= {"--event" if field == "name" else f"--set {field}": value for field, value in fixed.items()}
     said |= {"--decimal": decimal, "--time-zone": time_zone}
+    said |= {"--time-format": time_format} if time_format is not None else {}
     return dict(sorted(said.items())) | ({"--delimiter": delimiter} if delimiter else {})
 
 

@@ -62,6 +62,7 @@ def import_files(
     source: str | None = None,
     decimal: Decimal = "point",
     time_zone: str | None = None,
+    time_format: str | None = None,
     delimiter: str | None = None,
     progress: Progress | None = None,
     replace: bool = False,
@@ -71,7 +72,8 @@ def import_files(
 
     event: name of every row's event. mapping: field -> column. fixed: field -> value. source: what to write as the
     source, else the file's name. decimal: how amounts are written. time_zone: zone of times that name none (default:
-    the workspace's). delimiter: of CSV files, else found. progress: called with (bytes done, bytes in all) of a file.
+    the workspace's). time_format: how times are written, in the codes of strptime (``%m/%d/%Y``), else ISO or epoch
+    numbers. delimiter: of CSV files, else found. progress: called with (bytes done, bytes in all) of a file.
     replace: take out what each file brought before (its content, read in whatever way; where that is new, the last
     import of the file of that name) and import it anew, in one transaction.
 
@@ -86,11 +88,13 @@ def import_files(
     given = dict(mapping or {})
     values = check_options(event, given, fixed or {})
     summaries = []
-    with session(store, engine, config, clock, quarantine_dir, decimal, time_zone, progress) as place:
+    with session(store, engine, config, clock, quarantine_dir, decimal, time_zone, progress, time_format) as place:
         for path in paths:
             with opened(path, place.work_dir, delimiter) as found:
                 whole = "" if path == "-" else str(Path(path).absolute())
-                how = history.options(given, values, decimal, time_zone or config.workspace.timezone, found.delimiter)
+                how = history.options(
+                    given, values, decimal, time_zone or config.workspace.timezone, found.delimiter, time_format
+                )
                 summaries.append(_one(place, clock, found, given, values, how, source or "", whole, replace))
     return merge(summaries)
 
@@ -108,6 +112,7 @@ def record_frame(
     fixed: Mapping[str, str] | None = None,
     decimal: Decimal = "point",
     time_zone: str | None = None,
+    time_format: str | None = None,
     progress: Progress | None = None,
     replace: bool = False,
     quarantine_dir: Path,
@@ -123,7 +128,7 @@ def record_frame(
         )
     given = dict(mapping or {})
     values = check_options(event, given, fixed or {})
-    with session(store, engine, config, clock, quarantine_dir, decimal, time_zone, progress) as place:
+    with session(store, engine, config, clock, quarantine_dir, decimal, time_zone, progress, time_format) as place:
         path = place.work_dir / "frame.parquet"
         reader = (
             frame.to_reader()
@@ -142,7 +147,7 @@ def record_frame(
             ) from None
         with opened(str(path), place.work_dir) as found:
             named = dataclasses.replace(found, name=source)
-            how = history.options(given, values, decimal, time_zone or config.workspace.timezone, "")
+            how = history.options(given, values, decimal, time_zone or config.workspace.timezone, "", time_format)
             return _one(place, clock, named, given, values, how, source, "", replace)
 
 
@@ -178,6 +183,7 @@ def session(
     decimal: Decimal,
     time_zone: str | None,
     progress: Progress | None,
+    time_format: str | None = None,
 ) -> Iterator[Place]:
     """The writer's lock, a DuckDB session with the variables of check.sql, a folder for copies (drained.py, too)."""
     if decimal not in ("point", "comma"):
@@ -190,13 +196,32 @@ def session(
         work = Path(tempfile.mkdtemp(prefix=".import-", dir=quarantine_dir))
         try:
             cursor.execute("SET TimeZone = $zone", {"zone": zone})
-            _set_variables(cursor, config, clock.now(), decimal)
+            if time_format is not None:
+                _check_time_format(cursor, time_format)
+            _set_variables(cursor, config, clock.now(), decimal, time_format)
             yield Place(cursor, store, config, work, quarantine_dir, progress or (lambda done, total: None))
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _set_variables(cursor: duckdb.DuckDBPyConnection, config: Config, now: datetime, decimal: Decimal) -> None:
+def _check_time_format(cursor: duckdb.DuckDBPyConnection, time_format: str) -> None:
+    """InputError for a format that strptime does not know, or that tells no day: two days must come back from it."""
+    tried = "timezone('UTC', CAST(strptime(strftime(t, $format), $format) AS TIMESTAMPTZ))"
+    days = "(VALUES (TIMESTAMPTZ '2001-02-13 12:00:00'), (TIMESTAMPTZ '2019-11-30 12:00:00')) AS days(t)"
+    way_out = "use strptime's codes, as in '%m/%d/%Y %H:%M' or '%d.%m.%Y %H:%M:%S'"
+    asked = f"SELECT bool_and(abs(date_diff('hour', timezone('UTC', t), {tried})) <= 24) FROM {days}"  # noqa: S608
+    try:
+        row = cursor.execute(asked, {"format": time_format}).fetchone()
+    except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
+        told = str(error).splitlines()[0].removeprefix("Invalid Input Error: ")
+        raise InputError(f"time format {time_format!r} cannot be used: {told}", way_out) from None
+    if row is None or not row[0]:
+        raise InputError(f"time format {time_format!r} tells no day of a year", way_out)
+
+
+def _set_variables(
+    cursor: duckdb.DuckDBPyConnection, config: Config, now: datetime, decimal: Decimal, time_format: str | None
+) -> None:
     now_utc = now.astimezone(UTC).replace(tzinfo=None)
     digits = exponent(config.workspace.currency)
     latest = now_utc + timedelta(days=config.record.future_days)
@@ -214,6 +239,7 @@ def _set_variables(cursor: duckdb.DuckDBPyConnection, config: Config, now: datet
         "latest": latest,
         "received": now_utc,
         "decimal": decimal,
+        "time_format": time_format,
     }
     for name, value in variables.items():
         cursor.execute(f"SET VARIABLE footfall_{name} = $value", {"value": value})

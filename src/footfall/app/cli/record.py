@@ -32,6 +32,7 @@ def import_(
     decimal: Literal["point", "comma"] = "point",
     delimiter: str | None = None,
     time_zone: str | None = None,
+    time_format: str | None = None,
     source: str | None = None,
     workspace: WorkspaceOption = None,
     format: TextFormat = "table",
@@ -47,6 +48,7 @@ def import_(
         footfall import events.ndjson.gz
         footfall import visits.csv --event page_view --map provider_id=channel --map visitor_id=visit_id
         footfall import orders.csv --event purchase --map ts=ordered_at --decimal comma --time-zone Europe/Berlin
+        footfall import rides.csv --event visit --map ts=started --time-format '%d.%m.%Y %H:%M'
         zcat log.gz | footfall import -
         footfall import --rejects bad.csv
         footfall import visits.csv --event page_view --map provider_id=shop --replace
@@ -65,6 +67,9 @@ def import_(
         What separates columns of a CSV file; found out from its header otherwise.
     time_zone
         IANA zone of times without a zone; the workspace's otherwise.
+    time_format
+        How times are written, in strptime's codes: '%m/%d/%Y %H:%M' reads 4/22/2018 6:00. ISO 8601, epoch seconds or
+        milliseconds otherwise.
     source
         Where the events come from; the file's name otherwise. A file that holds two kinds of events is imported twice,
         once with a source of its own.
@@ -83,6 +88,7 @@ def import_(
             decimal=decimal,
             delimiter=delimiter,
             time_zone=time_zone,
+            time_format=time_format,
             source=source,
             replace=replace,
             progress=advance,
@@ -138,13 +144,19 @@ def _draw_summary(summary: ImportSummary) -> None:
 
 
 def providers(
-    file: Path | None = None, /, *, workspace: WorkspaceOption = None, format: FormatOption = "table"
+    file: Path | None = None,
+    /,
+    *,
+    map: MapOption = None,
+    workspace: WorkspaceOption = None,
+    format: FormatOption = "table",
 ) -> None:
     """Read a providers file (columns provider_id, category, name), or show what is known.
 
     For example:
 
         footfall providers shops.csv
+        footfall providers items.parquet --map provider_id=item_id --map category=genre
         footfall providers --format json
 
     Parameters
@@ -153,11 +165,14 @@ def providers(
         CSV, TSV, NDJSON or Parquet with the columns provider_id, category, name.
     """
     here = open_workspace(workspace)
+    mapping = pairs(map, "--map")
+    if mapping and file is None:
+        raise ConfigError("--map names columns of a providers file, and no file is given", "name the file")
     if file is not None:
         from footfall.record.providers import read_providers
 
         with here.engine() as engine:
-            found = read_providers(engine, file)
+            found = read_providers(engine, file, mapping)
         count = here.state.put_providers(found.rows)
         output.console().print(f"Stored {count:,} providers.")
         for note in found.notes:

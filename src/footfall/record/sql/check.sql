@@ -4,7 +4,15 @@ SELECT
     line,
     CASE WHEN fault IS NOT NULL THEN raw END AS raw,
     fault,
-    CASE WHEN fault IS NOT NULL THEN CASE split_part(fault, ':', 1) WHEN 'name' THEN given_name WHEN 'currency' THEN currency END END AS culprit,
+    CASE WHEN fault IS NOT NULL THEN CASE split_part(fault, ':', 1)
+        WHEN 'name' THEN given_name
+        WHEN 'currency' THEN currency
+        WHEN 'ts' THEN CASE WHEN fault = 'ts:unreadable' THEN getvariable('footfall_time_format')
+                            WHEN getvariable('footfall_time_format') IS NOT NULL THEN NULL
+                            WHEN regexp_full_match(given_ts, '-?[0-9]{1,10}(\.[0-9]+)?') THEN 'seconds'
+                            WHEN regexp_full_match(given_ts, '[0-9]{12,13}(\.0+)?') THEN 'milliseconds'
+                            WHEN regexp_full_match(given_ts, '[0-9]{15,16}') THEN 'microseconds' END
+    END END AS culprit,
     message_id IS NULL AS computed,
     coalesce(message_id, md5(concat_ws(chr(31),
         CAST(ts AS VARCHAR), coalesce(name, ''), coalesce(visitor_id, ''), coalesce(user_id, ''), coalesce(previous_id, ''),
@@ -79,7 +87,9 @@ FROM (
                         line, raw, early,
                         nullif(g.message_id, '') AS message_id,
                         nullif(g.ts, '') AS given_ts,
-                        coalesce(
+                        CASE WHEN getvariable('footfall_time_format') IS NOT NULL
+                        THEN timezone('UTC', CAST(try_strptime(trim(g.ts), CAST(getvariable('footfall_time_format') AS VARCHAR)) AS TIMESTAMPTZ))
+                        ELSE coalesce(
                             make_timestamp(epoch_us(TRY_CAST(g.ts AS TIMESTAMPTZ))),
                             CASE
                                 WHEN regexp_full_match(g.ts, '-?[0-9]{1,10}(\.[0-9]+)?')
@@ -90,7 +100,7 @@ FROM (
                                     THEN make_timestamp(CAST(g.ts AS BIGINT))
                                 ELSE timezone('UTC', TRY_CAST(regexp_replace(trim(g.ts), ' ([+-][0-9])', '\1') AS TIMESTAMPTZ))
                             END
-                        ) AS ts,
+                        ) END AS ts,
                         nullif(g.name, '') AS given_name,
                         n.name AS name,
                         n.needs_provider AS needs_provider,
