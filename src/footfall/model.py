@@ -126,6 +126,9 @@ class ImportSummary:
     last_day: date | None
     batch_ids: tuple[str, ...]
     replaced: int = 0  # events of earlier imports that were taken out for these
+    not_replaced: tuple[
+        str, ...
+    ] = ()  # files that were to replace what they brought before, of which nothing was there
 
 
 REFUND_FATES = ("named", "latest", "no order", "nobody", "no provider", "excluded")

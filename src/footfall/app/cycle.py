@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from footfall.app.report.words import Language
     from footfall.record.erase import Erased
     from footfall.record.fakes import Suspect
+    from footfall.record.removal import Brought, Removed
     from footfall.value.fact_tables import FactTables
     from footfall.value.valuation import By, Valuation
 
@@ -67,6 +68,22 @@ def import_files(
             progress=progress,
             **options,
         )
+
+
+def imports(here: Workspace) -> tuple[Brought, ...]:
+    """What imports brought and the log still has, oldest first."""
+    from footfall.record import removal
+
+    with here.engine() as engine:
+        return removal.imports(here.store, engine)
+
+
+def remove_import(here: Workspace, named: str) -> Removed:
+    """Take what an import brought out of the log, by its source or batch id."""
+    from footfall.record import removal
+
+    with here.engine() as engine:
+        return removal.remove(here.store, engine, here.config, here.clock, named, quarantine_dir=here.quarantine)
 
 
 def record(here: Workspace, frame: Any, **options: Any) -> ImportSummary:

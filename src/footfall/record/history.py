@@ -73,7 +73,13 @@ def options(
 def readings(store: Store, content: str) -> list[Reading]:
     """Imports of a content whose events are in the log, oldest first."""
     text = store.note(f"content:{content}")
-    return [] if text is None else msgspec.json.decode(text, type=list[Reading])
+    found = [] if text is None else msgspec.json.decode(text, type=list[Reading])
+    return [r for r in found if store.note(_removed_key(r.batch_id)) is None]
+
+
+def removal_notes(batches: Sequence[str]) -> dict[str, str]:
+    """Notes for the store: these batches are taken out, and what was read in them counts as never imported."""
+    return {_removed_key(batch_id): "" for batch_id in batches}
 
 
 def notes(content: str, file: str, live: Sequence[Reading]) -> dict[str, str]:
@@ -115,6 +121,10 @@ def refuse_other(file: str, now: Mapping[str, str], same: Sequence[Reading]) -> 
 
 def _said(options: Mapping[str, str]) -> str:
     return " ".join(f"{k}={v}" if " " in k else f"{k} {v}" for k, v in options.items()) or "nothing of that"
+
+
+def _removed_key(batch_id: str) -> str:
+    return f"removed:{batch_id}"
 
 
 def _file_key(file: str) -> str:

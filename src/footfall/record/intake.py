@@ -170,6 +170,7 @@ def merge(summaries: Sequence[ImportSummary]) -> ImportSummary:
         last_day=max(lasts, default=None),
         batch_ids=tuple(b for s in summaries for b in s.batch_ids),
         replaced=sum(s.replaced for s in summaries),
+        not_replaced=tuple(f for s in summaries for f in s.not_replaced),
     )
 
 
@@ -314,7 +315,8 @@ def _one(
         notes=history.notes(content, whole, [*(r for r in live if r not in out), reading]),
         replaces=tuple(r.batch_id for r in out),
     )
-    return Batch(place, found, order).run()
+    done = Batch(place, found, order).run()
+    return dataclasses.replace(done, not_replaced=(found.name,)) if replace and not done.replaced else done
 
 
 def new_batch_id(seconds: int) -> str:

@@ -20,6 +20,13 @@ SetOption = Annotated[list[str] | None, Parameter(help="field=value: one value f
 RejectsOption = Annotated[
     Path | None, Parameter(help="Write the rows kept aside to this file (.csv, .ndjson) instead of importing.")
 ]
+ListOption = Annotated[
+    bool, Parameter(name="--list", negative="", help="Show what imports brought: source, batch, events, days, when.")
+]
+RemoveOption = Annotated[
+    str | None, Parameter(help="Take out what an import brought, by its source or batch as --list shows them.")
+]
+BROUGHT = ("source", "batch_id", "events", "first_day", "last_day", "imported_at")
 
 
 def import_(
@@ -28,6 +35,8 @@ def import_(
     map: MapOption = None,
     set: SetOption = None,
     rejects: RejectsOption = None,
+    list_: ListOption = False,
+    remove: RemoveOption = None,
     replace: bool = False,
     decimal: Literal["point", "comma"] = "point",
     delimiter: str | None = None,
@@ -52,6 +61,8 @@ def import_(
         zcat log.gz | footfall import -
         footfall import --rejects bad.csv
         footfall import visits.csv --event page_view --map provider_id=shop --replace
+        footfall import --list
+        footfall import --remove lines.csv
 
     Parameters
     ----------
@@ -76,7 +87,17 @@ def import_(
     """
     here = open_workspace(workspace)
     if rejects is not None:
-        _write_rejects(here, rejects, files)
+        _alone("--rejects writes rows out", files, list_, remove)
+        _write_rejects(here, rejects)
+        return
+    if list_:
+        _alone("--list shows what is there", files, remove)
+        brought = [{name: getattr(line, name) for name in BROUGHT} for line in cycle.imports(here)]
+        output.write(brought, format, BROUGHT)
+        return
+    if remove is not None:
+        _alone("--remove takes out what was imported", files)
+        _remove(here, remove, format)
         return
     with bar("import") as advance:
         summary = cycle.import_files(
@@ -103,11 +124,28 @@ def _named(files: tuple[str, ...]) -> tuple[str, ...]:
     return tuple("-" if file == "/dev/stdin" else file for file in files)
 
 
-def _write_rejects(here: Workspace, path: Path, files: tuple[str, ...]) -> None:
+def _alone(what: str, files: tuple[str, ...], *others: object) -> None:
+    """ConfigError where an option that imports nothing stands beside files, or beside another such option."""
+    if files or any(others):
+        raise ConfigError(f"{what}; it takes no files to import", "run the two one after the other")
+
+
+def _remove(here: Workspace, named: str, format: str) -> None:
+    removed = cycle.remove_import(here, named)
+    if format == "json":
+        output.write([{name: getattr(removed, name) for name in removed.__slots__}], "json", ())
+        return
+    span = f"days {removed.days[0]} to {removed.days[-1]}"
+    output.console().print(
+        f"Took out {removed.events:,} events, {span}, of batch {', '.join(removed.batch_ids)}. "
+        "Importing the file again brings them back.",
+        soft_wrap=True,
+    )
+
+
+def _write_rejects(here: Workspace, path: Path) -> None:
     from footfall.record.mending import write_rejects
 
-    if files:
-        raise ConfigError("--rejects writes rows out; it takes no files to import", "run the two one after the other")
     written = ", ".join(str(part) for part in write_rejects(here.quarantine, path))
     output.console().print(f"Wrote the rows kept aside to {written}. Mend them and import the file.", soft_wrap=True)
 
@@ -133,6 +171,12 @@ def _draw_summary(summary: ImportSummary) -> None:
     screen.print(f"Read {summary.read:,} rows: {summary.added:,} added, {known}{span}.")
     if summary.replaced:
         screen.print(f"Took out the {summary.replaced:,} events that were imported before.")
+    for file in summary.not_replaced:
+        screen.print(
+            f"Nothing was there to be taken out for {file}, neither of its content nor of its path. What another "
+            "file brought stays: `footfall import --list` shows it, `--remove` takes it out.",
+            soft_wrap=True,
+        )
     if summary.conflicting:
         screen.print(
             f"{summary.conflicting:,} of the known ones had other content under the same message_id; the first stays."
