@@ -171,3 +171,29 @@ def test_simulated_formats_are_the_same_log(cli, tmp_path: Path) -> None:
         for name in ("log-csv", "log-parquet", "log-ndjson")
     ]
     assert values[0] == values[1] == values[2]
+
+
+def test_a_wrong_file_can_be_taken_out(cli, tmp_path: Path) -> None:
+    """Lines of invoices, and then their sums under another name. The order of one line is the same event in both files:
+    the log has it once, and it goes with the file that brought it."""
+    shop, header = str(tmp_path / "shop"), "ts,visitor_id,provider_id,order_id,amount\n"
+    (tmp_path / "lines.csv").write_text(header + "2024-05-01,a,p,o1,10\n2024-05-01,a,p,o1,20\n2024-05-02,b,p,o2,5\n")
+    (tmp_path / "baskets.csv").write_text(header + "2024-05-01,a,p,o1,30\n2024-05-02,b,p,o2,5\n")
+    cli("init", shop, "--currency", "EUR")
+
+    def gmv() -> float:
+        (row,) = cli("value", "--format", "json", workspace=shop).json
+        return float(row["gmv"])
+
+    cli("import", str(tmp_path / "lines.csv"), "--event", "purchase", workspace=shop)
+    assert gmv() == 35
+    said = cli("import", str(tmp_path / "baskets.csv"), "--event", "purchase", "--replace", workspace=shop)
+    assert "Nothing was there to be taken out" in said.out
+    assert gmv() == 35 + 30
+    brought = cli("import", "--list", "--format", "json", workspace=shop).json
+    assert sorted((b["source"], b["events"]) for b in brought) == [("baskets.csv", 1), ("lines.csv", 3)]
+    said = cli("import", "--remove", "lines.csv", workspace=shop)
+    assert "Took out 3 events" in said.out and "import that file again" in said.out
+    assert gmv() == 30
+    assert "1 added, 1 known already" in cli("import", str(tmp_path / "baskets.csv"), "--event", "purchase").out
+    assert gmv() == 35

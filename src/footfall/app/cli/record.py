@@ -138,7 +138,8 @@ def _remove(here: Workspace, named: str, format: str) -> None:
     span = f"days {removed.days[0]} to {removed.days[-1]}"
     output.console().print(
         f"Took out {removed.events:,} events, {span}, of batch {', '.join(removed.batch_ids)}. "
-        "Importing the file again brings them back.",
+        "Importing the file again brings them back. Where another file held some of the same events, they went with "
+        "this one: import that file again to add them.",
         soft_wrap=True,
     )
 
