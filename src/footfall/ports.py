@@ -455,6 +455,10 @@ class Outbox(Protocol):
         """Put a claimed message back until a time, or cancel it."""
         ...
 
+    def release(self, reason: str, now: datetime) -> int:
+        """Let messages that wait because of this reason of ``hold`` be due now; how many."""
+        ...
+
     def recover(self, now: datetime, idempotent: Sequence[str]) -> Mapping[str, int]:
         """Free claims whose lease is over: "waiting" again, or "unknown" where they were being handed over to a
         channel that is not idempotent; how many of each."""

@@ -111,6 +111,15 @@ class OutboxContract:
         outbox.settle("w1", NOW, [(one.message_id, SENT, None)])
         assert status(outbox, one) == "sent"
 
+    def test_what_a_rule_held_is_due_again_when_released(self, outbox: Outbox) -> None:
+        outbox.add([message("ann"), message("bob"), message("cem", hour=1)])
+        for one, reason in zip(outbox.claim("w", NOW, 10, 60), ("quiet hours", "a cap"), strict=True):
+            outbox.hold(one.message_id, "w", Held(reason, NOW + timedelta(hours=9)))
+        assert outbox.claim("w", NOW, 10, 60) == ()
+        assert outbox.release("quiet hours", NOW) == 1
+        assert len(outbox.claim("w", NOW, 10, 60)) == 1
+        assert outbox.release("quiet hours", NOW) == 0  # it is claimed
+
     def test_a_retry_waits(self, outbox: Outbox) -> None:
         outbox.add([message()])
         (one,) = outbox.claim("w", NOW, 1, 60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -101,6 +102,31 @@ def test_a_round_from_looking_to_proof(cli: Cli, live: Path) -> None:
     assert cli("unsubscribe", "--format", "json").json == [{"who": "c1@example.com", "reason": "by the operator"}]
     assert cli("unsubscribe", "c1@example.com", "--undo").status == 0
     assert "購物車" in cli("outbox", "preview", "cart", "--language", "zh-Hant").out
+
+
+def test_quiet_hours_say_until_when_and_let_go_when_they_change(cli: Cli, live: Path) -> None:
+    path = live / "footfall.toml"
+    told = path.read_text(encoding="utf-8")
+    told += '[[journeys.carts.steps]]\ntemplate = "cart"\nwait = "2d"\nchannel = "paper"\n'
+
+    def quiet(hours: str) -> None:
+        now, changed = re.subn(r"(?m)^# quiet = .*$", f'quiet = "{hours}"', told)
+        assert changed == 1
+        path.write_text(now, encoding="utf-8")
+
+    def sent() -> dict[str, int]:
+        return {row["what"]: row["messages or persons"] for row in cli("retain", "--format", "json").json}
+
+    quiet("11:00-13:00")  # it is noon, UTC
+    assert sent()["held"] == 10
+    waiting = cli("outbox", "list", "--format", "json").json
+    assert {(row["told"], row["waits_until"][:16]) for row in waiting} == {("quiet hours", "2026-03-21T13:00")}
+    assert "sent" not in sent()  # not before their time, and not asked again
+    quiet("")
+    again = cli("retain", "--format", "json")
+    assert {row["what"]: row["messages or persons"] for row in again.json}["sent"] == 10
+    assert "carts: 10 not yet due, the next on 2026-03-23 at 12:00" in again.err
+    assert {row["waits_until"] for row in cli("outbox", "list", "--format", "json").json} == {None}
 
 
 @pytest.mark.parametrize("arguments", [["customers"], ["timing"], ["audiences"], ["fans"], ["customers", "--calibrate", "5"]])  # fmt: skip  # noqa: E501

@@ -48,6 +48,21 @@ def test_shares_by_hand(tmp_path: Path) -> None:
     assert b["gmv_share"] is None
 
 
+def test_purchases_without_a_visit_make_one(tmp_path: Path) -> None:
+    # Nothing but purchases: each person's day at a shop is a visit, as `footfall value` counts it. ann's two orders of
+    # a day are one; hers of the next day and zoe's are one each.
+    events = [
+        happened(1, "ann", "follow", "a"),
+        happened(2, "ann", "purchase", "a", amount=5.0),
+        happened(2.1, "ann", "purchase", "a", amount=5.0),
+        happened(3, "ann", "purchase", "a", amount=5.0),
+        happened(3, "zoe", "purchase", "a", amount=5.0),
+    ]
+    a, whole = seen(tmp_path, events, today=4).rows
+    assert (a["visits"], a["fan_visits"], a["gmv"]) == (3, 2, 20.0)
+    assert (whole["visits"], whole["fan_visits"]) == (3, 2)
+
+
 def test_tiers(tmp_path: Path) -> None:
     events = [
         *(happened(1, who, "follow", "a") for who in ("fan", "buyer", "loyal", "advocate")),

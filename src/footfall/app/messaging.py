@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,6 +23,7 @@ import msgspec
 from footfall import config as settings
 from footfall.app import retention
 from footfall.app.build import Workspace
+from footfall.app.progress import Advance
 from footfall.config import ChannelSettings
 from footfall.errors import ConfigError, InputError
 from footfall.model import Caps, Held, Letter, Message, Offer, Redemption, Refusal
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 _NEEDS = {"smtp": "email", "webhook": "person", "robot": "person", "file": "person"}
 HOLD_S = 900.0  # seconds that a reserved use waits for its order
 _SECRET = "unsubscribe_secret"
+_QUIET = "quiet_hours"  # the setting under which messages were held last
+QUIET_HOURS = "quiet hours"
 UNSUBSCRIBED = "unsubscribed"  # the reason of those who said so themselves, which counts as an outcome
 _PRICED = {"conversion": 0.1, "gmv": 0.1, "margin": 0.1, "unsubscribed": 0.5}  # least effect, relative to the holdout
 
@@ -79,7 +83,7 @@ def setting(here: Workspace, shown: Shown | None = None) -> Setting:
     return found
 
 
-def plan_round(here: Workspace) -> Planned:
+def plan_round(here: Workspace, progress: Advance = lambda done, total: None) -> Planned:
     """What a round would do now; changes nothing. ConfigError where there is no journey, or one cannot be."""
     from footfall.retain import rounds
 
@@ -87,7 +91,7 @@ def plan_round(here: Workspace) -> Planned:
         raise ConfigError("footfall.toml has no journey", "add a section [journeys.NAME]; `footfall config` shows one")
     setting(here)  # what is wrong is said before the log is read
     with retention.shown(here) as shown:
-        return rounds.plan(shown.engine, here.entries, here.outbox, setting(here, shown), here.clock.now())
+        return rounds.plan(shown.engine, here.entries, here.outbox, setting(here, shown), here.clock.now(), progress)
 
 
 def commit_round(here: Workspace, planned: Planned) -> Counter[str]:
@@ -151,24 +155,48 @@ def channel(here: Workspace, name: str, told: ChannelSettings) -> Channel:
     return FileChannel(name, here.directory / told.folder)
 
 
-def send(here: Workspace, most: int | None = None, going: Callable[[], bool] = lambda: True) -> Counter[str]:
-    """Hand over what is due, until nothing is; how many of each outcome."""
+def send(
+    here: Workspace,
+    most: int | None = None,
+    going: Callable[[], bool] = lambda: True,
+    progress: Advance = lambda done, total: None,
+) -> Counter[str]:
+    """Hand over what is due, until nothing is; how many of each outcome.
+
+    progress: called with how many were looked at, of those that wait.
+    """
     from footfall.retain.dispatch import dispatch
 
-    told = here.config.retain
+    _release_quiet(here)
+    told, allowed, looked = here.config.retain, rules(here), count(1)
+    waiting = sum(n for (_, status), n in here.outbox.counts().items() if status == "waiting")
+
+    def asked(message: Message, now: datetime) -> Held | None:
+        done = next(looked)
+        progress(done, max(waiting, done))
+        return allowed(message, now)
+
     worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     with channels(here) as open_channels:
         return dispatch(
             here.outbox,
             open_channels,
             letters(here),
-            rules(here),
+            asked,
             here.clock,
             worker,
             Caps(told.per_day, told.per_week),
             most,
             going,
         )
+
+
+def _release_quiet(here: Workspace) -> None:
+    """Ask again of what quiet hours hold, where they were changed since."""
+    setting = {"quiet": here.config.retain.quiet, "timezone": here.config.workspace.timezone}
+    if here.state.get(_QUIET) != setting:
+        here.outbox.release(QUIET_HOURS, here.clock.now())
+        here.state.put(_QUIET, setting)
 
 
 def letters(here: Workspace) -> Callable[[Message], Letter]:
@@ -277,7 +305,7 @@ def rules(here: Workspace) -> Callable[[Message, datetime], Held | None]:
             return Held("its journey is paused", now + timedelta(hours=1))
         person_zone = msgspec.json.decode(message.context, type=dict[str, Any]).get("timezone", "")
         until = quiet_until(told.quiet, now, person_zone, zone)
-        return Held("quiet hours", until) if until is not None else None
+        return Held(QUIET_HOURS, until) if until is not None else None
 
     return allowed
 

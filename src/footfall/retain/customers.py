@@ -107,7 +107,8 @@ def relations(store: Store, engine: Engine, rules: Rules) -> bool:
 
 
 def _relate_spenders(engine: Engine, rules: Rules, known: identity.Identity) -> None:
-    """Orders and refunds as all counting has them, from the events that can bear on them; what led to them is dropped.
+    """Orders, refunds and visits that purchases made, as all counting has them, from the events that can bear on them;
+    what led to them is dropped.
 
     Most visitors never order, and telling the visits of all of them apart is what counting costs.
     """
@@ -117,7 +118,7 @@ def _relate_spenders(engine: Engine, rules: Rules, known: identity.Identity) -> 
     engine.execute(text("spenders_visits"))
     engine.execute(text("spenders_events"))
     relate(engine, rules)
-    for name in ("spenders", "spenders_visits", "money", "purchases", "visit_groups", "attributed", "own_visits", "made_visits"):  # fmt: skip  # noqa: E501
+    for name in ("spenders", "spenders_visits", "money", "purchases", "visit_groups", "attributed", "own_visits"):  # fmt: skip  # noqa: E501
         engine.execute(f"DROP TABLE {name}")
 
 

@@ -72,7 +72,8 @@ class Setting:
 class Planned:
     """What a round would do. entering: entries to add. moving: journey -> entries with their next step.
 
-    held: (journey, reason) -> persons who get nothing now, and why.
+    held: (journey, reason) -> persons who get nothing now, and why. next_due: journey -> when the first of
+    those who are not yet due will be.
     """
 
     now: datetime
@@ -80,6 +81,7 @@ class Planned:
     moving: Mapping[str, pa.Table]
     messages: Drafts
     held: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    next_due: Mapping[str, datetime] = field(default_factory=dict)
 
 
 def check(setting: Setting, channels: Sequence[str], templates: Callable[[str], None], offers: Sequence[str]) -> None:
@@ -101,15 +103,23 @@ def check(setting: Setting, channels: Sequence[str], templates: Callable[[str], 
             templates(step.template)
 
 
-def plan(engine: Shown, entries: Entries, outbox: Outbox, setting: Setting, now: datetime) -> Planned:
-    """What a round would do now; changes nothing."""
+def plan(
+    engine: Shown,
+    entries: Entries,
+    outbox: Outbox,
+    setting: Setting,
+    now: datetime,
+    progress: Callable[[float, float], None] = lambda done, total: None,
+) -> Planned:
+    """What a round would do now; changes nothing. progress: called with journeys done, of all."""
     for name in ("last_order", "leavers"):
         engine.execute(text(name))
     suppressed = pa.table({"who": pa.array(list(outbox.suppressed()), pa.string())})
     held: Counter[tuple[str, str]] = Counter()
     entering, due = [], []
     moving: dict[str, list[pa.Table]] = {}
-    for name, journey in setting.journeys.items():
+    next_due: dict[str, datetime] = {}
+    for number, (name, journey) in enumerate(setting.journeys.items(), 1):
         if journey.paused:
             held[name, "paused"] += entries.active(name).num_rows
             continue
@@ -117,6 +127,9 @@ def plan(engine: Shown, entries: Entries, outbox: Outbox, setting: Setting, now:
         entering.append(found.entering)
         moving[name] = [found.leaving, found.held_out]
         due.append(found.due)
+        if found.later is not None:
+            next_due[name] = found.later
+        progress(number, len(setting.journeys))
     chosen, before = _chosen(due, outbox, setting, now, held)
     for name, rows in before.items():  # a round that died left their messages, but not their next step
         moving[name].append(_next(rows, setting.journeys[name], now))
@@ -129,6 +142,7 @@ def plan(engine: Shown, entries: Entries, outbox: Outbox, setting: Setting, now:
         moving={name: pa.concat_tables(parts) for name, parts in moving.items() if any(p.num_rows for p in parts)},
         messages=drafts,
         held=dict(held),
+        next_due=next_due,
     )
 
 
@@ -160,6 +174,7 @@ class _Found:
     leaving: pa.Table
     held_out: pa.Table
     due: pa.Table
+    later: datetime | None
 
 
 def _one(
@@ -214,7 +229,9 @@ def _one(
         pc.sum(pc.is_in(members["person"], value_set=reachable["person"].combine_chunks())).as_py() or 0
     )
     held[name, "not yet due"] += stays.num_rows - ready.num_rows
-    return _Found(entering, left, _next(held_out, journey, now), due)
+    later = pc.min(stays.filter(pc.greater(stays["due_at"], _scalar(now)))["due_at"]).as_py()
+    later = None if later is None else later.replace(tzinfo=UTC)
+    return _Found(entering, left, _next(held_out, journey, now), due, later)
 
 
 def _addressed(engine: Shown, people: pa.Array, needs: str, lettered: bool) -> pa.Table:

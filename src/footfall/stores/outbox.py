@@ -137,6 +137,13 @@ class SqlOutbox(OnDatabase):
             if row is not None and row.worker == worker and row.status == "claimed":
                 self._hold(connection, message_id, held)
 
+    def release(self, reason: str, now: datetime) -> int:
+        """Let messages that wait because of this reason of ``hold`` be due now; how many."""
+        c, at = messages.c, naive(now)
+        held = (c.status == "waiting") & (c.next_at > at) & (c.error == reason)
+        with self._writing() as connection:
+            return connection.execute(messages.update().where(held).values(next_at=at)).rowcount
+
     def recover(self, now: datetime, idempotent: Sequence[str]) -> Mapping[str, int]:
         """Free claims whose lease is over; how many wait again, and how many are "unknown"."""
         c = messages.c

@@ -16,7 +16,19 @@ from footfall.model import MessageStatus
 
 DRAWN = 20
 WHY = ("journey", "customer_id", "channel", "address", "template", "value", "why")
-MESSAGE = ("message_id", "journey", "customer_id", "step", "channel", "address", "status", "attempts", "due_at", "told")
+MESSAGE = (
+    "message_id",
+    "journey",
+    "customer_id",
+    "step",
+    "channel",
+    "address",
+    "status",
+    "attempts",
+    "due_at",
+    "waits_until",
+    "told",
+)
 LIFT = (
     "journey",
     "metric",
@@ -61,8 +73,8 @@ def retain(
     if limit < -1:
         raise ConfigError(f"--limit {limit}", "give 0 for all messages, or a number of them")
     here = open_workspace(workspace)
-    with bar("round"):
-        planned = messaging.plan_round(here)
+    with bar("round") as advance:
+        planned = messaging.plan_round(here, advance)
     screen = output.console(stderr=True)
     if planned.messages and not here.config.retain.public_url:
         screen.print("note: [retain] public_url is empty: letters carry no link that unsubscribes", soft_wrap=True)
@@ -79,16 +91,17 @@ def retain(
         screen.print(f"{len(rows):,} of {len(planned.messages):,} messages; nothing was changed.", soft_wrap=True)
         for name, (messages, value) in planned.messages.totals().items():
             screen.print(f"{name}: {messages:,} messages, expected to win {value:,.2f}", soft_wrap=True)
-        _tell_held(screen, planned.held)
+        _tell_held(screen, planned, here.zone)
         return
-    done = messaging.commit_round(here, planned)
-    with bar("send"):
-        sent = messaging.send(here) if send else None
+    with bar("write"):
+        done = messaging.commit_round(here, planned)
+    with bar("send") as advance:
+        sent = messaging.send(here, progress=advance) if send else None
     rows = [{"what": what, "messages or persons": n} for what, n in [*done.items(), *(sent or {}).items()]]
     output.write(rows, format, ("what", "messages or persons"))
     if sent and (sent["held"] or sent["cancelled"]):
         screen.print("held: quiet hours, a cap or a pause; `footfall outbox` tells why each waits or was cancelled", soft_wrap=True)  # fmt: skip  # noqa: E501
-    _tell_held(screen, planned.held)
+    _tell_held(screen, planned, here.zone)
 
 
 def _why(message: Any, why: str) -> dict[str, Any]:
@@ -109,10 +122,12 @@ def _customer(message: Any) -> str:
     return str(msgspec.json.decode(message.context).get("customer_id") or message.person)
 
 
-def _tell_held(screen: Any, held: Any) -> None:
-    for (journey, reason), persons in sorted(held.items()):
+def _tell_held(screen: Any, planned: Any, zone: Any) -> None:
+    for (journey, reason), persons in sorted(planned.held.items()):
         if persons:
-            screen.print(f"{journey}: {persons:,} {reason}", soft_wrap=True)
+            at = planned.next_due.get(journey) if reason == "not yet due" else None
+            when = f", the next on {at.astimezone(zone):%Y-%m-%d at %H:%M}" if at is not None else ""
+            screen.print(f"{journey}: {persons:,} {reason}{when}", soft_wrap=True)
 
 
 def journeys(*, workspace: WorkspaceOption = None, format: FormatOption = "table") -> None:
@@ -203,6 +218,7 @@ def _row(posted: Any) -> dict[str, Any]:
         "status": posted.status,
         "attempts": posted.attempts,
         "due_at": message.due_at,
+        "waits_until": posted.next_at if posted.status == "waiting" else None,
         "told": posted.receipt or posted.error,
     }
 
@@ -221,8 +237,6 @@ def outbox_show(message_id: str, /, *, workspace: WorkspaceOption = None) -> Non
         raise InputError(f"there is no message {message_id!r}", "`footfall outbox list` shows them")
     for name, told in _row(posted).items():
         print(f"{name}: {told}")  # noqa: T201
-    if posted.status == "waiting":
-        print(f"next_at: {posted.next_at}")  # noqa: T201
     letter = messaging.letter_shown(here, posted.message)
     print(f"\nSubject: {letter.subject}\n\n{letter.text}")  # noqa: T201
 

@@ -25,7 +25,11 @@ gone AS (
 ),
 seen AS (
     SELECT v.provider_id, v.person, v.person IN (SELECT person FROM fans) AS anywhere, o.person IS NOT NULL AS fan
-    FROM visits v
+    FROM (
+        SELECT provider_id, person, day FROM visits
+        UNION ALL
+        SELECT provider_id, person, day FROM made_visits  -- by purchases that no visit led to
+    ) v
     JOIN day ON v.day > day.day - 28 AND v.day <= day.day
     LEFT JOIN one o ON o.person = v.person AND o.provider_id = v.provider_id
 ),
