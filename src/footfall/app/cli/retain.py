@@ -215,6 +215,8 @@ def audiences(
     if name is None:
         rows = [groups.size(one, members, shown.customers) for one, members in found]
         output.write(rows, format, groups.SIZES, lambda: output.draw(rows, groups.SIZES, numbers={"stake": ",.2f"}))
+        for note in shown.customers.notes:
+            output.console(stderr=True).print(f"note: {note}", soft_wrap=True)
         for told in broken:
             output.console(stderr=True).print(f"warning: left out: {told}", soft_wrap=True)
         return
