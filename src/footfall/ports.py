@@ -1,4 +1,4 @@
-"""The seams, on one page. An adapter implements one of these; ``testing.py`` holds the contract it must pass.
+"""The seams, on one page. An adapter implements one of these; ``testing/`` holds the contract it must pass.
 
 Store    where events live            stores/lake.py (Delta on Parquet)
 Engine   what runs the .sql files     stores/engine.py (DuckDB)

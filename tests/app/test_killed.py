@@ -19,7 +19,7 @@ from footfall.app.build import open_workspace
 from footfall.app.main import main
 from footfall.errors import FootfallError
 from footfall.stores.backup import restore
-from footfall.testing_state import sample_plan
+from footfall.testing.state import sample_plan
 
 KILLS = 20
 

@@ -11,7 +11,7 @@ from test_serve_quick import Asked
 from footfall import make_workspace, open_workspace
 from footfall.app import messaging
 from footfall.retain.links import read_token, token
-from footfall.testing_outbox import message
+from footfall.testing.outbox import message
 
 TEN = "\n[offers.ten]\npercent = 10.0\ncount = 1\ncode = 'TEN'\n"
 

@@ -19,7 +19,7 @@ from footfall.app.draining import Drainer, compact
 from footfall.config import ServeSettings
 from footfall.model import VISIT, Decision, Delivered, Finding, Plan, ProviderLine
 from footfall.testing import FixedClock
-from footfall.testing_state import sample_plan
+from footfall.testing.state import sample_plan
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 DAY = NOW.date()

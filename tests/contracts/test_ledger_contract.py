@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from footfall.stores.ledger import SqlLedger
-from footfall.testing_ledger import LedgerContract
+from footfall.testing.ledger import LedgerContract
 
 
 class TestSqlLedger(LedgerContract):

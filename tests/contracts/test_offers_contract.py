@@ -11,7 +11,7 @@ import pytest
 
 from footfall.model import Redemption
 from footfall.stores.offers import SqlOffers
-from footfall.testing_offers import NOW, TEN, OffersContract, hold
+from footfall.testing.offers import NOW, TEN, OffersContract, hold
 
 LIMIT = {"ten": replace(TEN, count=100)}
 

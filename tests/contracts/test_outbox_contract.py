@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from footfall.stores.outbox import SqlOutbox
-from footfall.testing_outbox import OutboxContract
+from footfall.testing.outbox import OutboxContract
 
 
 class TestSqlOutbox(OutboxContract):

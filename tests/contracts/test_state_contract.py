@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from footfall.stores.state import SqlState
-from footfall.testing_state import StateContract
+from footfall.testing.state import StateContract
 
 
 class TestSqlState(StateContract):

@@ -7,7 +7,7 @@ import pytest
 from footfall.ports import Engine, Store
 from footfall.stores.engine import DuckEngine
 from footfall.stores.lake import Lake
-from footfall.testing import EngineContract, StoreContract
+from footfall.testing.store import EngineContract, StoreContract
 
 
 @pytest.fixture

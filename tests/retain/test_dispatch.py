@@ -22,7 +22,7 @@ from footfall.model import Caps, Held, Letter, Message, Receipt
 from footfall.retain.dispatch import MOST_TRIES, dispatch
 from footfall.stores.outbox import SqlOutbox
 from footfall.testing import FixedClock
-from footfall.testing_outbox import MANY, NOW, message, status
+from footfall.testing.outbox import MANY, NOW, message, status
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "channels"))
 from smtp_server import mail_server

@@ -24,7 +24,7 @@ from footfall.stores.backup import MANIFEST, Manifest, Member, backup, restore
 from footfall.stores.engine import DuckEngine
 from footfall.stores.lake import Lake
 from footfall.stores.state import SqlState
-from footfall.testing_state import assert_same_plan, sample_plan
+from footfall.testing.state import assert_same_plan, sample_plan
 
 TYPES = {
     "VARCHAR": pa.string(),

@@ -20,7 +20,7 @@ import pytest
 from footfall.errors import StorageError
 from footfall.ports import Inbox
 from footfall.stores.inbox import SqliteInbox
-from footfall.testing_inbox import NOW, InboxContract, bodies
+from footfall.testing.inbox import NOW, InboxContract, bodies
 
 APPEND = """
 import sys

@@ -16,7 +16,7 @@ from footfall.errors import WorkspaceError
 from footfall.model import DECISION_COLUMNS
 from footfall.stores.engine import DuckEngine
 from footfall.stores.lake import Lake
-from footfall.testing import event, stage_events
+from footfall.testing.store import event, stage_events
 
 DAY = date(2024, 5, 1)
 

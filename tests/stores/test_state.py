@@ -18,7 +18,7 @@ from footfall.errors import InputError, WorkspaceError
 from footfall.stores import schema
 from footfall.stores.migrations import HEAD
 from footfall.stores.state import SqlState
-from footfall.testing_state import assert_same_plan, sample_plan
+from footfall.testing.state import assert_same_plan, sample_plan
 
 
 def url(path: Path) -> str:

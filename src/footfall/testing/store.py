@@ -1,11 +1,4 @@
-"""Contract suites, one per seam, and fakes: a new adapter subclasses a suite and gives its fixture.
-
-class TestLake(StoreContract):
-    @pytest.fixture
-    def store(self, tmp_path): return Lake(tmp_path / "lake")
-
-The suite of ``ports.State`` is in ``testing_state.py``.
-"""
+"""The contracts of ``ports.Store`` and ``ports.Engine``: an adapter subclasses one, giving its fixture."""
 
 # ruff: noqa: D102  the names of the tests say what they hold
 
@@ -15,7 +8,7 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,24 +26,6 @@ _ARROW = {
     "BIGINT": pa.int64(),
     "DOUBLE": pa.float64(),
 }
-
-
-class FixedClock:
-    """``ports.Clock`` that stands still until it is told to move."""
-
-    def __init__(self, now: datetime) -> None:
-        """now: an aware time."""
-        if now.tzinfo is None:
-            raise ValueError("a clock needs an aware time")
-        self._now = now.astimezone(UTC)
-
-    def now(self) -> datetime:
-        """The time it was set to, UTC."""
-        return self._now
-
-    def advance(self, delta: timedelta) -> None:
-        """Move on by ``delta``."""
-        self._now += delta
 
 
 def stage_events(folder: Path, rows: Sequence[Mapping[str, object]], file: str = "data_0.parquet") -> None:
