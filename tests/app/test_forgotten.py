@@ -20,7 +20,7 @@ from footfall.stores.entries import SCHEMA
 from footfall.testing import FixedClock
 
 NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
-ANN, PHONE, TABLET, BOB = "ann-4711", "phone-4711", "tablet-0815", "bob-0815"
+ANN, PHONE, TABLET, BOB = "ann-q4711z", "phone-q4711z", "tablet-0815", "bob-0815"
 TEN = Offer("ten", "coupon", "", 10.0, 0, 0, 0, None, None, 1, 30, 0, ())
 
 
@@ -108,7 +108,7 @@ def fill(here: Workspace) -> None:
 def test_nothing_of_the_person_is_left_anywhere(here: Workspace) -> None:
     fill(here)
     counts = here.offers.counts()
-    assert b"4711" in bytes_of(here.directory)
+    assert b"q4711z" in bytes_of(here.directory)
 
     erased = cycle.forget(here, ANN)
 
@@ -117,7 +117,7 @@ def test_nothing_of_the_person_is_left_anywhere(here: Workspace) -> None:
     assert dict(erased.elsewhere) == {"journeys": 1, "messages": 1, "coupons": 2, "sticky choices": 2}
     for store in (here.entries, here.outbox, here.offers, here.inbox):
         store.close()
-    assert b"4711" not in bytes_of(here.directory)
+    assert b"q4711z" not in bytes_of(here.directory)
     assert here.offers.counts() == counts
     assert decided(here) == {
         "d1": (None, None, '["a"]', "[1000000]"),
@@ -152,7 +152,7 @@ def test_a_run_that_was_killed_can_be_made_again(here: Workspace, monkeypatch: p
     assert (erased.events, erased.ids) == (3, (ANN, PHONE))
     for store in (here.entries, here.outbox, here.offers, here.inbox):
         store.close()
-    assert b"4711" not in bytes_of(here.directory)
+    assert b"q4711z" not in bytes_of(here.directory)
 
 
 def test_a_workspace_that_never_served_gets_no_inbox(here: Workspace) -> None:
