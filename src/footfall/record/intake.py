@@ -271,6 +271,9 @@ def _steady_offset(zone: str, earliest: str, latest: datetime) -> tuple[datetime
     Most of Asia has had one for decades. Times before are left to the time zone library.
     """
     local = ZoneInfo(zone)
+    fixed = local.utcoffset(None)  # None but for zones that never changed, such as UTC
+    if fixed is not None:
+        return datetime.fromisoformat(earliest), fixed
     since = latest.replace(tzinfo=UTC) + timedelta(days=1)
     offset = since.astimezone(local).utcoffset() or timedelta()
     first = datetime.fromisoformat(earliest).replace(tzinfo=UTC)
