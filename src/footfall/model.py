@@ -379,7 +379,7 @@ DECISION_COLUMNS: tuple[Column, ...] = (
     Column("mode", "VARCHAR", "live, or shadow: the caller's own order was answered, the choices only logged"),
     Column("answered", "VARCHAR", "JSON array: what was answered where it is not the choices"),
     Column("repeat_of", "VARCHAR", "decision whose choices a returning visitor got again; its own reserve nothing"),
-    Column("reason", "VARCHAR", "why there are fewer choices than slots"),
+    Column("reason", "VARCHAR", "why there are fewer choices than slots, or that the plan does not know the segment"),
     Column("plan_version", "BIGINT", "the plan that it was drawn from"),
     Column("pacing_version", "BIGINT", "the pacing of that plan; 0 = none"),
     Column("worker_id", "VARCHAR", "the process whose lease was reserved"),

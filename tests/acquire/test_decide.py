@@ -122,6 +122,14 @@ def test_without_leases_there_is_no_choice() -> None:
     assert found.reason == decide.NO_LEASE and found.choices == () and found.eligible == 0
 
 
+def test_a_segment_that_the_plan_does_not_have_is_told() -> None:
+    decider = decider_of(PLAN)
+    asked = Ask("v", "mistyped", None, AT)
+    assert decider.decide(asked).reason == "segment 'mistyped' is not in the plan: decided by the plan's total loads"
+    assert decider.decide(asked).choices
+    assert ask(decider).reason is None
+
+
 def test_all_excluded() -> None:
     assert ask(decider_of(RULED), ("shop-1",)).reason == decide.ALL_EXCLUDED
 

@@ -37,8 +37,11 @@ RULES = Rules(
 )
 
 
+EVERYWHERE = Rules(pin=(Pin(provider="shop-8", share=0.05), Pin(segment="s2", provider="shop-8", share=0.1)))
+
+
 @pytest.mark.parametrize("inertia", [0.0, 0.1, 0.3, 1.0])
-@pytest.mark.parametrize("rules", [Rules(), RULES])
+@pytest.mark.parametrize("rules", [Rules(), RULES, EVERYWHERE])
 def test_shares_at_the_opening_are_the_plans(inertia: float, rules: Rules) -> None:
     """Full candidates, no pacing, nothing spread evenly: the plan's own shares, to 1e-6."""
     plan = plan_of(3, rules=rules, settings={"inertia": inertia, "max_change": 3.0})
@@ -67,6 +70,16 @@ def test_pins_hold_whatever_the_pacing_and_the_even_part() -> None:
     assert sum(found.values()) == pytest.approx(1, abs=1e-12)
     bare = served(plan, "s1")
     assert found["shop-6"] > bare["shop-6"] and found["shop-7"] < bare["shop-7"]
+
+
+def test_a_pin_without_a_segment_holds_in_each_but_where_another_is_named() -> None:
+    plan = plan_of(3, rules=EVERYWHERE)
+    offsets = {"shop-8": 2.0, "shop-6": -1.0}
+    for segment in plan.demand.segments:
+        wanted = 0.1 if segment == "s2" else 0.05
+        assert planned(plan, segment)["shop-8"] == pytest.approx(wanted, abs=1e-9)
+        paced = served(plan, segment, 0.05, Pacing(9, DAY, plan.version, NOW, offsets))
+        assert paced["shop-8"] == pytest.approx(wanted, abs=1e-9)
 
 
 def test_a_pin_keeps_its_share_among_fewer_candidates() -> None:

@@ -44,6 +44,14 @@ def test_every_rule_is_read() -> None:
     assert found.cap.tolist() == [np.inf, 80.0]
 
 
+def test_a_pin_without_a_segment_is_one_in_each_and_yields_to_that_of_a_segment() -> None:
+    text = '[[pin]]\nprovider="shop-1"\nshare=0.2\n' + '[[pin]]\nprovider="shop-1"\nshare=0.7\nsegment="mail"\n'
+    found = index_rules(parse_rules(text), ["ads", "mail", "web"], ["shop-0", "shop-1"])
+    assert found.pin_segment.tolist() == [0, 1, 2]
+    assert found.pin_provider.tolist() == [1, 1, 1]
+    assert found.pin_share.tolist() == [0.2, 0.7, 0.2]
+
+
 @pytest.mark.parametrize(
     ("text", "message", "way_out"),
     [
@@ -69,6 +77,18 @@ def test_pins_of_a_segment_above_one_are_refused() -> None:
     pins = "".join(f'[[pin]]\nsegment="s"\nprovider="p{k}"\nshare=0.6\n' for k in range(2))
     with pytest.raises(ConfigError, match=r"pins of segment 's' sum to 1\.2"):
         parse_rules(pins)
+
+
+def test_pins_of_all_segments_count_in_each() -> None:
+    wide = '[[pin]]\nprovider="a"\nshare=0.6\n'
+    with pytest.raises(ConfigError, match=r"pins of segment 's' sum to 1\.2"):
+        parse_rules(wide + '[[pin]]\nsegment="s"\nprovider="b"\nshare=0.6\n')
+    with pytest.raises(ConfigError, match=r"pins of each segment sum to 1\.2"):
+        parse_rules(wide + wide.replace('"a"', '"b"'))
+    with pytest.raises(ConfigError, match=r"two \[\[pin\]\] rules for a in all segments"):
+        parse_rules(wide + wide)
+    with pytest.raises(ConfigError, match="names segment 'mial', which is not there"):
+        index_rules(parse_rules('[[pin]]\nsegment="mial"\nprovider="a"\nshare=0.6\n'), ["mail"], ["a"])
 
 
 def test_two_floors_for_one_provider_are_refused() -> None:

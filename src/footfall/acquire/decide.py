@@ -243,7 +243,7 @@ class Decider:
             mode="shadow" if shadow else "live",
             answered=_own_order(ask, at, names) if shadow else None,
             repeat_of=None,
-            reason=None if count == slots else _reason(count, slots, len(at), lack, in_force),
+            reason=_reason(count, slots, len(at), lack, in_force) if count < slots else rows.remark(segment),
             plan_version=rows.plan.version,
             pacing_version=rows.pacing_version,
             worker_id=book.worker_id,

@@ -173,7 +173,9 @@ def _ruled(
         elif rule.provider in provider_at:
             excluded[provider_at[rule.provider]] = True
     for pinned in rules.pin:
-        here = pair(pinned.provider, pinned.segment)
+        here = edges.provider == provider_at.get(pinned.provider, -1)
+        if pinned.segment is not None:
+            here = pair(pinned.provider, pinned.segment)
         pin[here] = share[here]
         closed |= here & (share <= 0)
     closed |= excluded[edges.provider]
@@ -299,6 +301,12 @@ class Rows:
         self._rows: OrderedDict[int, Floats] = OrderedDict()
         self._everyone: dict[int, Ints] = {}
         self._most = max(16, _ROWS_BYTES // (8 * max(self._size, 1)))
+
+    def remark(self, segment: str) -> str | None:
+        """What the asker should know of a segment that the plan does not have."""
+        if segment in self._segment_at:
+            return None
+        return f"segment {segment!r} is not in the plan: decided by the plan's total loads"
 
     def row(self, segment: str) -> Floats:
         """The row of a segment, float64 (size,), as ``_live_kernels`` reads it; by total loads where it is unknown, or

@@ -1,6 +1,6 @@
 """Operators' rules: pins, exclusions, boosts, floors and caps, read from the text of a TOML file.
 
-    [[pin]]      segment = "ads"    provider = "shop-1"   share = 0.2      this share of the segment
+    [[pin]]      provider = "shop-1"   share = 0.2   [segment = "ads"]     this share of the segment, or of each
     [[exclude]]  provider = "shop-2"   [segment = "ads"]                   no visits there
     [[boost]]    provider = "shop-3"   factor = 1.2   [segment = "ads"]    weigh its value so many times
     [[floor]]    provider = "shop-4"   visits = 50                         at least so many visits a day
@@ -29,11 +29,11 @@ SHARE_TOLERANCE = 1e-9
 
 
 class Pin(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Exactly this share of a segment's demand for a provider; share in [0, 1]."""
+    """Exactly this share of a segment's demand, or (None) of each segment's, for a provider; share in [0, 1]."""
 
-    segment: str
     provider: str
     share: float
+    segment: str | None = None
 
 
 class Exclude(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -79,8 +79,8 @@ class Rules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class IndexedRules:
-    """The rules by position: pairs with -1 for "all segments"; floor and cap as (m,) arrays (0 and inf where
-    none).
+    """The rules by position: pins pair by pair, the others with -1 for "all segments"; floor and cap as (m,) arrays
+    (0 and inf where none).
     """
 
     pin_segment: Ints
@@ -147,19 +147,31 @@ def check_rules(rules: Rules, name: str = "rules") -> None:
         _bounded(name, "floor", number, "visits", low.visits, 0.0, 1e15)
     for number, high in enumerate(rules.cap, 1):
         _bounded(name, "cap", number, "visits", high.visits, 0.0, 1e15)
-    _refuse_repeats(name, "pin", [f"{p.provider} in {p.segment}" for p in rules.pin])
+    _refuse_repeats(name, "pin", [f"{p.provider} in {p.segment or 'all segments'}" for p in rules.pin])
     _refuse_repeats(name, "boost", [f"{b.provider} in {b.segment or 'all segments'}" for b in rules.boost])
     _refuse_repeats(name, "floor", [r.provider for r in rules.floor])
     _refuse_repeats(name, "cap", [r.provider for r in rules.cap])
-    sums: dict[str, float] = {}
-    for pin in rules.pin:
-        sums[pin.segment] = sums.get(pin.segment, 0.0) + pin.share
-    for segment, total in sums.items():
+    _refuse_too_much(rules, name)
+
+
+def _refuse_too_much(rules: Rules, name: str) -> None:
+    """Pins of a segment above 1; those of all segments alone are looked at, too, where none names a segment."""
+    named = dict.fromkeys(p.segment for p in rules.pin if p.segment is not None)
+    for segment in named or (None,):
+        total = sum(share for _, share in _pins_of(rules, segment))
         if total > 1 + SHARE_TOLERANCE:
+            where = "of each segment" if segment is None else f"of segment {segment!r}"
             raise ConfigError(
-                f"{name}: the pins of segment {segment!r} sum to {total:.4g}; they must sum to 1 or less",
+                f"{name}: the pins {where} sum to {total:.4g}; they must sum to 1 or less",
                 "lower or remove one of them",
             )
+
+
+def _pins_of(rules: Rules, segment: str | None) -> list[tuple[str, float]]:
+    """The pins that hold in a segment, (provider, share) each; a pin for the segment goes before one for all."""
+    share = {p.provider: p.share for p in rules.pin if p.segment is None}
+    share |= {p.provider: p.share for p in rules.pin if p.segment is not None and p.segment == segment}
+    return list(share.items())
 
 
 def _bounded(name: str, kind: str, number: int, key: str, value: float, low: float, high: float) -> None:
@@ -179,7 +191,10 @@ def _refuse_repeats(name: str, kind: str, what: Sequence[str]) -> None:
 
 
 def index_rules(rules: Rules, segments: Sequence[str], providers: Sequence[str], name: str = "rules") -> IndexedRules:
-    """Positions for names; ConfigError with near matches for a segment or provider that is not there."""
+    """Positions for names, a pin for all segments as one in each of them.
+
+    ConfigError with near matches for a segment or provider that is not there.
+    """
     check_rules(rules, name)
     segment_at = {s: i for i, s in enumerate(segments)}
     provider_at = {p: j for j, p in enumerate(providers)}
@@ -205,10 +220,13 @@ def index_rules(rules: Rules, segments: Sequence[str], providers: Sequence[str],
         floor[provider("floor", low.provider)] = low.visits
     for high in rules.cap:
         cap[provider("cap", high.provider)] = high.visits
+    for pin in rules.pin:
+        segment("pin", pin.segment)
+    pins = [(i, provider("pin", who), share) for i, s in enumerate(segments) for who, share in _pins_of(rules, s)]
     return IndexedRules(
-        pin_segment=_ints(segment("pin", p.segment) for p in rules.pin),
-        pin_provider=_ints(provider("pin", p.provider) for p in rules.pin),
-        pin_share=np.array([p.share for p in rules.pin], dtype=np.float64),
+        pin_segment=_ints(i for i, _, _ in pins),
+        pin_provider=_ints(j for _, j, _ in pins),
+        pin_share=np.array([share for _, _, share in pins], dtype=np.float64),
         exclude_segment=_ints(segment("exclude", e.segment) for e in rules.exclude),
         exclude_provider=_ints(provider("exclude", e.provider) for e in rules.exclude),
         boost_segment=_ints(segment("boost", b.segment) for b in rules.boost),

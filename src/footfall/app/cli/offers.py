@@ -14,6 +14,7 @@ from footfall.errors import ConfigError, InputError
 
 COLUMNS = ("offer", "kind", "code", "takes off", "issued", "reserved", "redeemed", "left", "money", "money left")
 REDEEMED = ("redemption_id", "offer", "code", "person", "order_id", "off", "status")
+NO_FANS = "no fans yet: they come from events named follow and subscribe (unfollow and unsubscribe end it)"
 
 
 def offers(*, workspace: WorkspaceOption = None, format: FormatOption = "table") -> None:
@@ -101,5 +102,5 @@ def fans(*, workspace: WorkspaceOption = None, format: FormatOption = "table") -
     ]
     numbers = {"visit_share": ".1%", "gmv_share": ".1%", "gmv": ",.2f"}
     output.write(rows, format, own.COLUMNS, lambda: output.draw(rows, own.COLUMNS, numbers=numbers))
-    told = ", ".join(f"{n:,} {tier}" for tier, n in found.tiers.items()) or "no fans yet"
+    told = ", ".join(f"{n:,} {tier}" for tier, n in found.tiers.items()) or NO_FANS
     output.console(stderr=True).print(told + ".", soft_wrap=True)

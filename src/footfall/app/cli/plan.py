@@ -35,12 +35,12 @@ For example:
 Today is an average day of the last seven; value is that of the visits planned, whose mix of segments is another than
 that of all visits so far (`footfall value`); price is what the named limits hold back, or cost, in reward per visit.
 
-A rules file holds any number of these, the segment of an exclude or boost may be left out:
+A rules file holds any number of these; without its segment, a pin, an exclude or a boost is for all segments:
 
     [[pin]]
-    segment = "ads"
     provider = "shop-1"
     share = 0.2
+    segment = "ads"
 
     [[exclude]]
     provider = "shop-2"
