@@ -61,7 +61,9 @@ class DecisionBody(msgspec.Struct, frozen=True, kw_only=True):
     mode: Literal["live", "shadow"]
     logged: Annotated[bool, Meta(description="False only where [live] on_log_failure = mark and the log failed.")]
     repeat_of: Annotated[str | None, Meta(description="The earlier decision whose choices these are (sticky).")] = None
-    reason: Annotated[str | None, Meta(description="Why there are fewer choices than slots, or that the plan does not know the segment.")] = None
+    reason: Annotated[str | None, Meta(description="Why there are fewer choices than slots, or a segment unknown.")] = (
+        None
+    )
 
 
 class Call(NamedTuple):
