@@ -25,7 +25,7 @@ from footfall.acquire.plan import make_plan
 from footfall.acquire.replay import Replay, capacity_of, decision_of_row
 from footfall.acquire.rules import Exclude, Pin, Rules
 from footfall.errors import InputError
-from footfall.model import DECISION_COLUMNS, VISIT, Decision, Pacing
+from footfall.model import DECISION_COLUMNS, VISIT, Decision, Pacing, Plan
 
 PLAN = plan_of(3)
 RULES = Rules(pin=(Pin(segment="s1", provider="shop-3", share=0.2),), exclude=(Exclude(provider="shop-1"),))
@@ -62,6 +62,26 @@ def test_a_choice_reserves_a_visit_in_the_same_step() -> None:
     assert answers[2].reason == decide.NO_CAPACITY and answers[2].unavailable == ("shop-7",)
     assert answers[2].eligible == 0 and answers[2].propensities == ()
     assert left(decider, "shop-7") == 0
+
+
+@pytest.mark.parametrize("plan", [PLAN, RULED])
+def test_a_single_draw_is_the_decision_of_one_slot(plan: Plan) -> None:
+    """The same chance gives the same choices, propensities and reservations on both ways, to the bit."""
+    drawn, decided = decider_of(plan, seed=4, visits=3), decider_of(plan, seed=4, visits=3)
+    names = [*drawn.plan.providers, "new-1", "new-2"]
+    rng = np.random.default_rng(5)
+    empty = 0
+    for turn in range(200):
+        some = tuple(rng.permutation(names)[: rng.integers(1, 6)].tolist())
+        segment = f"s{1 + turn % 4}"
+        at, propensity = drawn.draw(segment, some)
+        whole = decided.decide(Ask(None, segment, some, AT))
+        found = ((), ()) if at < 0 else ((drawn.book.roster.names[at],), (propensity,))
+        assert found == (whole.choices, whole.propensities)
+        assert drawn.probability[: len(some)].tolist() == decided.probability[: len(some)].tolist()
+        empty += at < 0
+    assert 0 < empty < 200
+    assert drawn.book.parts.tolist() == decided.book.parts.tolist()
 
 
 def test_less_than_a_visit_is_not_eligible() -> None:

@@ -46,11 +46,7 @@ def draw(row, lease, candidates, uniform, first, explore, newcomers, parts, chos
     too few), propensity (of each choice given those before it) and probability (k or more,), that of the first slot.
     """
     probability = probability[: len(candidates)]  # what stands behind is of another draw
-    weight = np.empty(len(candidates))
-    size = min(len(row), len(lease))
-    for c in range(len(candidates)):
-        j = candidates[c]
-        weight[c] = row[j] if 0 <= j < size and lease[j] >= VISIT else CLOSED
+    weight = _weigh(row, lease, candidates)
     eligible, pool = 0, -1.0
     for s in range(len(chosen)):
         if s == 0:
@@ -75,6 +71,21 @@ def draw(row, lease, candidates, uniform, first, explore, newcomers, parts, chos
 
 
 @nb.njit(cache=True, error_model="numpy")
+def draw_one(row, lease, candidates, uniform, explore, newcomers, part, probability):
+    """As ``draw`` for one slot, by one number in [0, 1): (position or TOO_FEW, propensity). Few arrays cross over from
+    Python, which is most of what a single draw costs."""
+    probability = probability[: len(candidates)]
+    weight = _weigh(row, lease, candidates)
+    _spread(weight, -1.0, explore, newcomers, probability)
+    at = _pick(probability, uniform)
+    if at < 0:
+        return TOO_FEW, 0.0
+    j = candidates[at]
+    lease[j] -= part
+    return j, probability[at]
+
+
+@nb.njit(cache=True, error_model="numpy")
 def decide(row, lease, candidates, uniform, first, explore, newcomers, parts, chosen, propensity, probability, short):
     """As ``draw``; (eligible, choices drawn, candidates that only a lease keeps out).
 
@@ -90,6 +101,17 @@ def decide(row, lease, candidates, uniform, first, explore, newcomers, parts, ch
     while drawn < len(chosen) and chosen[drawn] >= 0:
         drawn += 1
     return eligible, drawn, lack
+
+
+@nb.njit(cache=True)
+def _weigh(row, lease, candidates):
+    """The candidates' weights of a row, float64 (k,); CLOSED where a lease has less than a visit."""
+    weight = np.empty(len(candidates))
+    size = min(len(row), len(lease))
+    for c in range(len(candidates)):
+        j = candidates[c]
+        weight[c] = row[j] if 0 <= j < size and lease[j] >= VISIT else CLOSED
+    return weight
 
 
 @nb.njit(cache=True, error_model="numpy")

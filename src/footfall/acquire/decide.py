@@ -80,10 +80,9 @@ class Decider:
         self._sticky_at: dict[str, tuple[str, str]] = {}
         self._sets: dict[tuple[str, ...], Ints] = {}
         self._parts = {slots: slot_parts(settings.slot_weights, slots) for slots in range(1, settings.max_slots + 1)}
-        self._one = self._parts[1]
+        self._one = self._parts[1].item()
         # What kernels write into, slots -> (chosen, propensity); read before the next draw.
         self._slots = {k: (np.zeros(k, dtype=np.int64), np.zeros(k)) for k in range(1, settings.max_slots + 1)}
-        self._chosen, self._propensity = self._slots[1]
         self._make_room(512)
         self._uniform, self._used = rng.random(_UNIFORMS), 0
         self._stamp = np.zeros(0, dtype=np.bool_)
@@ -147,20 +146,17 @@ class Decider:
         if used >= _UNIFORMS:
             self._uniform, used = self._rng.random(_UNIFORMS), 0
         self._used = used + 1
-        kernels.draw(
+        found: tuple[int, float] = kernels.draw_one(
             rows.row(segment),
             self.book.parts,
             at,
-            self._uniform,
-            used,
+            self._uniform.item(used),
             self._explore,
             rows.plan.newcomer_share,
             self._one,
-            self._chosen,
-            self._propensity,
             self._probability,
         )
-        return self._chosen.item(), self._propensity.item()
+        return found
 
     @property
     def probability(self) -> Floats:
