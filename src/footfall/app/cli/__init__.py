@@ -33,9 +33,17 @@ def run(arguments: list[str]) -> int:
             f"did you mean `footfall {near[0]}`?" if near else "`footfall --help` lists the commands",
             2,
         )
-    from cyclopts import App, CycloptsError
+    from cyclopts import App, CycloptsError, Parameter
 
-    app = App(name="footfall", help_format="plaintext", version_flags=[])
+    from footfall.app.cli.help import HelpFormatter
+
+    app = App(
+        name="footfall",
+        help_format="plaintext",
+        help_formatter=HelpFormatter(),
+        version_flags=[],
+        default_parameter=Parameter(negative_iterable=()),  # no --empty-this beside lists
+    )
     for command in COMMANDS:
         app.command(command.target, name=command.name)
     try:

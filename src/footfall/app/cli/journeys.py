@@ -279,7 +279,7 @@ def outbox_retry(message_id: str, /, *, workspace: WorkspaceOption = None) -> No
 
 
 def unsubscribe(
-    who: str | None = None,
+    who: Annotated[str | None, Parameter(help="An address or a person's id.")] = None,
     /,
     *,
     file: Annotated[Path | None, Parameter(help="A file of addresses or persons, one a line.")] = None,

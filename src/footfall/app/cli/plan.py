@@ -70,6 +70,7 @@ NUMBERS = {
     "price": ",.3g",
 }
 DateOption = Annotated[str | None, Parameter(name="--date", help="The day to plan; the day after the last otherwise.")]
+VersionArgument = Annotated[int | None, Parameter(help="Version of the plan, as `footfall plan list` shows it.")]
 ByOption = Annotated[View, Parameter(name="--by", help="Rows of csv and parquet: provider or pair.")]
 PROVIDER_COLUMNS = (
     "provider_id",
@@ -250,7 +251,12 @@ def _draw_rest(made: Plan) -> None:
 
 @plan_app.command(name="list")
 def list_(*, workspace: WorkspaceOption = None, format: FormatOption = "table") -> None:
-    """List all plans, newest first. One that cannot be read back is listed as damaged, and the others as they are."""
+    """List all plans, newest first. One that cannot be read back is listed as damaged, and the others as they are.
+
+    For example:
+
+        footfall plan list --format json
+    """
     here = open_workspace(workspace)
     state = here.state
     rows: list[dict[str, Any]] = []
@@ -279,19 +285,25 @@ def _listed(made: Plan | None) -> dict[str, Any]:
 
 @plan_app.command
 def show(
-    version: int | None = None,
+    version: VersionArgument = None,
     /,
     *,
     by: ByOption = "provider",
     workspace: WorkspaceOption = None,
     format: FormatOption = "table",
 ) -> None:
-    """Show a plan that was made before; the newest if no version is given."""
+    """Show a plan that was made before; the newest if no version is given.
+
+    For example:
+
+        footfall plan show 12
+        footfall plan show --by pair --format csv > plan.csv
+    """
     _print_plan(cycle.stored_plan(open_workspace(workspace), version), by, format)
 
 
 @plan_app.command
-def publish(version: int | None = None, /, *, workspace: WorkspaceOption = None) -> None:
+def publish(version: VersionArgument = None, /, *, workspace: WorkspaceOption = None) -> None:
     """Put a plan in force; the newest if no version is given. The one before is retired.
 
     For example:
@@ -304,7 +316,7 @@ def publish(version: int | None = None, /, *, workspace: WorkspaceOption = None)
 
 
 @plan_app.command
-def rollback(version: int | None = None, /, *, workspace: WorkspaceOption = None) -> None:
+def rollback(version: VersionArgument = None, /, *, workspace: WorkspaceOption = None) -> None:
     """Put the plan that was in force before back, or the version given.
 
     For example:
@@ -317,8 +329,8 @@ def rollback(version: int | None = None, /, *, workspace: WorkspaceOption = None
 
 @plan_app.command
 def diff(
-    first: int | None = None,
-    second: int | None = None,
+    first: VersionArgument = None,
+    second: VersionArgument = None,
     /,
     *,
     by: ByOption = "provider",
