@@ -14,6 +14,7 @@ from types import TracebackType
 import numpy as np
 
 from footfall.acquire import kernels
+from footfall.acquire._certificate import believed, relative_gap
 from footfall.acquire._coupled_repair import hold_limits
 from footfall.acquire._coupling import Coupling
 from footfall.acquire._passes import DualPoint, Passes
@@ -66,10 +67,7 @@ class CoupledSearch:
 
     def gap(self) -> float:
         """(bound - objective) / |bound|; 0 where they are equal to rounding."""
-        missing, scale = self.bound - self.objective, self.work.scale
-        if missing <= 1e-15 * scale:
-            return 0.0
-        return float(missing / max(abs(self.bound), 1e-9 * scale)) if np.isfinite(missing) else np.inf
+        return relative_gap(self.bound, self.objective, self.work.scale)
 
     def settled(self) -> bool:
         """Whether the gap will do and has not become clearly better for a while; asked once a step."""
@@ -114,12 +112,18 @@ class CoupledSearch:
 
     def offer_price(self, price: Floats, bound: float) -> None:
         """Note an upper bound and its prices."""
-        if bound < self.bound:
+        if bound < self.bound and self._believed(price, bound):
             self.bound, self.price = bound, price
+
+    def _believed(self, price: Floats, bound: float) -> bool:
+        mine, limits = price[: self.work.m], price[self.work.m :]
+        noise = self.passes.rounding(mine, float(np.abs(limits).sum())) + self.coupling.rounding(limits)
+        return believed(bound, noise, self.work.scale)
 
     def prefer(self, price: Floats, bound: float, cost: float) -> bool:
         """Take these prices if their bound is above the best by no more than ``cost`` of it."""
-        if bound > self.bound + cost * max(abs(self.bound), 1e-9 * self.work.scale):
+        most = self.bound + cost * max(abs(self.bound), 1e-9 * self.work.scale)
+        if bound > most or not self._believed(price, bound):
             return False
         self.price, self.bound = price, min(bound, self.bound)
         return True

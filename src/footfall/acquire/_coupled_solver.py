@@ -12,7 +12,7 @@ from footfall.acquire import _capped, kernels
 from footfall.acquire._coupled import CoupledSearch, OverTimeError, Progress
 from footfall.acquire._coupled_descent import descend_entropic
 from footfall.acquire._coupling import Coupling, couple
-from footfall.acquire._interior import interior
+from footfall.acquire._interior import interior, with_room
 from footfall.acquire._limits_search import Solve, search_limit_prices
 from footfall.acquire._passes import DualPoint
 from footfall.acquire._phase_one import phase_one, phase_one_at_scale
@@ -143,7 +143,11 @@ def _methods(
         descend_entropic(search, start, gap, _look_descent(search, gap), _MOST_PASSES)
     if search.gap() <= gap or not dense or (brief and not small):
         return
-    interior(work, target, _look_interior(search, target, brief), search.coupling)
+    with_room(
+        lambda loosen: interior(work, target, _look_interior(search, target, brief), search.coupling, loosen=loosen),
+        search.gap,
+        gap,
+    )
 
 
 def _look_descent(search: CoupledSearch, target: float) -> Callable[[DualPoint, bool], bool]:

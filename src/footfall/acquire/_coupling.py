@@ -13,6 +13,7 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
+from footfall.acquire._certificate import ROUNDING
 from footfall.acquire._work import Work
 from footfall.acquire.problem import Problem
 from footfall.model import Floats
@@ -128,6 +129,12 @@ class Coupling:
         """What the limits add to the dual; infinite where a price leans on a bound that is not there."""
         up, down = price > 0, price < 0
         return float(self.high[up] @ price[up]) + float(self.low[down] @ price[down])
+
+    def rounding(self, price: Floats) -> float:
+        """What ``worth`` may be wrong by."""
+        size = np.abs(price)
+        side = np.abs(np.where(price > 0, self.high, self.low))
+        return ROUNDING * float(size[size > 0] @ side[size > 0])
 
     def allowed(self, price: Floats) -> Floats:
         """The prices with a finite worth that are nearest."""

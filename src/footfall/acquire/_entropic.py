@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 
+from footfall.acquire._certificate import believed, relative_gap
 from footfall.acquire._entropic_newton import Newton, descend
 from footfall.acquire._entropy_market import Dual, Market
 from footfall.acquire._mend import Mended, mend, settle
@@ -156,14 +157,11 @@ class Certificate:
         self._held: tuple[Floats, bool] | None = None  # the same of ``share``
         self.share = np.empty(market.problem.edges)
         self.load, self.slack = np.zeros(market.m), np.zeros(market.n)
-        self.scale = 0.0
+        self.scale = market.scale
 
     def gap(self) -> float:
         """(bound - objective) / |bound|; 0 where they are equal to rounding."""
-        missing = self.bound - self.objective
-        if missing <= 1e-15 * self.scale:
-            return 0.0
-        return float(missing / max(abs(self.bound), 1e-9 * self.scale))
+        return relative_gap(self.bound, self.objective, self.scale)
 
     def scratch(self) -> Floats:
         """The array of shares, whose content is lost."""
@@ -185,8 +183,7 @@ class Certificate:
         known: Floats | None = at.load
         if hurry and lack > _FAR * self.market.traffic:
             self.share[:], known = self.market.reference, None
-        self.scale = max(self.scale, abs(bound), float(self.market.demand @ self.market.tau))
-        if bound < self.bound:
+        if bound < self.bound and believed(bound, self.market.rounding(price), self.scale):
             self.bound, self.price = bound, price
         for fill in (False, True)[: 2 - hurry]:
             self._mend(price, fill, None if fill else known)

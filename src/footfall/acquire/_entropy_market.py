@@ -11,6 +11,7 @@ import numpy as np
 from footfall.acquire import _entropy_kernels as passes
 from footfall.acquire import kernels
 from footfall.acquire._blocks import Crew, cut_rows
+from footfall.acquire._certificate import rounding
 from footfall.acquire.problem import Problem
 from footfall.model import Floats
 
@@ -29,7 +30,7 @@ class Dual(NamedTuple):
 class Market:
     """A problem at some inertia as the passes see it, with threads over blocks of rows; a context manager.
 
-    tau: float64 (n,). closed: bool (m,), no capacity. value is a copy only where silent rows count as 0.
+    tau: float64 (n,). scale: sum d (max|v| + tau). closed: bool (m,), no capacity. value is a copy only where silent rows count as 0.
     """
 
     def __init__(self, problem: Problem, inertia: float, threads: int | None = None) -> None:
@@ -48,6 +49,7 @@ class Market:
         self._shift = np.zeros(self.n, dtype=np.float32)
         self.tau = self._scales(inertia)
         self.traffic = float(self.demand.sum())
+        self.scale = float(self.demand @ (self.tau + self._tops()))
         self.worth = float(self.demand @ self.tau) / self.traffic if self.traffic > 0 else 1.0
 
     def __enter__(self) -> Market:
@@ -70,6 +72,19 @@ class Market:
         signal *= inertia
         self._offset = float((self.demand * signal) @ (1.0 - mass))  # quick passes take the reference's sums as 1
         return signal
+
+    def _tops(self) -> Floats:
+        """Largest |value| of each row, (n,)."""
+        tops, filled = np.zeros(self.n), np.flatnonzero(np.diff(self.problem.row_start) > 0)
+        if len(filled):
+            starts = self.problem.row_start[filled]
+            most, least = (np.asarray(f.reduceat(self.value, starts)) for f in (np.maximum, np.minimum))
+            tops[filled] = np.maximum(most, -least)
+        return tops
+
+    def rounding(self, price: Floats) -> float:
+        """What a bound at these prices may be wrong by."""
+        return rounding(self.scale, self.traffic, price, self.problem.capacity, self.problem.floor)
 
     def limits_worth(self, price: Floats) -> float:
         """h(l) = sum_j c_j max(l_j, 0) - f_j max(-l_j, 0)."""

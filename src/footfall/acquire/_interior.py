@@ -38,6 +38,7 @@ from footfall.model import Floats
 MOST_STEPS = 120
 _TIGHT = 1e-9  # floor and capacity this close (relative) are one equation
 _ROOM = 1e-150  # least room at a limit: where a floor and share caps meet, rooms shrink at every step
+LOOSEN = (0.0, 1e-9, 1e-7)  # by how much limits are widened, one after the other, where prices run off
 _STAY = 0.9995  # part of the way to the boundary that a step may go
 
 
@@ -136,7 +137,7 @@ class _Point:
     Visits are in parts of the mean demand, values and prices in parts of the largest value (or tau).
     """
 
-    def __init__(self, work: Work, coupling: Coupling | None) -> None:
+    def __init__(self, work: Work, coupling: Coupling | None, loosen: float = 0.0) -> None:
         width = np.diff(work.row_start)
         rows = (work.demand > 0) & (width > 0)
         self.edges = np.repeat(rows, width)  # which of the work's edges take part
@@ -161,18 +162,18 @@ class _Point:
             self.usual = self.wide * reference
             self.flow, self.slack = 0.9 * self.wide * (0.9 * reference + 0.1 * even), 0.1 * self.demand
             self.reduced = np.maximum(self.reduced + self.tau * np.log(self.flow / self.usual), 0.5)
-        self._share_caps(work)
+        self._share_caps(work, loosen)
         self.limits: ByEdge | None = None
         if coupling is not None and coupling.k:
             number = np.where(self.edges, np.cumsum(self.edges) - 1, -1)
             coupling = coupling.part(number, self.row_start, self.demand)
             self.limits = coupling.by_edge(len(self.flow))
-        self._bounds(work, coupling)
+        self._bounds(work, coupling, loosen)
 
-    def _share_caps(self, work: Work) -> None:
+    def _share_caps(self, work: Work, loosen: float) -> None:
         upper = np.ones(len(self.flow)) if work.upper is None else work.upper[self.edges]
         self.capped = np.flatnonzero(upper < 1)
-        most = (self.wide * upper)[self.capped]
+        most = (self.wide * (upper + loosen))[self.capped]
         cut = np.zeros(len(self.flow))
         cut[self.capped] = np.maximum(self.flow[self.capped] - 0.5 * most, 0.0)
         self.flow = self.flow - cut
@@ -180,18 +181,20 @@ class _Point:
         self.spare, self.press = most - self.flow[self.capped], np.full(len(most), 0.5)
         self.reduced[self.capped] += 0.5
 
-    def _bounds(self, work: Work, coupling: Coupling | None) -> None:
+    def _bounds(self, work: Work, coupling: Coupling | None, loosen: float) -> None:
         m = self.providers = work.m
         reach = np.bincount(self.provider, self.wide, minlength=m)
         self.high = np.where(reach > 0, np.minimum(work.capacity / self.visit, 2 * reach), 1.0)
         self.low = np.minimum(work.floor / self.visit, self.high)
-        self.fixed = (self.high - self.low <= _TIGHT * self.high) & (reach > 0)
+        self.high = self.high + loosen * reach
+        self.low = np.where(self.low > 0, np.maximum(self.low - loosen * reach, 0.0), 0.0)
+        self.fixed = (self.high - self.low <= _TIGHT * self.high) & (reach > 0) & (loosen == 0)
         self.below: npt.NDArray[np.bool_] = ~self.fixed & (self.low > 0)
         self.above: npt.NDArray[np.bool_] = ~self.fixed
         start: Floats = np.bincount(self.provider, self.flow, minlength=m).astype(np.float64)
         if self.limits is not None and coupling is not None:
             start = np.concatenate([start, np.zeros(coupling.k)])
-            self._limit_bounds(coupling, start[m:])
+            self._limit_bounds(coupling, start[m:], loosen)
         room = self.high - self.low
         start = np.clip(start, self.low + 0.1 * room, self.high - 0.1 * room)
         self.load = np.where(self.fixed, self.low, start)
@@ -200,7 +203,7 @@ class _Point:
         self.price = np.zeros(len(start))
         self.up, self.down = np.where(self.above, 0.5, 0.0), np.where(self.below, 0.5, 0.0)
 
-    def _limit_bounds(self, coupling: Coupling, start: Floats) -> None:
+    def _limit_bounds(self, coupling: Coupling, start: Floats, loosen: float) -> None:
         """Bounds of the limits behind those of the providers; where none can bind, they are still finite."""
         assert self.limits is not None
         limit_loads(self.limits.start, self.limits.limit, self.limits.weight, self.flow, start)
@@ -208,7 +211,8 @@ class _Point:
         high = np.minimum(coupling.high / self.visit, coupling.most + span)
         low = np.maximum(coupling.low / self.visit, coupling.least - span)
         high, low = np.maximum(high, low), np.minimum(high, low)  # beyond reach: a conflict, which others tell
-        fixed = high - low <= _TIGHT * np.maximum(np.abs(high), span)
+        fixed = (high - low <= _TIGHT * np.maximum(np.abs(high), span)) & (loosen == 0)
+        high, low = high + loosen * span, low - loosen * span
         self.high, self.low = np.concatenate([self.high, high]), np.concatenate([self.low, low])
         self.fixed = np.concatenate([self.fixed, fixed])
         self.below = np.concatenate([self.below, ~fixed & (np.isfinite(coupling.low) | np.isinf(coupling.high))])
@@ -388,20 +392,32 @@ def _advance(z: _Point) -> None:
         z.put(parts)
 
 
+def with_room(run: Callable[[float], None], gap: Callable[[], float], wanted: float) -> None:
+    """Run the interior point on the limits as they are, then, until ``gap()`` is as wanted, on slightly wider ones."""
+    for loosen in LOOSEN:
+        run(loosen)
+        if gap() <= wanted:
+            return
+
+
 def interior(
     work: Work,
     accuracy: float,
     look: Callable[[Floats, Floats | None], bool],
     coupling: Coupling | None = None,
     least: float = 0.0,
+    loosen: float = 0.0,
 ) -> None:
     """Run until ``look(price, share or None)`` says enough, or no step leads further.
+
+    Where limits leave no room within, prices run off: ``loosen`` widens every limit by that part of the visits that can
+    reach it, which holds them; the bound of such prices is near that of the problem itself.
 
     ``look`` is called at every step with prices (m,), those of the ``coupling``'s limits behind them (m + k,), and with
     shares (E,) as well once the products are within ``accuracy`` of the reward, or of ``least`` where that is more; it
     may raise to stop. Memory: one (m + k, m + k) matrix.
     """
-    z = _Point(work, coupling)
+    z = _Point(work, coupling, loosen)
     if not len(z.flow):
         look(np.zeros(len(z.load)), np.zeros(len(work.value)))
         return

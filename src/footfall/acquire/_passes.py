@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from footfall.acquire import _capped, kernels
+from footfall.acquire._certificate import rounding
 from footfall.acquire._work import Work
 from footfall.model import Floats
 
@@ -62,6 +63,11 @@ class Passes:
         """h(l) = sum_j c_j max(l_j, 0) - f_j max(-l_j, 0)."""
         up = price > 0
         return float(self.work.capacity[up] @ price[up]) + float(self.work.floor @ np.minimum(price, 0.0))
+
+    def rounding(self, price: Floats, shift: float = 0.0) -> float:
+        """What a bound at these prices may be wrong by; ``shift``: the most that further prices put on an edge."""
+        w = self.work
+        return rounding(w.scale, float(w.demand.sum()), price, w.capacity, w.floor, shift)
 
     def allowed(self, price: Floats) -> Floats:
         """Prices with a finite bound: none above 0 where there is no capacity."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from footfall.acquire import _ridge_kernels as rows
 from footfall.acquire import kernels
 from footfall.acquire._blocks import Crew, cut_rows
+from footfall.acquire._certificate import believed, relative_gap, rounding
 from footfall.acquire._mend import Mended, mend, settle
 from footfall.acquire._ridge import LEVEL_STEPS, Market, Point, Search
 from footfall.acquire._search import OutOfTimeError, Progress
@@ -55,10 +56,7 @@ class Certificate:
 
     def gap(self) -> float:
         """(bound - objective) / |bound|; 0 where they are equal to rounding."""
-        missing = self.bound - self.objective
-        if missing <= 1e-15 * self.scale:
-            return 0.0
-        return float(missing / max(abs(self.bound), 1e-9 * self.scale))
+        return relative_gap(self.bound, self.objective, self.scale)
 
     def certify(self, price: Floats) -> None:
         """H(l) in double precision; prices of providers without capacity are as high as need be."""
@@ -67,7 +65,8 @@ class Certificate:
         parts = self.each(lambda _, a, b: kernels.bound_rows(*data, a, b))
         self.search.other += p.edges
         bound = float(sum(parts)) + rows.measure(price, np.zeros(len(price)), p.capacity, p.floor)[0]
-        if bound < self.bound:
+        noise = rounding(self.scale, float(p.demand.sum()), price, p.capacity, p.floor)
+        if bound < self.bound and believed(bound, noise, self.scale):
             self.bound, self.price = bound, price
 
     def plan(self, price: Floats, ridge: float) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from footfall.acquire._certificate import believed, relative_gap
 from footfall.acquire._passes import DualPoint, Passes
 from footfall.acquire.conflict import LimitNames
 from footfall.acquire.repair import repair
@@ -42,10 +43,7 @@ class Search:
 
     def gap(self) -> float:
         """(bound - objective) / |bound|; 0 where they are equal to rounding."""
-        missing, scale = self.bound - self.objective, self.passes.work.scale
-        if missing <= 1e-15 * scale:
-            return 0.0
-        return float(missing / max(abs(self.bound), 1e-9 * scale))
+        return relative_gap(self.bound, self.objective, self.passes.work.scale)
 
     def settled(self) -> bool:
         """Whether the gap will do and has not become clearly better for a while; asked once a step."""
@@ -56,12 +54,16 @@ class Search:
 
     def offer_price(self, price: Floats, bound: float) -> None:
         """Note an upper bound and the prices (m,) that give it."""
-        if bound < self.bound:
+        if bound < self.bound and self._believed(price, bound):
             self.bound, self.price = bound, price
+
+    def _believed(self, price: Floats, bound: float) -> bool:
+        return believed(bound, self.passes.rounding(price), self.passes.work.scale)
 
     def prefer_price(self, price: Floats, bound: float, cost: float) -> None:
         """Take these prices instead, if their bound is above the best by no more than ``cost`` of it."""
-        if bound <= self.bound + cost * max(abs(self.bound), 1e-9 * self.passes.work.scale):
+        most = self.bound + cost * max(abs(self.bound), 1e-9 * self.passes.work.scale)
+        if bound <= most and self._believed(price, bound):
             self.price, self.bound = price, min(bound, self.bound)
 
     def offer_share(self, share: Floats, price: Floats, cost: float = 0.0) -> None:

@@ -17,7 +17,7 @@ from footfall.acquire import _capped, kernels
 from footfall.acquire._coupled_solver import solve_coupled
 from footfall.acquire._descent import descend_entropic, descend_plain
 from footfall.acquire._entropic import solve_entropic
-from footfall.acquire._interior import interior
+from footfall.acquire._interior import interior, with_room
 from footfall.acquire._passes import DualPoint, Passes
 from footfall.acquire._polish import polish
 from footfall.acquire._ridge_plan import allocate, suits
@@ -151,7 +151,9 @@ def _methods(search: Search, start: Floats, gap: float, brief: bool = False) -> 
         descend(search.passes, start, gap, _look_descent(search, gap), lambda: search.bound, most)
         if search.gap() <= gap or brief or work.m > _MOST_DENSE:
             return
-    interior(work, target, _look_interior(search, target))
+    with_room(
+        lambda loosen: interior(work, target, _look_interior(search, target), loosen=loosen), search.gap, gap
+    )
 
 
 def _step_cost(work: Work) -> float:
