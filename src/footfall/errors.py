@@ -18,7 +18,7 @@ A user never sees a traceback for what a user did: the command line prints the m
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from footfall.model import Conflict
@@ -33,6 +33,16 @@ class FootfallError(Exception):
         self.message = message
         self.way_out = way_out
         super().__init__(f"{message}\n  {way_out}" if way_out else message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An error crosses from one process to another as it is, with all that it carries."""
+        return _made_again, (type(self), self.args, self.__dict__)
+
+
+def _made_again(kind: type[FootfallError], args: tuple[Any, ...], carried: dict[str, Any]) -> FootfallError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(carried)
+    return error
 
 
 class ConfigError(FootfallError):

@@ -18,6 +18,8 @@ from footfall.acquire._certificate import believed, relative_gap
 from footfall.acquire._coupled_repair import hold_limits
 from footfall.acquire._coupling import Coupling
 from footfall.acquire._passes import DualPoint, Passes
+from footfall.acquire._project import MOST as MOST_HELD
+from footfall.acquire._project import project
 from footfall.acquire._work import Work
 from footfall.acquire.conflict import LimitNames
 from footfall.acquire.repair import repair
@@ -136,12 +138,18 @@ class CoupledSearch:
         provider_price, entropic = self.look_at(price), self.work.reference is not None
         plan, _, _ = repair(self.passes.work, share, provider_price, self.names, fill=False)
         held = hold_limits(self.work, self.coupling, self.by_edge, self.shifted, provider_price, plan, spread=entropic)
-        if held is None:
-            return False
-        objective = self.worth(held)
+        found = held is not None and self._note(held, cost)
+        if (not found or self.gap() > self.wanted) and self.work.m + self.coupling.k <= MOST_HELD:
+            moved = project(self.work, self.coupling, self.by_edge, share)
+            found |= moved is not None and self._note(moved, cost)
+        return found
+
+    def _note(self, plan: Floats, cost: float) -> bool:
+        """Note a plan that holds all limits."""
+        objective = self.worth(plan)
         allowance = cost * max(abs(self.bound), 1e-9 * self.work.scale) if cost else 0.0
         if objective > self.objective - allowance:
-            self.objective, self.share = objective, held
+            self.objective, self.share = objective, plan
         return True
 
     def step(self) -> None:

@@ -30,7 +30,8 @@ class Dual(NamedTuple):
 class Market:
     """A problem at some inertia as the passes see it, with threads over blocks of rows; a context manager.
 
-    tau: float64 (n,). scale: sum d (max|v| + tau). closed: bool (m,), no capacity. value is a copy only where silent rows count as 0.
+    tau: float64 (n,). scale: sum d (max|v| + tau). closed: bool (m,), no capacity. value is a copy only where silent
+    rows count as 0.
     """
 
     def __init__(self, problem: Problem, inertia: float, threads: int | None = None) -> None:

@@ -43,7 +43,7 @@ _STAY = 0.9995  # part of the way to the boundary that a step may go
 
 
 @nb.njit(cache=True, nogil=True)
-def _assemble(row_start, provider, flow, stiff, slack, lam, ratio, row_weight, matrix):
+def assemble_providers(row_start, provider, flow, stiff, slack, lam, ratio, row_weight, matrix):
     """T into ``ratio`` (E,), L into ``row_weight`` (n,), lower part of the providers' matrix into ``matrix``."""
     matrix[:, :] = 0.0
     for i in range(len(slack)):
@@ -284,7 +284,9 @@ class _Newton:
         self.stiff[z.capped] += self.bend * z.flow[z.capped]
         self.ratio, self.weight, self.matrix = np.empty(edges), np.empty(n), np.empty((m, m))
         self.primal_gap, self.dual_gap, load = np.empty(n), np.empty(edges), np.empty(m)
-        _assemble(z.row_start, z.provider, z.flow, self.stiff, z.slack, z.lam, self.ratio, self.weight, self.matrix)
+        assemble_providers(
+            z.row_start, z.provider, z.flow, self.stiff, z.slack, z.lam, self.ratio, self.weight, self.matrix
+        )
         value = z.value
         if z.limits is not None:
             by_edge = (z.limits.start, z.limits.limit, z.limits.weight)

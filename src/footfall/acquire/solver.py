@@ -151,9 +151,7 @@ def _methods(search: Search, start: Floats, gap: float, brief: bool = False) -> 
         descend(search.passes, start, gap, _look_descent(search, gap), lambda: search.bound, most)
         if search.gap() <= gap or brief or work.m > _MOST_DENSE:
             return
-    with_room(
-        lambda loosen: interior(work, target, _look_interior(search, target), loosen=loosen), search.gap, gap
-    )
+    with_room(lambda loosen: interior(work, target, _look_interior(search, target), loosen=loosen), search.gap, gap)
 
 
 def _step_cost(work: Work) -> float:
