@@ -147,6 +147,7 @@ def _methods(
         lambda loosen: interior(work, target, _look_interior(search, target, brief), search.coupling, loosen=loosen),
         search.gap,
         gap,
+        cost <= _QUICK,
     )
 
 

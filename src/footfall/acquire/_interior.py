@@ -38,7 +38,7 @@ from footfall.model import Floats
 MOST_STEPS = 120
 _TIGHT = 1e-9  # floor and capacity this close (relative) are one equation
 _ROOM = 1e-150  # least room at a limit: where a floor and share caps meet, rooms shrink at every step
-LOOSEN = (0.0, 1e-9, 1e-7)  # by how much limits are widened, one after the other, where prices run off
+LOOSEN = (0.0, 1e-9, 1e-7, 1e-6, 1e-5)  # by how much limits are widened, one after the other, where prices run off
 _STAY = 0.9995  # part of the way to the boundary that a step may go
 
 
@@ -394,9 +394,11 @@ def _advance(z: _Point) -> None:
         z.put(parts)
 
 
-def with_room(run: Callable[[float], None], gap: Callable[[], float], wanted: float) -> None:
-    """Run the interior point on the limits as they are, then, until ``gap()`` is as wanted, on slightly wider ones."""
-    for loosen in LOOSEN:
+def with_room(run: Callable[[float], None], gap: Callable[[], float], wanted: float, quick: bool) -> None:
+    """Run the interior point on the limits as they are; where that is ``quick``, then on slightly wider ones, until
+    ``gap()`` is as wanted.
+    """
+    for loosen in LOOSEN if quick else LOOSEN[:1]:
         run(loosen)
         if gap() <= wanted:
             return

@@ -56,10 +56,13 @@ def _clip(row_start, provider, demand, capacity, upper, share, flow, load, slack
 def _raise_cheaply(row_start, provider, value, column, demand, floor, most, price, flow, load, slack):
     """Floors in deficit take row slack, then visits of other providers above their floors, where the loss is least.
 
-    The loss of a visit moved within a row from k to j is (v_ik - l_k) - (v_ij - l_j); slack counts as v - l = 0.
+    The loss of a visit moved within a row from k to j is (v_ik - l_k) - (v_ij - l_j); slack counts as v - l = 0. Who
+    has nothing to give never has again, so that a row's edges are gone through once, the cheapest first.
     """
     column_start, column_row, column_edge = column
     bounded = len(most) > 0
+    best, cheapest = np.full(len(demand), np.nan), np.empty(len(value), dtype=np.int64)
+    passed = np.full(len(demand), -1, dtype=np.int64)  # of a row's edges in that order; -1: not ordered yet
     for j in range(len(floor)):
         if load[j] >= floor[j]:
             continue
@@ -67,27 +70,32 @@ def _raise_cheaply(row_start, provider, value, column, demand, floor, most, pric
         loss = np.empty(b - a)
         for at in range(a, b):
             i = column_row[at]
-            best = 0.0
-            for e in range(row_start[i], row_start[i + 1]):
-                best = max(best, value[e] - price[provider[e]])
-            loss[at - a] = best - (value[column_edge[at]] - price[j])
+            if np.isnan(best[i]):
+                best[i] = 0.0
+                for e in range(row_start[i], row_start[i + 1]):
+                    best[i] = max(best[i], value[e] - price[provider[e]])
+            loss[at - a] = best[i] - (value[column_edge[at]] - price[j])
         for t in np.argsort(loss):
             i, to = column_row[a + t], column_edge[a + t]
+            first, last = row_start[i], row_start[i + 1]
             room = max(most[to] - flow[to], 0.0) if bounded else np.inf
             amount = min(floor[j] - load[j], slack[i], room)
             slack[i] -= amount
             flow[to] += amount
             load[j] += amount
             room -= amount
-            while load[j] < floor[j] and room > 0.0:
-                worst, at = np.inf, -1
-                for e in range(row_start[i], row_start[i + 1]):
-                    k = provider[e]
-                    if k != j and flow[e] > 0.0 and load[k] > floor[k] and value[e] - price[k] < worst:
-                        worst, at = value[e] - price[k], e
-                if at < 0:
-                    break
+            if load[j] < floor[j] and room > 0.0 and passed[i] < 0:
+                gain = np.empty(last - first)
+                for e in range(first, last):
+                    gain[e - first] = value[e] - price[provider[e]]
+                cheapest[first:last] = np.argsort(gain, kind="mergesort") + first
+                passed[i] = 0
+            while load[j] < floor[j] and room > 0.0 and passed[i] < last - first:
+                at = cheapest[first + passed[i]]
                 k = provider[at]
+                if k == j or flow[at] <= 0.0 or load[k] <= floor[k]:
+                    passed[i] += 1
+                    continue
                 amount = min(floor[j] - load[j], flow[at], load[k] - floor[k], room)
                 flow[at] -= amount
                 load[k] -= amount
@@ -105,23 +113,27 @@ def _fill(row_start, provider, value, demand, capacity, most, flow, load, slack)
     """Row slack goes to the best-valued provider with spare capacity, as long as that is worth something."""
     bounded = len(most) > 0
     for i in range(len(demand)):
-        while slack[i] > 1e-15 * demand[i]:
-            best, at = 0.0, -1
-            for e in range(row_start[i], row_start[i + 1]):
-                spare = load[provider[e]] < capacity[provider[e]] and (not bounded or flow[e] < most[e])
-                if value[e] > best and spare:
-                    best, at = value[e], e
-            if at < 0:
+        if slack[i] <= 1e-15 * demand[i]:
+            continue
+        first, last = row_start[i], row_start[i + 1]
+        loss = np.empty(last - first)
+        for e in range(first, last):
+            loss[e - first] = -value[e]
+        for t in np.argsort(loss, kind="mergesort"):
+            e = first + t
+            if slack[i] <= 1e-15 * demand[i] or value[e] <= 0.0:
                 break
-            j = provider[at]
+            j = provider[e]
+            if load[j] >= capacity[j] or (bounded and flow[e] >= most[e]):
+                continue
             amount = min(slack[i], capacity[j] - load[j])
-            if bounded and most[at] - flow[at] < amount:
-                amount = most[at] - flow[at]
-                flow[at] = most[at]
+            if bounded and most[e] - flow[e] < amount:
+                amount = most[e] - flow[e]
+                flow[e] = most[e]
                 slack[i] -= amount
                 load[j] += amount
                 continue
-            flow[at] += amount
+            flow[e] += amount
             slack[i] -= amount
             load[j] += amount
             if amount < slack[i]:  # the provider is full, whatever rounding says

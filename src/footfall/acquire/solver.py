@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from footfall.acquire import _capped, kernels
+from footfall.acquire import _capped, _few_rows, kernels
 from footfall.acquire._coupled_solver import solve_coupled
 from footfall.acquire._descent import descend_entropic, descend_plain
 from footfall.acquire._entropic import solve_entropic
@@ -85,7 +85,7 @@ def _solved(
     """``solve`` with its options checked: which method when."""
     if problem.limits:
         return solve_coupled(problem, inertia, gap, threads, prices, deadline, progress, names, solve)
-    if inertia == 0 and problem.edges > _SMALL and suits(problem, gap):
+    if inertia == 0 and problem.edges > _SMALL and suits(problem, gap) and not _few(problem):
         large = allocate(problem, gap, threads, prices, deadline, progress, names)
         if large is not None and (large.status != "stalled" or problem.providers > _MOST_DENSE):
             return large
@@ -106,6 +106,11 @@ def _solved(
         if inertia == 0:
             return _allocation(problem, search, search.bound, status)
         return _allocation(problem, search, _plain_bound(problem, search, gap, threads, deadline), status)
+
+
+def _few(problem: Problem) -> bool:
+    """Whether there are so few rows, of so many providers, that methods over many rows have nothing to go by."""
+    return problem.segments <= _few_rows.MOST_ROWS and problem.providers > 4 * problem.segments
 
 
 def _run(search: Search, start: Floats, gap: float) -> Status:
@@ -145,13 +150,21 @@ def _methods(search: Search, start: Floats, gap: float, brief: bool = False) -> 
     target = min(gap, _FINE) if len(work.value) <= _SMALL else 0.5 * gap
     if search.gap() <= target:
         return
-    if _step_cost(work) > _QUICK or work.m > _MOST_DENSE:
+    costly = _step_cost(work) > _QUICK or work.m > _MOST_DENSE
+    if costly and _few_rows.suits(work):
+        near = _look_interior(search, 0.5 * gap)
+        turned = _few_rows.interior_by_providers
+        with_room(lambda room: turned(work, 0.5 * gap, near, room), search.gap, gap, quick=True)
+        if search.gap() <= gap:
+            return
+    if costly:
         descend = descend_plain if work.reference is None else descend_entropic
         most = _MOST_PASSES if work.m > _MOST_DENSE and not brief else _MOST_PASSES // 4
         descend(search.passes, start, gap, _look_descent(search, gap), lambda: search.bound, most)
         if search.gap() <= gap or brief or work.m > _MOST_DENSE:
             return
-    with_room(lambda loosen: interior(work, target, _look_interior(search, target), loosen=loosen), search.gap, gap)
+    look = _look_interior(search, target)
+    with_room(lambda room: interior(work, target, look, loosen=room), search.gap, gap, _step_cost(work) <= _QUICK)
 
 
 def _step_cost(work: Work) -> float:
@@ -206,7 +219,7 @@ def _polish(search: Search) -> None:
 
 def _plain_bound(problem: Problem, search: Search, gap: float, threads: int | None, deadline: float | None) -> float:
     """An upper bound of the plain programme, near its optimum where there is time."""
-    if problem.edges > _SMALL and suits(problem, gap):
+    if problem.edges > _SMALL and suits(problem, gap) and not _few(problem):
         large = allocate(problem, gap, threads, search.price, deadline, None, search.names)
         if large is not None:
             return large.bound
