@@ -604,11 +604,13 @@ class Receipt:
 
     sent: taken over. retry: surely not taken over, try later. dead: never will be. unknown: it may have been taken
     over, so it is not sent again. ``suppress``: the address does not exist, or does not want it: write there no more.
+    ``away``: the other side takes nothing at all for now, whatever the letter.
     """
 
     outcome: Literal["sent", "retry", "dead", "unknown"]
     detail: str
     suppress: bool = False
+    away: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from aiosmtpd.controller import Controller
@@ -65,3 +66,68 @@ def mail_server(**options: Any) -> Iterator[tuple[Mailboxes, int]]:
         yield boxes, port
     finally:
         controller.stop()
+
+
+GREETING = {"connect": "220 mail.example", "EHLO": "250 mail.example", "QUIT": "221 bye"}
+ORDERLY = {
+    **GREETING,
+    "MAIL": "250 ok",
+    "RCPT": "250 ok",
+    "DATA": "354 go on",
+    "content": "250 taken",
+    "RSET": "250 ok",
+}
+
+
+@contextmanager
+def scripted_server(**answers: str | None) -> Iterator[tuple[list[bytes], int]]:
+    """A server that says at each stage what it is told to, over every connection: the letters it saw, and its port.
+
+    answers: by stage (connect, EHLO, MAIL, RCPT, DATA, content, QUIT), else orderly ones. None: say nothing at all.
+    "": close the line.
+    """
+    told, seen, listener = {**ORDERLY, **answers}, list[bytes](), socket.create_server(("127.0.0.1", 0))
+
+    def talk(line: socket.socket) -> None:
+        with line, line.makefile("rb") as heard:
+
+            def say(stage: str) -> bool:
+                answer = told.get(stage, "250 ok")
+                if answer:
+                    line.sendall(answer.encode("latin-1") + b"\r\n")
+                return answer != ""
+
+            if not say("connect"):
+                return
+            for command in heard:
+                stage = command[:4].decode("ascii").strip().upper()
+                if not say(stage) or stage == "QUIT":
+                    return
+                if stage == "DATA" and (told["DATA"] or "").startswith("3"):
+                    content = b""
+                    for part in heard:
+                        if part == b".\r\n":
+                            break
+                        content += part
+                    seen.append(content)
+                    if not say("content"):
+                        return
+
+    def serve() -> None:
+        while True:
+            try:
+                line, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=_quietly, args=(talk, line), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield seen, listener.getsockname()[1]
+    finally:
+        listener.close()
+
+
+def _quietly(talk: Any, line: socket.socket) -> None:
+    with suppress(OSError):
+        talk(line)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import email
+import re
 import socket
 from dataclasses import replace
 from datetime import UTC, datetime
+from email.header import decode_header
 from email.policy import default
 
 import pytest
-from smtp_server import mail_server
+from smtp_server import mail_server, scripted_server
 
 from footfall.channels.smtp import SmtpChannel, SmtpSettings, mailbox
 from footfall.errors import ConfigError
@@ -101,9 +103,81 @@ def test_headers_cannot_be_smuggled_in() -> None:
         assert boxes.letters == []
 
 
+# RFC 5321, 4.2.1: 2xx is done, 4xx for now, 5xx for good; 4.2.4.2: what follows the content decides who has the letter.
+# What a 5xx is about: the address (RCPT), the letter (after the content), or the session, the login and the sender.
+REPLIES = [
+    ({"connect": "421 busy"}, "retry", True),
+    ({"connect": "554 no service here"}, "retry", True),
+    ({"connect": ""}, "retry", True),
+    ({"connect": None}, "retry", True),
+    ({"EHLO": "502 what?", "HELO": "502 what?"}, "retry", True),
+    ({"MAIL": "451 later"}, "retry", False),
+    ({"MAIL": "530 5.7.0 authentication required"}, "retry", True),
+    ({"MAIL": "550 5.7.1 sender refused"}, "retry", True),
+    ({"MAIL": ""}, "retry", True),
+    ({"RCPT": "251 will forward"}, "sent", False),
+    ({"RCPT": "252 cannot verify"}, "sent", False),
+    ({"RCPT": "450 4.2.1 busy"}, "retry", False),
+    ({"RCPT": "550 5.1.1 no such user"}, "dead", False),
+    ({"RCPT": "553 no such name"}, "dead", False),
+    ({"RCPT": "530 5.7.0 authentication required"}, "retry", True),
+    ({"RCPT": "554 5.7.1 relay access denied"}, "retry", True),
+    ({"RCPT": "503 bad sequence"}, "retry", True),
+    ({"DATA": "451 later"}, "retry", False),
+    ({"DATA": "554 no"}, "retry", True),
+    ({"DATA": ""}, "retry", True),
+    ({"content": "200 done"}, "sent", False),
+    ({"content": "251 passed on"}, "sent", False),
+    ({"content": "299 fine"}, "sent", False),
+    ({"content": "452 4.3.1 no room"}, "retry", False),
+    ({"content": "554 5.6.0 refused"}, "dead", False),
+    ({"content": "354 go on"}, "unknown", False),
+    ({"content": "thanks!"}, "unknown", False),
+    ({"content": ""}, "unknown", False),
+    ({"content": None}, "unknown", False),
+    ({"QUIT": "500 what?"}, "sent", False),
+    ({"QUIT": ""}, "sent", False),
+]
+
+
+@pytest.mark.parametrize(("answers", "outcome", "away"), REPLIES, ids=[str(case[0]) for case in REPLIES])
+def test_what_each_reply_makes_of_a_letter(answers: dict[str, str | None], outcome: str, away: bool) -> None:
+    with scripted_server(**answers) as (_, port):
+        mail = channel(port, timeout_s=0.2)
+        receipt = mail.send(LETTER)
+        mail.close()
+    assert (receipt.outcome, receipt.away) == (outcome, away), receipt
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Hello =?utf-8?q?x=0D=0ABcc=3A_all=40example=2Ecom?=",  # an encoded word (RFC 2047) that holds a header
+        "=?utf-8?b?5oqY5omj?= for you",
+        "Hello\x00\x85\u2028Bcc: all@example.com",
+        "x" * 300,
+        "折" * 300,
+    ],
+)
+def test_a_subject_arrives_literally(subject: str) -> None:
+    with mail_server() as (boxes, port):
+        mail = channel(port)
+        assert mail.send(replace(LETTER, subject=subject)).outcome == "sent"
+        mail.close()
+    ((_, content),) = boxes.letters
+    head, _, _ = content.partition(b"\r\n\r\n")
+    assert max(map(len, head.split(b"\r\n"))) <= 998
+    assert not any(line.lower().startswith(b"bcc") for line in head.split(b"\r\n"))
+    ((words, charset), *more) = decode_header(re.sub(r"\r\n ", " ", email.message_from_bytes(content)["Subject"]))
+    shown = words if isinstance(words, str) else words.decode(charset or "ascii")
+    assert not more
+    assert shown == re.sub("[\x00\x85\u2028]", " ", subject)
+
+
 def test_the_sender_has_to_be_an_address() -> None:
-    with pytest.raises(ConfigError, match="no e-mail address"):
-        channel(25, sender="the shop")
+    for sender in ("the shop", "händler@shop.example"):
+        with pytest.raises(ConfigError, match="no e-mail address"):
+            channel(25, sender=sender)
 
 
 @pytest.mark.parametrize(

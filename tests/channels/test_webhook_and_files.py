@@ -6,10 +6,11 @@ import hashlib
 import hmac
 import http.server
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,6 +72,27 @@ def test_no_answer_is_tried_again() -> None:
     with hook(200, wait_s=0.6) as (url, _):
         assert WebhookChannel("hook", WebhookSettings(url, "s", 0.2), CLOCK).send(LETTER).outcome == "retry"
     assert WebhookChannel("hook", WebhookSettings(url, "s", 0.2), CLOCK).send(LETTER).outcome == "retry"
+
+
+def test_an_answer_that_trickles_is_not_waited_for() -> None:
+    """Every byte comes within the limit, the whole does not: 40 bytes at 20 a second, against 0.3 s."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def trickle() -> None:
+            line, _ = server.accept()
+            with line, suppress(OSError):
+                line.recv(65536)
+                for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".ljust(40, b"\r"):
+                    line.sendall(bytes([byte]))
+                    time.sleep(0.05)
+
+        threading.Thread(target=trickle, daemon=True).start()
+        url, began = f"http://127.0.0.1:{server.getsockname()[1]}/", time.monotonic()
+        channel = WebhookChannel("hook", WebhookSettings(url, "s", 0.3), CLOCK)
+        receipt = channel.send(LETTER)
+        assert (receipt.outcome, receipt.away) == ("retry", True)
+        assert time.monotonic() - began < 1.5
+        channel.close()
 
 
 def test_settings_that_cannot_work() -> None:

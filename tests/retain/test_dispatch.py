@@ -82,6 +82,19 @@ def test_tries_get_further_apart_and_end(outbox: SqlOutbox) -> None:
     assert found.error == "given up after 8 tries: 421 busy"
 
 
+def test_a_channel_that_is_away_is_asked_once_and_nothing_dies_of_it(outbox: SqlOutbox) -> None:
+    outbox.add([message(f"p{n}") for n in range(5)])
+    box, clock = Postbox(lambda _: Receipt("retry", "no answer", away=True)), FixedClock(NOW)
+    assert dispatch(outbox, {"email": box}, letter_of, everybody, clock, "w", MANY) == {"retry": 1, "held": 4}
+    assert len(box.got) == 1
+    for _ in range(3 * MOST_TRIES):
+        clock.advance(timedelta(hours=7))
+        dispatch(outbox, {"email": box}, letter_of, everybody, clock, "w", MANY)
+    assert {posted.status for posted in outbox.messages()} == {"waiting"}
+    clock.advance(timedelta(hours=7))
+    assert dispatch(outbox, {"email": Postbox()}, letter_of, everybody, clock, "w", MANY) == {"sent": 5}
+
+
 def test_rules_hold_back_and_cancel(outbox: SqlOutbox) -> None:
     outbox.add([message("ann"), message("bob"), message("cem")])
     night = NOW + timedelta(hours=9)

@@ -282,6 +282,25 @@ def test_quiet_hours_end_where_the_person_is() -> None:
 
 
 @pytest.mark.parametrize(
+    ("zone", "hours", "first", "over"),
+    [
+        # Clocks go back from 3 to 2 in Berlin at 01:00 UTC on 25 October 2026: half past two comes twice.
+        ("Europe/Berlin", "22:00-02:30", "2026-10-25T01:10", "2026-10-25T01:30"),
+        ("Europe/Berlin", "22:00-02:30", "2026-10-25T00:10", "2026-10-25T00:30"),
+        # From 2 to 1:30 on Lord Howe at 15:00 UTC on 4 April 2026.
+        ("Australia/Lord_Howe", "22:00-01:45", "2026-04-04T15:05", "2026-04-04T15:15"),
+        # Forward from 2 to 3 in Berlin at 01:00 UTC on 29 March 2026: half past two never comes, and three is past it.
+        ("Europe/Berlin", "22:00-02:30", "2026-03-29T00:10", "2026-03-29T01:30"),
+    ],
+)
+def test_quiet_hours_end_when_clocks_change(zone: str, hours: str, first: str, over: str) -> None:
+    now = datetime.fromisoformat(first).replace(tzinfo=UTC)
+    end = quiet_until(hours, now, zone, ZoneInfo("UTC"))
+    assert end == datetime.fromisoformat(over).replace(tzinfo=UTC)
+    assert end > now
+
+
+@pytest.mark.parametrize(
     ("told", "expected"), [("zh-TW", "zh-Hant"), ("zh_CN", "zh-Hans"), ("en-GB", "en"), ("fr", "en"), (None, "en")]
 )
 def test_languages(told: str | None, expected: str) -> None:

@@ -1,7 +1,9 @@
 """E-mail by SMTP (RFC 5321), one kept connection, one-click unsubscribe (RFC 8058), a Message-ID that never changes.
 
-What is certain decides: a letter is taken over when the server answers 250 to its content. Before the content has gone
-out nothing was taken over, so it is tried again; a line that drops after it leaves the letter ``unknown``.
+What is certain decides (RFC 5321, 4.2 and 6.1): a letter is taken over when the server answers 2xx to its content.
+Before the content has gone out nothing was taken over, so it is tried again; a line that drops after it, or an answer
+that cannot be read, leaves the letter ``unknown``. Only what is said of the address or of the letter makes it ``dead``:
+a server that takes no mail of ours at all (no answer, no login, the sender refused) is ``away``, and all letters wait.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ from __future__ import annotations
 import re
 import smtplib
 import ssl
-from dataclasses import dataclass
+import unicodedata
+from dataclasses import dataclass, replace
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP as RULES
@@ -25,6 +29,19 @@ _LOCAL = re.compile(r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]{1,64}")
 _DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.I)
 _NOBODY = re.compile(r"\b5\.1\.[123]\b")  # enhanced codes of addresses that do not exist (RFC 3463)
 _NO_SUCH = (550, 551, 553)
+_NOT_FOR_US = (
+    500,
+    502,
+    503,
+    504,
+    521,
+    530,
+    534,
+    535,
+    538,
+)  # the session, the login, the server (RFC 5321, 4.2.3; 4954)
+_NOT_OF_THE_ADDRESS = re.compile(r"\b5\.[3457]\.\d{1,3}\b")  # mail system, network, protocol, policy (RFC 3463)
+_LONGEST_WORD = 70  # of a subject: longer ones cannot be folded
 _LONGEST_LINE = 998  # RFC 5322, 2.1.1
 _WORD = re.compile(r"[\x21-\x7e]{1,900}")
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -55,10 +72,11 @@ class SmtpChannel:
 
     def __init__(self, name: str, settings: SmtpSettings, clock: Clock) -> None:
         """ConfigError where the sender is no address."""
-        if mailbox(settings.sender) is None:
+        sender = mailbox(settings.sender)
+        if sender is None or not sender.isascii():
             raise ConfigError(f"[channels.{name}] sender {settings.sender!r} is no e-mail address", "name@example.com")
         self.name = name
-        self._settings = settings
+        self._settings = replace(settings, sender=sender)
         self._clock = clock
         self._line: smtplib.SMTP | None = None
 
@@ -78,10 +96,10 @@ class SmtpChannel:
             except smtplib.SMTPServerDisconnected as error:
                 self.close()
                 if fresh or attempt == 2:
-                    return Receipt("retry", f"the server closed the line: {error}")
-            except (OSError, smtplib.SMTPException) as error:
+                    return Receipt("retry", f"the server closed the line: {error}", away=fresh)
+            except (OSError, smtplib.SMTPException, ValueError) as error:
                 self.close()
-                return Receipt("retry", f"the server cannot be used: {_said(error)}")
+                return Receipt("retry", f"the server cannot be used: {_said(error)}", away=True)
         raise AssertionError("two attempts always answer")
 
     def close(self) -> None:
@@ -121,25 +139,29 @@ class SmtpChannel:
         if utf8 and not line.has_extn("smtputf8"):
             return Receipt("dead", f"the server takes no addresses like {to!r} (SMTPUTF8)")
         code, said = line.mail(self._settings.sender, ["SMTPUTF8", "BODY=8BITMIME"] if utf8 else [])
-        if code != 250:
-            return self._refused(line, code, said)
+        if not _yes(code):
+            return self._refused(line, code, said, of_the_letter=False)
         code, said = line.rcpt(to)
-        if code not in (250, 251):
-            return self._refused(line, code, said)
+        if not _yes(code):
+            return self._refused(line, code, said, of_the_letter=not _NOT_OF_THE_ADDRESS.search(_text(said)))
         code, said = line.docmd("DATA")
         if code != 354:
-            return self._refused(line, code, said)
+            return self._refused(line, code, said, of_the_letter=False)
         try:
             line.send(content)
             code, said = line.getreply()
         except (OSError, smtplib.SMTPException) as error:
             self.close()
             return Receipt("unknown", f"the line dropped after the letter went out: {_said(error)}")
-        if code != 250:
-            return self._refused(line, code, said)
-        return Receipt("sent", f"{code} {_text(said)}")
+        if _yes(code):
+            return Receipt("sent", f"{code} {_text(said)}")
+        if not 400 <= code < 600:
+            self.close()
+            return Receipt("unknown", f"an answer to the letter that cannot be read: {code} {_text(said)}")
+        return self._refused(line, code, said, of_the_letter=True)
 
-    def _refused(self, line: smtplib.SMTP, code: int, said: bytes) -> Receipt:
+    def _refused(self, line: smtplib.SMTP, code: int, said: bytes, of_the_letter: bool) -> Receipt:
+        """What a refusal means; ``of_the_letter``: it is about the address or the letter, unless its code is not."""
         text = f"{code} {_text(said)}"
         try:
             if code == 421 or code < 0:
@@ -148,9 +170,9 @@ class SmtpChannel:
                 line.rset()
         except (OSError, smtplib.SMTPException):
             self.close()  # what was refused stays refused, whether the line holds or not
-        if 500 <= code < 600:
+        if 500 <= code < 600 and of_the_letter and code not in _NOT_FOR_US:
             return Receipt("dead", text, suppress=code in _NO_SUCH and bool(_NOBODY.search(text)))
-        return Receipt("retry", text)
+        return Receipt("retry", text, away=code >= 500 or code == 421 or code < 0)
 
     def _content(self, letter: Letter, to: str) -> bytes:
         """The letter as it goes over the line: headers, bodies, dots doubled, the closing dot."""
@@ -173,9 +195,31 @@ class SmtpChannel:
 # The e-mail package parses every header anew, most of what a letter costs: one plain word needs none of it, and what is
 # the same for many letters is kept.
 def _header(name: str, value: str, utf8: bool) -> bytes:
-    if name != "Subject" and _WORD.fullmatch(value):
+    if name == "Subject":
+        return _subject(value)
+    if _WORD.fullmatch(value):
         return f"{name}: {value}\r\n".encode("ascii")
     return _folded(name, value, utf8)
+
+
+@lru_cache(maxsize=256)
+def _subject(value: str) -> bytes:
+    """The subject's header, literally: the e-mail package would read encoded words (RFC 2047) that stand in a name."""
+    if _LINE_END.search(value):
+        raise ValueError("its subject has more than one line")
+    value = "".join(" " if _is_control(letter) else letter for letter in value)
+    plain = value.isascii() and "=?" not in value and max(map(len, value.split(" "))) <= _LONGEST_WORD
+    text = Header(value, "us-ascii" if plain else "utf-8", header_name="Subject").encode(linesep="\r\n")
+    return f"Subject: {text}\r\n".encode("ascii")
+
+
+def _is_control(letter: str) -> bool:
+    return unicodedata.category(letter) in ("Cc", "Zl", "Zp", "Cs")
+
+
+def _yes(code: int) -> bool:
+    """Whether the server did what was asked."""
+    return 200 <= code < 300
 
 
 @lru_cache(maxsize=256)

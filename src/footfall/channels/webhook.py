@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import httpx
@@ -18,11 +19,12 @@ from footfall.model import Letter, Receipt
 from footfall.ports import Clock
 
 _LATER = (408, 409, 425, 429)
+_READ = 1000  # bytes of an answer
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookSettings:
-    """Where letters go, the secret that signs them, and how long an answer may take."""
+    """Where letters go, the secret that signs them, and how long an answer may take as a whole."""
 
     url: str
     secret: str
@@ -47,7 +49,11 @@ class WebhookChannel:
         self.name = name
         self._settings = settings
         self._clock = clock
-        self._client = httpx.Client(timeout=settings.timeout_s, follow_redirects=False)
+        self._open()
+
+    def _open(self) -> None:
+        self._client = httpx.Client(timeout=self._settings.timeout_s, follow_redirects=False)
+        self._post = ThreadPoolExecutor(1, thread_name_prefix=f"footfall-{self.name}")
 
     def send(self, letter: Letter) -> Receipt:
         """Hand a letter over."""
@@ -69,19 +75,34 @@ class WebhookChannel:
             "Footfall-Signature": f"t={seconds},v1={signature(self._settings.secret, seconds, body)}",
         }
         try:
-            answer = self._client.post(self._settings.url, content=body, headers=headers)
+            answer, text = self._post.submit(self._answer, body, headers).result(self._settings.timeout_s)
+        except TimeoutError:  # each byte came in time, the whole did not
+            self.close()
+            self._open()
+            return Receipt("retry", f"no whole answer within {self._settings.timeout_s:g} s", away=True)
         except httpx.HTTPError as error:
-            return Receipt("retry", f"no answer: {type(error).__name__}: {error}")
-        told = f"HTTP {answer.status_code} {answer.text[:200]}".strip()
+            return Receipt("retry", f"no answer: {type(error).__name__}: {error}", away=True)
+        told = f"HTTP {answer.status_code} {text}".strip()
         if answer.is_success:
             return Receipt("sent", told)
         if answer.status_code == 410:
             return Receipt("dead", told, suppress=True)
         return Receipt("retry" if answer.status_code in _LATER or answer.status_code >= 500 else "dead", told)
 
+    def _answer(self, body: bytes, headers: dict[str, str]) -> tuple[httpx.Response, str]:
+        """The answer, and the beginning of what it says; the rest is not waited for."""
+        with self._client.stream("POST", self._settings.url, content=body, headers=headers) as answer:
+            said = b""
+            for part in answer.iter_bytes():
+                said += part
+                if len(said) >= _READ:
+                    break
+            return answer, said[:_READ].decode("utf-8", "replace")[:200]
+
     def close(self) -> None:
-        """Let go of the connections."""
+        """Let go of the connections; one that still trickles ends by itself."""
         self._client.close()
+        self._post.shutdown(wait=False, cancel_futures=True)
 
 
 def signature(secret: str, seconds: int, body: bytes) -> str:

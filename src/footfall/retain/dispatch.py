@@ -2,7 +2,8 @@
 
     claim -> rules -> render -> hand (marked on disk) -> channel -> settle
 
-The mark of one message and the receipt of the one before are one write.
+The mark of one message and the receipt of the one before are one write. A channel that is away is asked once: what else
+would go by it waits, untried, until it may be back.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def dispatch(
     outbox.recover(clock.now(), [channel.name for channel in channels.values() if channel.idempotent])
     done: Counter[str] = Counter()
     settled: list[tuple[str, Receipt, datetime | None]] = []
-    looked = 0
+    looked, away = 0, dict[str, Held]()
     try:
         while going() and (most is None or looked < most):
             claimed = outbox.claim(worker, clock.now(), min(_BATCH, (most or _BATCH) - looked or _BATCH), LEASE_S)
@@ -53,7 +54,7 @@ def dispatch(
                 if not going():
                     return done
                 looked += 1
-                found = _prepared(message, channels, letter_of, allowed, clock.now())
+                found = away.get(message.channel) or _prepared(message, channels, letter_of, allowed, clock.now())
                 if isinstance(found, Held):
                     outbox.hold(message.message_id, worker, found)
                     done["held" if found.until else "cancelled"] += 1
@@ -67,6 +68,8 @@ def dispatch(
                 receipt = channel.send(letter)
                 settled = [_settled(outbox, message, receipt, clock.now())]
                 done[settled[0][1].outcome] += 1
+                if receipt.away:
+                    away[message.channel] = Held(receipt.detail, clock.now() + timedelta(seconds=FIRST_WAIT_S))
     finally:
         outbox.settle(worker, clock.now(), settled)
     return done
@@ -92,12 +95,12 @@ def _prepared(
 
 
 def _settled(outbox: Outbox, message: Message, receipt: Receipt, now: datetime) -> tuple[str, Receipt, datetime | None]:
-    """The receipt with the time of the next try; dead after the last."""
+    """The receipt with the time of the next try; dead after the last, unless the channel was away for all."""
     if receipt.outcome != "retry":
         return message.message_id, receipt, None
     posted = outbox.posted(message.message_id)
     tries = posted.attempts if posted is not None else 1
-    if tries >= MOST_TRIES:
+    if tries >= MOST_TRIES and not receipt.away:
         return message.message_id, Receipt("dead", f"given up after {tries} tries: {receipt.detail}"), None
-    wait = min(FIRST_WAIT_S * 4 ** (tries - 1), LONGEST_WAIT_S)
+    wait = min(FIRST_WAIT_S * 4 ** min(tries - 1, MOST_TRIES), LONGEST_WAIT_S)
     return message.message_id, receipt, now + timedelta(seconds=wait)

@@ -7,6 +7,7 @@ English. Templates run in Jinja2's sandbox; a variable that nobody knows is refu
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta
+from jinja2 import StrictUndefined, TemplateSyntaxError, meta
 from jinja2 import Template as Compiled
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from footfall.errors import InputError
 from footfall.model import Letter, Message
+
+_BREAKS = ("Cc", "Zl", "Zp", "Cs")  # controls, separators of lines, halves of characters
 
 LANGUAGES = ("en", "zh-Hant", "zh-Hans")
 VARIABLES: Mapping[str, str] = {
@@ -116,12 +119,13 @@ class Templates:
         """The letter of a message; InputError names the template and what failed."""
         template = self.template(message.template, message.language)
         context = msgspec.json.decode(message.context or "{}", type=dict[str, Any])
-        filled = {name: context.get(name, "") for name in VARIABLES}
+        filled = {name: _one_line(context.get(name, "")) for name in VARIABLES}
         try:
             text = self._filled(template.text, False, filled)
             html = self._filled(template.html, True, filled) if template.html else ""
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-            raise InputError(f"{template.place}: {error}", "`footfall outbox preview` shows it filled") from None
+        except Exception as error:  # noqa: BLE001 - a template is the operator's code: whatever it raises is its fault
+            told = str(error) or type(error).__name__
+            raise InputError(f"{template.place}: {told}", "`footfall outbox preview` shows it filled") from None
         subject, _, body = text.partition("\n")
         return Letter(
             message_id=message.message_id,
@@ -137,6 +141,15 @@ class Templates:
         if (text, html) not in self._compiled:
             self._compiled[text, html] = (self._html if html else self._plain).from_string(text)
         return self._compiled[text, html].render(filled)
+
+
+def _one_line(value: Any) -> Any:
+    """Data in a letter is data: no line of its own, which could end a subject or begin a header, and no controls."""
+    if not isinstance(value, str):
+        return value
+    return (
+        "".join(" " if unicodedata.category(c) in _BREAKS else c for c in value) if not value.isprintable() else value
+    )
 
 
 EXAMPLE: Mapping[str, str] = {

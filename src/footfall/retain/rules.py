@@ -37,4 +37,6 @@ def quiet_until(hours: str, now: datetime, zone_name: str, otherwise: ZoneInfo) 
     day = local.date() + timedelta(days=1 if since_midnight >= last else 0)
     # Wall-clock arithmetic, then the zone: right on days that are an hour longer or shorter.
     end = datetime(day.year, day.month, day.day, tzinfo=zone) + last
+    if end.astimezone(UTC) <= now:  # that time of day comes twice, and its first is over
+        end = end.replace(fold=1)
     return end.astimezone(UTC)
