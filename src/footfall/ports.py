@@ -392,7 +392,7 @@ class Entries(Protocol):
         ...
 
     def latest(self, journey: str) -> pa.Table:
-        """The newest entry of each person who ever was in the journey."""
+        """Of each person who ever was in the journey the entry that goes on, else the newest."""
         ...
 
     def active(self, journey: str) -> pa.Table:
@@ -413,6 +413,18 @@ class Entries(Protocol):
 
     def journeys(self) -> tuple[str, ...]:
         """Names of all journeys that anybody ever entered."""
+        ...
+
+    def persons(self) -> Sequence[str]:
+        """Keys of all persons of whom anything is kept: entries, messages, and that nothing is to be sent to them."""
+        ...
+
+    def join(self, pairs: Mapping[str, str]) -> int:
+        """Persons who turned out to be others, key -> key: what is kept of them becomes the others', in one write.
+
+        Entries are counted anew in the order in which they began. Whoever was in a journey under both keys goes on with
+        the entry that began first; of the later one, messages that wait are cancelled. How many keys were kept.
+        """
         ...
 
     def forget(self, people: Sequence[str]) -> int:
@@ -466,6 +478,15 @@ class Outbox(Protocol):
 
     def cancel(self, reason: str, journey: str | None = None, person: str | None = None) -> int:
         """Cancel messages that wait, of a journey or to a person; how many."""
+        ...
+
+    def waiting(self) -> pa.Table:
+        """Messages that wait: message_id, journey, person, entry, channel, address."""
+        ...
+
+    def overtake(self, rows: pa.Table) -> int:
+        """Messages that wait, by message_id: cancelled with their ``reason``, or, where that is null, for another
+        ``address``. How many were cancelled."""
         ...
 
     def retry(self, message_id: str, now: datetime) -> None:

@@ -32,6 +32,23 @@ class EntriesContract:
         told = {"person": persons, "entry": [entry] * n, "step": [1] * n, "status": [status] * n, "reason": ["why"] * n}
         return pa.table({**told, "due_at": pa.array([at] * n, pa.timestamp("us"))})
 
+    def test_who_turns_out_to_be_another(self, entries: SqlEntries) -> None:
+        """By hand: ann entered on v1 first, then as herself; v2 is another journey's, v9 is nobody's."""
+        entries.add(self.rows("d:v1", at=EARLY))
+        entries.move("carts", self.moves("d:v1"))
+        entries.add(self.rows("u:ann", "u:bob", at=LATE))
+        entries.add(self.rows("d:v2", journey="other"))
+        assert {"d:v1", "d:v2", "u:ann", "u:bob"} <= set(entries.persons())
+        assert entries.join({"d:v1": "u:ann", "d:v2": "u:ann", "d:v9": "u:ann"}) == 2
+        rows = entries.all("carts").sort_by([("person", "ascending"), ("entry", "ascending")]).to_pylist()
+        assert [(r["person"], r["entry"], r["entered_at"], r["status"], r["reason"]) for r in rows] == [
+            ("u:ann", 1, EARLY, "done", "why"),
+            ("u:ann", 2, LATE, "exited", "joined"),
+            ("u:bob", 1, LATE, "active", ""),
+        ]
+        assert entries.all("other")["person"].to_pylist() == ["u:ann"]
+        assert entries.join({"d:v1": "u:ann"}) == 0  # once done, nothing is left to do
+
     def test_what_goes_in_comes_out(self, entries: SqlEntries) -> None:
         given = self.rows(*ODD, at=LATE)
         entries.add(given)

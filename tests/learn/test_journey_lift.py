@@ -39,7 +39,7 @@ def place(tmp_path: Path, names: list[str], holdout: float = 0.5) -> Workspace:
 
 def entered(here: Workspace, journey: str, persons: list[str], arms: list[str], entry: int = 1, days: int = 0) -> None:
     n, at = len(persons), ENTERED + timedelta(days=days)
-    columns = ([journey] * n, persons, [entry] * n, [at] * n, [at] * n, ["shop"] * n, ["all"] * n, [10.0] * n, arms, [1] * n, [at] * n, ["done"] * n, [""] * n)  # fmt: skip  # noqa: E501
+    columns = ([journey] * n, [f"d:{person}" for person in persons], [entry] * n, [at] * n, [at] * n, ["shop"] * n, ["all"] * n, [10.0] * n, arms, [1] * n, [at] * n, ["done"] * n, [""] * n)  # fmt: skip  # noqa: E501
     here.entries.add(pa.table([pa.array(c, t) for c, t in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA))
 
 
@@ -103,7 +103,7 @@ def simulated(tmp_path: Path, journeys: int, people: int, rates: tuple[float, fl
     for name in names:
         persons = [f"{name}-{n}" for n in range(people)]
         # Persons are devices in this log; journeys know them by the same names.
-        treated = draws(name, pa.array(persons)) >= 0.5
+        treated = draws(name, pa.array([f"d:{person}" for person in persons])) >= 0.5
         entered(here, name, persons, np.where(treated, "treated", "holdout").tolist())
         bought = rng.random(people) < np.where(treated, rates[1], rates[0])
         who += [persons[n] for n in np.flatnonzero(bought)]

@@ -44,7 +44,7 @@ def drafts(people: int) -> Drafts:
         }
     )
     journey = JourneySettings(audience="fans", steps=(StepSettings(template="fans", channel="paper"),))
-    return Drafts(now, {"one": due, "two": due.slice(0, 3)}, {"one": journey, "two": journey}, {"s1": "Shop One"}, ZoneInfo("Asia/Taipei"), "en", True)  # fmt: skip  # noqa: E501
+    return Drafts(now, {"one": due, "two": due.slice(0, 3)}, {"one": journey, "two": journey}, {"s1": "Shop One"}, ZoneInfo("Asia/Taipei"), "en")  # fmt: skip  # noqa: E501
 
 
 def test_pieces_are_the_whole_in_order() -> None:

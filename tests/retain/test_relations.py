@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from footfall.app.build import Workspace, make_workspace
@@ -59,6 +60,10 @@ def test_orders_and_refunds_are_those_of_all_counting(tmp_path: Path, seed: int,
     with here.engine() as engine:
         relations(here.store, engine, rules)
         for name, rows in expected.items():
+            if not users:  # kept persons have a letter in front, whatever ids the log has
+                for column in {"person", "visit_person"} & set(rows.column_names):
+                    marked = pc.binary_join_element_wise("d:", rows[column], "")
+                    rows = rows.set_column(rows.schema.get_field_index(column), column, marked)
             assert engine.query(MONEY.format(name)).equals(rows), name
     assert expected["orders"].num_rows > 50
     assert expected["refunds"].num_rows > 10

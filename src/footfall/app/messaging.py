@@ -75,7 +75,6 @@ def setting(here: Workspace, shown: Shown | None = None) -> Setting:
         per_day=config.retain.per_day,
         per_week=config.retain.per_week,
         limit_s=config.retain.audience_limit_s,
-        lettered=shown.customers.lettered if shown is not None else False,
         choose=choose,
     )
     offers, _ = offers_of(here)
@@ -83,14 +82,20 @@ def setting(here: Workspace, shown: Shown | None = None) -> Setting:
     return found
 
 
-def plan_round(here: Workspace, progress: Advance = lambda done, total: None) -> Planned:
-    """What a round would do now; changes nothing. ConfigError where there is no journey, or one cannot be."""
+def plan_round(here: Workspace, progress: Advance = lambda done, total: None, *, dry: bool = False) -> Planned:
+    """What a round would do now. ConfigError where there is no journey, or one cannot be.
+
+    Changes nothing but the keys of persons who have signed in since, and not even these where it is ``dry``: then what
+    is kept under their former keys is looked at as it stands.
+    """
     from footfall.retain import rounds
 
     if not here.config.journeys:
         raise ConfigError("footfall.toml has no journey", "add a section [journeys.NAME]; `footfall config` shows one")
     setting(here)  # what is wrong is said before the log is read
     with retention.shown(here) as shown:
+        if not dry and (pairs := rounds.joined(shown.engine, here.entries)):
+            here.entries.join(pairs)
         return rounds.plan(shown.engine, here.entries, here.outbox, setting(here, shown), here.clock.now(), progress)
 
 
@@ -341,7 +346,7 @@ def lifts(here: Workspace) -> list[dict[str, Any]]:
 
     found = []
     said = [who for who, reason in here.outbox.suppressed().items() if reason == UNSUBSCRIBED]
-    left = pa.table({"person": pa.array(said, pa.string())})
+    left = pa.table({"who": pa.array(said, pa.string())})
     with retention.shown(here) as shown:
         shown.engine.execute(text("leavers"))
         for name, journey in here.config.journeys.items():
@@ -350,14 +355,14 @@ def lifts(here: Workspace) -> list[dict[str, Any]]:
                 text("outcomes"),
                 {"days": journey.outcome_days, "unit": 10.0**shown.customers.exponent, "margin": journey.margin},
                 given_entries=rows,
-                given_costs=_costs(here, name, rows, shown.customers.lettered),
+                given_costs=_costs(here, name, rows),
                 given_left=left,
             )
             found += _lift_rows(here, name, journey.holdout, outcome, rows)
     return found
 
 
-def _costs(here: Workspace, journey: str, rows: Any, lettered: bool) -> Any:
+def _costs(here: Workspace, journey: str, rows: Any) -> Any:
     """person, cost: messages of a journey within the days that count, and its offers redeemed, major units.
 
     Redemptions count in both arms: a code that is shared may reach who was held out.
@@ -379,7 +384,7 @@ def _costs(here: Workspace, journey: str, rows: Any, lettered: bool) -> Any:
     for offer in dict.fromkeys(step.offer for step in told.steps if step.offer):
         spent = here.offers.spent(offer)
         for person in costs if spent else ():
-            costs[person] += spent.get(person[2:] if lettered else person, 0) / unit
+            costs[person] += spent.get(person[2:], 0) / unit
     people = pa.array(list(costs), pa.string())
     return pa.table({"person": people, "cost": pa.array(list(costs.values()), pa.float64())})
 

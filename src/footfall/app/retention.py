@@ -31,8 +31,8 @@ def customers(here: Workspace, as_of: date | None = None, *, look_back: bool = F
 
     exponent = reward_exponent(recipe(here.config.workspace.recipe), money.exponent(here.config.workspace.currency))
     with here.engine() as engine:
-        lettered = buyers.relations(here.store, engine, rules_of(here.config, here.state.providers()))
-        found = buyers.customers(engine, as_of or here.last_day(), exponent, lettered)
+        buyers.relations(here.store, engine, rules_of(here.config, here.state.providers()))
+        found = buyers.customers(engine, as_of or here.last_day(), exponent)
         if not look_back or found.purchases is None:
             return found
         span = int(found.buyers["age_days"].to_numpy().max())
@@ -48,8 +48,8 @@ def calibration(here: Workspace, days: int, as_of: date | None = None) -> Calibr
 
     exponent = reward_exponent(recipe(here.config.workspace.recipe), money.exponent(here.config.workspace.currency))
     with here.engine() as engine:
-        lettered = buyers.relations(here.store, engine, rules_of(here.config, here.state.providers()))
-        return held_out.calibrate(engine, as_of or here.last_day(), days, exponent, lettered)
+        buyers.relations(here.store, engine, rules_of(here.config, here.state.providers()))
+        return held_out.calibrate(engine, as_of or here.last_day(), days, exponent)
 
 
 def timing(here: Workspace, as_of: date | None = None) -> tuple[Moments, ...]:
@@ -93,8 +93,8 @@ def shown(here: Workspace, as_of: date | None = None) -> Iterator[Shown]:
     known = cycle.valued(here, as_of)
     exponent = reward_exponent(recipe(here.config.workspace.recipe), money.exponent(here.config.workspace.currency))
     with here.engine() as engine:
-        lettered = customers.relations(here.store, engine, rules_of(here.config, here.state.providers()))
-        buyers = customers.customers(engine, as_of or here.last_day(), exponent, lettered)
+        customers.relations(here.store, engine, rules_of(here.config, here.state.providers()))
+        buyers = customers.customers(engine, as_of or here.last_day(), exponent)
         found, values = _moments(known, buyers, timing.moments)
         del known  # not needed any more, and large where the log is
         audience.show(engine, buyers, found, values)

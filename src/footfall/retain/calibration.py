@@ -33,7 +33,7 @@ class Calibration:
     rows: tuple[dict[str, Any], ...]
 
 
-def calibrate(engine: Engine, last: date, days: int, exponent: int, lettered: bool) -> Calibration:
+def calibrate(engine: Engine, last: date, days: int, exponent: int) -> Calibration:
     """Forecasts for the ``days`` (>= 1) before and with ``last``, from the relations of ``customers.relations``.
 
     InputError where too few had bought again by then for a forecast.
@@ -41,7 +41,7 @@ def calibrate(engine: Engine, last: date, days: int, exponent: int, lettered: bo
     if days < 1:
         raise InputError(f"{days} days are held out", "give at least 1")
     cut = last - timedelta(days=days)
-    known = customers(engine, cut, exponent, lettered)
+    known = customers(engine, cut, exponent)
     if known.purchases is None:
         raise InputError(
             f"as of {cut}: {'; '.join(known.notes)}", "hold fewer days out, or come back when the log is longer"

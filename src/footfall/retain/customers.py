@@ -75,7 +75,6 @@ class Customers:
 
     as_of: date
     exponent: int
-    lettered: bool
     buyers: pa.Table
     alive: Floats | None
     expected: Mapping[int, Floats]
@@ -89,21 +88,23 @@ class Customers:
     notes: tuple[str, ...]
 
 
-def relations(store: Store, engine: Engine, rules: Rules) -> bool:
+def relations(store: Store, engine: Engine, rules: Rules) -> None:
     """Attach the log and make the views and tables that all of retain's SQL reads (person_events, visits, orders ...).
 
-    Returns whether persons carry letters in front that tell users from devices (``person_ids`` takes them off).
+    Persons carry a letter in front that tells users from devices (``person_ids`` takes it off), whatever ids the log
+    has: what is kept of a person beside the log must not lose its owner when the first user signs in.
     """
     store.attach(engine)
     known, marks = identity.learn(engine, rules.exclude_visitors, use=identity.needed(engine)), rules.marks()
     _relate_spenders(engine, rules, known)
-    identity.show(engine, known, marks)
+    identity.show(engine, known, marks, lettered=True)
     with_traits = {**marks, "event_columns": f"{marks['event_columns']}, e.properties"}
-    identity.show(engine, known, with_traits, view="trait_events")
+    identity.show(engine, known, with_traits, view="trait_events", lettered=True)
     engine.execute(text("acts"))
     told = engine.query(statement("providers", {"source": "events"}))
     engine.query("CREATE OR REPLACE TEMPORARY TABLE told_providers AS SELECT * FROM told", None, told=told)
-    return known.needed
+    if not known.needed:
+        engine.execute(text("nobody_joined"))
 
 
 def _relate_spenders(engine: Engine, rules: Rules, known: identity.Identity) -> None:
@@ -112,7 +113,7 @@ def _relate_spenders(engine: Engine, rules: Rules, known: identity.Identity) -> 
 
     Most visitors never order, and telling the visits of all of them apart is what counting costs.
     """
-    identity.show(engine, known, rules.marks(), view="all_person_events")
+    identity.show(engine, known, rules.marks(), view="all_person_events", lettered=True)
     names = [*rules.recipe.order_events, *rules.recipe.refund_events]
     engine.execute(text("spenders"), {"names": names})
     engine.execute(text("spenders_visits"))
@@ -122,10 +123,10 @@ def _relate_spenders(engine: Engine, rules: Rules, known: identity.Identity) -> 
         engine.execute(f"DROP TABLE {name}")
 
 
-def customers(engine: Engine, as_of: date, exponent: int, lettered: bool) -> Customers:
+def customers(engine: Engine, as_of: date, exponent: int) -> Customers:
     """Customers as of a day, from the relations that ``relations`` made.
 
-    exponent: decimals of the currency. lettered: as ``relations`` returned.
+    exponent: decimals of the currency.
     """
     day = {"as_of": as_of}
     engine.execute(text("purchase_days"), day)
@@ -146,7 +147,6 @@ def customers(engine: Engine, as_of: date, exponent: int, lettered: bool) -> Cus
     return Customers(
         as_of=as_of,
         exponent=exponent,
-        lettered=lettered,
         buyers=buyers,
         alive=alive,
         expected=expected,
@@ -256,7 +256,7 @@ def table(known: Customers, keys: bool = False) -> pa.Table:
     unit = 10.0**known.exponent
     absent = pa.nulls(n, pa.float64())
     columns: dict[str, Any] = {
-        "customer_id": person_ids(buyers["person"], known.lettered),
+        "customer_id": person_ids(buyers["person"]),
         "first_day": buyers["first_day"],
         "last_day": buyers["last_day"],
         "recency_days": pc.subtract(buyers["age_days"], buyers["recency_days"]),
@@ -328,6 +328,6 @@ def _bound(known: Customers) -> dict[str, Any]:
     }
 
 
-def person_ids(person: pa.ChunkedArray, lettered: bool) -> pa.ChunkedArray:
+def person_ids(person: pa.ChunkedArray) -> pa.ChunkedArray:
     """The identifiers of the log behind persons' keys."""
-    return pc.utf8_slice_codeunits(person, 2) if lettered else person
+    return pc.utf8_slice_codeunits(person, 2)

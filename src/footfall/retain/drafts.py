@@ -49,7 +49,6 @@ class Drafts:
     names: Mapping[str, str]
     zone: ZoneInfo
     language: str
-    lettered: bool
 
     def __len__(self) -> int:
         return sum(rows.num_rows for rows in self.rows.values())
@@ -84,7 +83,7 @@ class Drafts:
                 spoken[tongue] = language(tongue, self.language)
             context = {
                 "name": called or "",
-                "customer_id": person[2:] if self.lettered else person,
+                "customer_id": person[2:],
                 "provider_id": provider,
                 "provider": self.names.get(provider) or provider,
                 "category": category,

@@ -35,6 +35,8 @@ NEXT_WAIT = timedelta(days=3)
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0}
 _MICROSECOND = np.timedelta64(1, "us")
 
+_OVERTAKEN = pa.schema([("message_id", pa.string()), ("address", pa.string()), ("reason", pa.string())])
+
 Choose = Callable[[Floats, Floats, npt.NDArray[np.int64], npt.NDArray[np.int64], float], npt.NDArray[np.bool_]]
 
 
@@ -64,7 +66,6 @@ class Setting:
     per_day: int
     per_week: int
     limit_s: float
-    lettered: bool
     choose: Choose
 
 
@@ -73,7 +74,8 @@ class Planned:
     """What a round would do. entering: entries to add. moving: journey -> entries with their next step.
 
     held: (journey, reason) -> persons who get nothing now, and why. next_due: journey -> when the first of
-    those who are not yet due will be.
+    those who are not yet due will be. overtaken: messages that wait and do not go any more, or go elsewhere
+    (message_id, address, reason).
     """
 
     now: datetime
@@ -82,6 +84,14 @@ class Planned:
     messages: Drafts
     held: Mapping[tuple[str, str], int] = field(default_factory=dict)
     next_due: Mapping[str, datetime] = field(default_factory=dict)
+    overtaken: pa.Table = field(default_factory=lambda: _OVERTAKEN.empty_table())
+
+
+def joined(engine: Shown, entries: Entries) -> dict[str, str]:
+    """Keys under which persons are kept -> whose they are by now, for those who have signed in or were merged since."""
+    kept = pa.table({"person": pa.array(entries.persons(), pa.string())})
+    found = engine.query(text("joined"), None, given=kept)
+    return dict(zip(found["person"].to_pylist(), found["is_now"].to_pylist(), strict=True))
 
 
 def check(setting: Setting, channels: Sequence[str], templates: Callable[[str], None], offers: Sequence[str]) -> None:
@@ -135,7 +145,8 @@ def plan(
         moving[name].append(_next(rows, setting.journeys[name], now))
     for name, rows in chosen.items():
         moving[name].append(_next(rows, setting.journeys[name], now))
-    drafts = Drafts(now, chosen, setting.journeys, setting.names, setting.zone, setting.language, setting.lettered)
+    overtaken = _overtaken(engine, entries, outbox, setting)
+    drafts = Drafts(now, chosen, setting.journeys, setting.names, setting.zone, setting.language)
     return Planned(
         now=now,
         entering=tuple(rows for rows in entering if rows.num_rows),
@@ -143,6 +154,7 @@ def plan(
         messages=drafts,
         held=dict(held),
         next_due=next_due,
+        overtaken=overtaken,
     )
 
 
@@ -155,6 +167,8 @@ def commit(planned: Planned, entries: Entries, outbox: Outbox, known: Sequence[s
     for rows in planned.entering:
         entries.add(rows)
         done["entered"] += rows.num_rows
+    if withdrawn := outbox.overtake(planned.overtaken):
+        done["withdrawn"] = withdrawn
     done["planned"] = sum(outbox.add(piece) for piece in planned.messages.pieces())
     for name, rows in planned.moving.items():
         entries.move(name, rows)
@@ -194,8 +208,8 @@ def _one(
     needs = setting.address_of[journey.steps[0].channel]
     reachable = engine.query(
         text("reachable"),
-        {"consent": setting.consent, "skip": 3 if setting.lettered else 1},
-        given_people=_addressed(engine, people, needs, setting.lettered),
+        {"consent": setting.consent},
+        given_people=_addressed(engine, people, needs),
         given_suppressed=suppressed,
     )
     fresh = engine.query(
@@ -234,12 +248,38 @@ def _one(
     return _Found(entering, left, _next(held_out, journey, now), due, later)
 
 
-def _addressed(engine: Shown, people: pa.Array, needs: str, lettered: bool) -> pa.Table:
+def _overtaken(engine: Shown, entries: Entries, outbox: Outbox, setting: Setting) -> pa.Table:
+    """Which messages that wait are no longer to go, or have another address by now."""
+    waiting, found = outbox.waiting(), []
+    for name in pc.unique(waiting["journey"]).to_pylist():
+        if name not in setting.journeys:
+            continue
+        mine = waiting.filter(pc.equal(waiting["journey"], name))
+        since = entries.all(name).select(["person", "entry", "since"])
+        mine = mine.join(since, ["person", "entry"], join_type="left outer")
+        ends = "bought" in setting.journeys[name].exit
+        mine = mine.append_column("ends_with_purchase", pa.repeat(ends, mine.num_rows))
+        for channel in pc.unique(mine["channel"]).to_pylist():
+            if channel not in setting.address_of:
+                continue
+            by = mine.filter(pc.equal(mine["channel"], channel)).combine_chunks()
+            people = pc.unique(by["person"])
+            found.append(
+                engine.query(
+                    text("overtaken"),
+                    {"consent": setting.consent},
+                    given_waiting=by,
+                    given_addresses=_addressed(engine, people, setting.address_of[channel]),
+                ).cast(_OVERTAKEN)
+            )
+    return pa.concat_tables(found) if found else _OVERTAKEN.empty_table()
+
+
+def _addressed(engine: Shown, people: pa.Array, needs: str) -> pa.Table:
     """person, address: the contact that a channel needs; the person's own identifier where it needs none."""
     given = pa.table({"person": people})
     if needs == "person":
-        own = pc.utf8_slice_codeunits(people, 2) if lettered else people
-        return given.append_column("address", own)
+        return given.append_column("address", pc.utf8_slice_codeunits(people, 2))
     column = {"email": "c.email", "phone": "c.phone"}[needs]
     return engine.query(
         f"SELECT g.person, {column} AS address FROM given g LEFT JOIN contacts c ON c.person = g.person",  # noqa: S608
@@ -252,7 +292,8 @@ def _entries(name: str, journey: JourneySettings, fresh: pa.Table, now: datetime
     """Entries of those who enter now, each in its arm, with the time of its first step."""
     n = fresh.num_rows
     since = fresh["since"].combine_chunks().cast(pa.timestamp("us"))
-    held_out = pa.array(draws(name, fresh["person"].combine_chunks()) < journey.holdout)
+    drawn = pa.array(draws(name, fresh["person"].combine_chunks()) < journey.holdout)
+    arm = pc.coalesce(fresh["former_arm"], pc.if_else(drawn, "holdout", "treated"))  # drawn once in a person's life
     at = np.maximum(since.to_numpy(zero_copy_only=False) + _first_wait(journey, fresh), np.datetime64(_naive(now)))
     return pa.table(
         {
@@ -264,7 +305,7 @@ def _entries(name: str, journey: JourneySettings, fresh: pa.Table, now: datetime
             "provider_id": fresh["provider_id"],
             "category": fresh["category"],
             "stake": fresh["stake"].cast(pa.float64()),
-            "arm": pc.if_else(held_out, "holdout", "treated"),
+            "arm": arm,
             "step": pa.array(np.zeros(n, np.int64)),
             "due_at": pa.array(at.astype("datetime64[us]"), pa.timestamp("us")),
             "status": pa.repeat("active", n),

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from footfall.stores import schema
+from footfall.stores import joins, schema
 from footfall.stores.database import OnDatabase
-from footfall.stores.schema import entries
+from footfall.stores.schema import entries, messages, suppressions
 
 SCHEMA = pa.schema(
     [
@@ -52,11 +52,12 @@ class SqlEntries(OnDatabase):
                     connection.exec_driver_sql(insert, self._rows(part, SCHEMA.names))
 
     def latest(self, journey: str) -> pa.Table:
-        """The newest entry of each person who ever was in the journey, ``SCHEMA``."""
+        """Of each person who ever was in the journey the entry that goes on, else the newest; ``SCHEMA``."""
         rows = self.all(journey)
         if pc.max(rows["entry"]).as_py() in (None, 1):
             return rows
-        rows = rows.sort_by([("person", "ascending"), ("entry", "ascending")])
+        rows = rows.append_column("goes_on", pc.equal(rows["status"], "active"))
+        rows = rows.sort_by([(name, "ascending") for name in ("person", "goes_on", "entry")]).drop_columns("goes_on")
         person = rows["person"].combine_chunks()
         return rows.filter(pa.concat_arrays([pc.not_equal(person[:-1], person[1:]), pa.array([True])]))
 
@@ -91,6 +92,21 @@ class SqlEntries(OnDatabase):
         """Names of all journeys that anybody ever entered."""
         with self._reading() as connection:
             return tuple(connection.execute(sa.select(entries.c.journey).distinct()).scalars())
+
+    def persons(self) -> Sequence[str]:
+        """Keys of all persons of whom anything is kept."""
+        told = suppressions.c.who
+        kept = sa.union(sa.select(entries.c.person), sa.select(messages.c.person))
+        with self._reading() as connection:
+            found = set(connection.execute(kept).scalars())
+            who = connection.execute(sa.select(told).where(told.not_like("%@%"))).scalars()
+            found.update(key for one in who for key in joins.keys_of(one))
+        return sorted(found)
+
+    def join(self, pairs: Mapping[str, str]) -> int:
+        """What is kept of persons becomes that of those whom they turned out to be; see ``joins``."""
+        with self._writing() as connection:
+            return joins.join(connection, pairs, self._insert_once(suppressions))
 
     def forget(self, people: Sequence[str]) -> int:
         """Erase these persons' entries, whether they are named as in the log or as in journeys; how many."""

@@ -190,6 +190,32 @@ class SqlOutbox(OnDatabase):
         with self._writing() as connection:
             return connection.execute(messages.update().where(which).values(status="cancelled", error=reason)).rowcount
 
+    def waiting(self) -> pa.Table:
+        """Messages that wait: message_id, journey, person, entry, channel, address."""
+        c = messages.c
+        columns = (c.message_id, c.journey, c.person, c.entry, c.channel, c.address)
+        with self._reading() as connection:
+            rows = connection.execute(sa.select(*columns).where(c.status == "waiting")).all()
+        values = list(zip(*rows, strict=True)) or [()] * len(columns)
+        kinds = [pa.int64() if column is c.entry else pa.string() for column in columns]
+        arrays = [pa.array(given, kind) for given, kind in zip(values, kinds, strict=True)]
+        return pa.table(arrays, names=[column.name for column in columns])
+
+    def overtake(self, rows: pa.Table) -> int:
+        """Cancel messages that wait (message_id, reason), or change their address where the reason is null."""
+        c, cancelled = messages.c, 0
+        mine = messages.update().where((c.message_id == sa.bindparam("at_id")) & (c.status == "waiting"))
+        withdraw = mine.values(status="cancelled", error=sa.bindparam("why"))
+        redirect = mine.values(address=sa.bindparam("to"))
+        with self._writing() as connection:
+            for row in rows.to_pylist():
+                if row["reason"] is None:
+                    connection.execute(redirect, {"at_id": row["message_id"], "to": row["address"]})
+                else:
+                    given = {"at_id": row["message_id"], "why": row["reason"]}
+                    cancelled += connection.execute(withdraw, given).rowcount
+        return cancelled
+
     def retry(self, message_id: str, now: datetime) -> None:
         """Let a dead, unknown or cancelled message wait again, because a person said so."""
         c = messages.c

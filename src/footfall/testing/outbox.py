@@ -7,6 +7,7 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
 import pytest
 
 from footfall.errors import InputError
@@ -56,6 +57,27 @@ class OutboxContract:
         ids = [message(who).message_id for who in ("ann", "bob", "cem")]
         assert outbox.known(ids) == frozenset(ids[:2])
         assert outbox.known([]) == frozenset()
+
+    def test_what_waits_may_be_overtaken(self, outbox: Outbox) -> None:
+        """Only what waits is cancelled or gets another address."""
+        given = [message("ann"), message("bob"), message("cem")]
+        outbox.add(given)
+        (sent,) = outbox.claim("w", NOW, 1, 60.0)
+        outbox.hand(sent.message_id, "w", NOW, MANY, 60.0)
+        outbox.settle("w", NOW, [(sent.message_id, SENT, None)])
+        waiting = outbox.waiting()
+        assert set(waiting["message_id"].to_pylist()) == {m.message_id for m in given} - {sent.message_id}
+        first, second = (m for m in given if m.message_id != sent.message_id)
+        rows = [
+            {"message_id": first.message_id, "address": None, "reason": "bought"},
+            {"message_id": second.message_id, "address": "new@example.com", "reason": None},
+            {"message_id": sent.message_id, "address": None, "reason": "bought"},
+        ]
+        told = pa.schema([(name, pa.string()) for name in ("message_id", "address", "reason")])
+        assert outbox.overtake(pa.Table.from_pylist(rows, told)) == 1
+        assert [status(outbox, m) for m in (first, second, sent)] == ["cancelled", "waiting", "sent"]
+        (left,) = outbox.waiting().to_pylist()
+        assert (left["message_id"], left["address"]) == (second.message_id, "new@example.com")
 
     def test_a_message_is_added_once(self, outbox: Outbox) -> None:
         assert outbox.add([message("ann"), message("bob")]) == 2

@@ -107,14 +107,17 @@ def show(
     marks: Mapping[str, str],
     source: Source = "events",
     view: str = "person_events",
+    lettered: bool = False,
     **tables: pa.Table,
 ) -> None:
     """Make ``view``: the events of ``source`` that count, each with its person (column ``person``).
 
+    lettered: a person's key has a letter in front (d: a device, u: a user, ...) even where all are devices.
     tables: those that ``source`` reads and that are not in the engine.
     """
     name, left_out = ("identity", "excluded_persons") if identity.needed else ("person_events", "excluded_devices")
     given = {**marks, "source": source, "when": identity.when, "view": view}
+    given["device_mark"] = "'d:' || " if lettered else ""
     # Where nobody is left out, nobody is asked for: it costs a look-up for each event.
     given["unless_excluded"] = statement(left_out, given) if identity.excluded else ""
     engine.query(statement(name, given), None, **tables)

@@ -74,7 +74,7 @@ def retain(
         raise ConfigError(f"--limit {limit}", "give 0 for all messages, or a number of them")
     here = open_workspace(workspace)
     with bar("round") as advance:
-        planned = messaging.plan_round(here, advance)
+        planned = messaging.plan_round(here, advance, dry=dry_run)
     screen = output.console(stderr=True)
     if planned.messages and not here.config.retain.public_url:
         screen.print("note: [retain] public_url is empty: letters carry no link that unsubscribes", soft_wrap=True)

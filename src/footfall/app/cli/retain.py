@@ -223,7 +223,7 @@ def audiences(
     members = found[0][1].sort_by([("stake", "descending"), ("person", "ascending")])
     most = limit if limit >= 0 else DRAWN if format == "table" else 0
     part = members.slice(0, most or None)
-    part = part.set_column(0, "customer_id", person_ids(part["person"], shown.customers.lettered))
+    part = part.set_column(0, "customer_id", person_ids(part["person"]))
     rows = part.to_pylist()
     output.write(rows, format, part.column_names)
     output.console(stderr=True).print(f"{len(rows):,} of {members.num_rows:,} members of {name}.", soft_wrap=True)

@@ -1,6 +1,6 @@
 -- Members of the audience who enter: never in the journey before, or long enough ago and through with it.
 SELECT m.person, coalesce(l.entry, 0) + 1 AS entry, m.since, coalesce(m.provider_id, '') AS provider_id,
-       coalesce(m.category, '') AS category, coalesce(m.stake, 0) AS stake, d.follow_up
+       coalesce(m.category, '') AS category, coalesce(m.stake, 0) AS stake, d.follow_up, l.arm AS former_arm
 FROM given_members m
 JOIN given_reachable r ON r.person = m.person
 LEFT JOIN given_latest l ON l.person = m.person

@@ -29,7 +29,7 @@ gone AS (
     FROM unit u
     JOIN leavers l ON l.person = u.person AND l.ts > u.entered_at AND l.ts <= u.until
     UNION
-    SELECT person FROM given_left
+    SELECT u.person FROM unit u JOIN given_left s ON s.who IN (u.person, substr(u.person, 3))
 )
 SELECT u.arm,
        CASE WHEN b.kept > 0 THEN 1.0 ELSE 0.0 END AS conversion,

@@ -1,0 +1,130 @@
+"""Persons who sign in, or are merged, between rounds: what was done to them before is remembered."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from test_rounds import CARTS, NOON, PAPER, at, shop, table, turn
+
+from footfall.app import messaging
+from footfall.app.build import Workspace, make_workspace, open_workspace
+from footfall.testing import FixedClock
+
+ANONYMOUS = {"provider_id": "shop"}
+
+
+def anonymous(device: str, name: str, hour: int, **more: object) -> dict[str, object]:
+    when = NOON.replace(day=19, hour=hour)
+    return {"ts": when.isoformat(), "name": name, "user_id": None, "visitor_id": device, **ANONYMOUS, **more}
+
+
+def signed_in(device: str, user: str, name: str = "login", hours: float = 1.0, **more: object) -> dict[str, object]:
+    when = NOON + timedelta(hours=hours)
+    return {"ts": when.isoformat(), "name": name, "user_id": user, "visitor_id": device, **ANONYMOUS, **more}
+
+
+def place(tmp_path: Path, devices: list[str], holdout: float = 0.0, step: str = "") -> Workspace:
+    """A log that knows no user: each of these devices has left a cart on the 19th, and told an address."""
+    made = make_workspace(tmp_path / "shop", {"workspace": {"currency": "EUR"}}, FixedClock(NOON))
+    rows = []
+    for device in devices:
+        told = json.dumps({"traits": {"email": f"{device}@example.com"}})
+        rows += [anonymous(device, "add_to_cart", 9, amount=30.0), anonymous(device, "identify", 9, properties=told)]
+    made.record(table(rows))
+    path = made.directory / "footfall.toml"
+    path.write_text(path.read_text(encoding="utf-8") + PAPER + CARTS.format(holdout=holdout) + step, encoding="utf-8")
+    return open_workspace(made.directory, FixedClock(NOON))
+
+
+def test_the_first_user_of_a_log_changes_nobody(tmp_path: Path) -> None:
+    here = place(tmp_path, [f"v{n}" for n in range(30)], holdout=0.5)
+    first = turn(here)
+    before = {row["person"]: row["arm"] for row in here.entries.all("carts").to_pylist()}
+    assert first["entered"] == 30
+    messaging.send(here)
+    here.record(table([signed_in("other", "somebody")]))
+    assert turn(here) == {"planned": 0}
+    assert {row["person"]: row["arm"] for row in here.entries.all("carts").to_pylist()} == before
+
+
+def test_who_signs_in_stays_the_same_person(tmp_path: Path) -> None:
+    """One letter each; the second step goes to the user; the list of whom not, arms and caps go along."""
+    here = place(tmp_path, ["v1", "v2", "v3"])
+    turn(here)
+    assert messaging.send(here) == {"sent": 3}
+    messaging.unsubscribe(here, "v2", "")
+    here.record(table([signed_in(f"v{n}", f"u{n}") for n in (1, 2)]))
+    assert turn(here)["planned"] == 0  # nobody enters again
+    assert {row["person"]: row["entry"] for row in here.entries.all("carts").to_pylist()} == {"u:u1": 1, "u:u2": 1, "d:v3": 1}  # fmt: skip  # noqa: E501
+    later = at(here, NOON + timedelta(days=2, minutes=1))
+    turn(later)
+    messaging.send(later)
+    sent = sorted(p.message.person for p in later.outbox.messages("sent", most=0))
+    assert sent == ["d:v3", "d:v3", "u:u1", "u:u1", "u:u2"]  # nothing more for who wants none
+    assert "u:u2" in later.outbox.suppressed()
+
+
+def test_two_devices_of_one_person_are_one_in_a_journey(tmp_path: Path) -> None:
+    """Both left a cart and wait for the second letter; then one user signs in on both: one of them goes on."""
+    here = place(tmp_path, ["v1", "v2"])
+    turn(here)
+    assert messaging.send(here) == {"sent": 2}
+    here.record(table([signed_in("v1", "ann"), signed_in("v2", "ann", hours=2)]))
+    later = at(here, NOON + timedelta(days=2, minutes=1))
+    turn(later)
+    assert messaging.send(later)["sent"] == 1
+    rows = later.entries.all("carts").sort_by("entry").to_pylist()
+    assert [(row["person"], row["entry"], row["status"], row["reason"]) for row in rows] == [
+        ("u:ann", 1, "done", ""),
+        ("u:ann", 2, "exited", "joined"),
+    ]
+    assert {p.message.person for p in later.outbox.messages(most=0)} == {"u:ann"}
+
+
+def test_users_that_an_alias_merges(tmp_path: Path) -> None:
+    here = shop(tmp_path, PAPER + CARTS.format(holdout=0.0), carts=4)
+    turn(here)
+    messaging.send(here)
+    here.record(table([{**signed_in("d1", "p1", "alias"), "previous_id": "p2", "provider_id": None}]))
+    assert turn(here)["planned"] == 0
+    assert {row["person"] for row in here.entries.all("carts").to_pylist()} == {"u:p0", "u:p1", "u:p3"}
+
+
+def test_a_dry_run_leaves_keys_alone(tmp_path: Path) -> None:
+    here = place(tmp_path, ["v1"])
+    turn(here)
+    here.record(table([signed_in("v1", "ann")]))
+    messaging.plan_round(here, dry=True)
+    assert [row["person"] for row in here.entries.all("carts").to_pylist()] == ["d:v1"]
+
+
+@pytest.mark.parametrize(
+    ("then", "reason"),
+    [
+        ({"name": "purchase", "amount": 20.0}, "bought"),
+        ({"name": "unsubscribe", "provider_id": None}, "unsubscribed"),
+        ({"name": "identify", "properties": json.dumps({"traits": {"email": ""}})}, "no address any more"),
+    ],
+)
+def test_what_waits_is_overtaken_by_what_came_since(tmp_path: Path, then: dict[str, object], reason: str) -> None:
+    mail = '[channels.paper]\nkind = "smtp"\nhost = "127.0.0.1"\nport = 9\ntls = "none"\nsender = "s@shop.example"\n'
+    here = shop(tmp_path, mail + CARTS.format(holdout=0.0), carts=3, retain='public_url = "https://shop.example"\n')
+    assert turn(here)["planned"] == 3
+    here.record(table([{**signed_in("d1", "p1"), **then}]))
+    assert turn(here)["withdrawn"] == 1
+    ended = {p.message.person: (p.status, p.error) for p in here.outbox.messages(most=0)}
+    assert ended["u:p1"] == ("cancelled", reason)
+    assert {status for person, (status, _) in ended.items() if person != "u:p1"} == {"waiting"}
+
+
+def test_a_new_address_is_written_to(tmp_path: Path) -> None:
+    mail = '[channels.paper]\nkind = "smtp"\nhost = "127.0.0.1"\nport = 9\ntls = "none"\nsender = "s@shop.example"\n'
+    here = shop(tmp_path, mail + CARTS.format(holdout=0.0), carts=2, retain='public_url = "https://shop.example"\n')
+    turn(here)
+    moved = json.dumps({"traits": {"email": "new@example.com"}})
+    here.record(table([signed_in("d1", "p1", "identify", properties=moved)]))
+    turn(here)
+    assert {p.message.person: p.message.address for p in here.outbox.messages(most=0)} == {"u:p0": "p0@example.com", "u:p1": "new@example.com"}  # fmt: skip  # noqa: E501
