@@ -467,8 +467,16 @@ class Outbox(Protocol):
         """Put a claimed message back until a time, or cancel it."""
         ...
 
-    def release(self, reason: str, now: datetime) -> int:
-        """Let messages that wait because of this reason of ``hold`` be due now; how many."""
+    def release(self, reason: str, now: datetime, journeys: Sequence[str] | None = None) -> int:
+        """Let messages that wait because of this reason of ``hold`` be due now, of some journeys or all; how many."""
+        ...
+
+    def revive(self, reason: str, journey: str, since: datetime) -> int:
+        """Let a journey's messages that were due after ``since`` and cancelled for this reason wait again; how many."""
+        ...
+
+    def against(self, message: Message, now: datetime, caps: Caps) -> Held | None:
+        """What would hold a message back now, as ``hand`` will ask again: the list of whom not, caps."""
         ...
 
     def recover(self, now: datetime, idempotent: Sequence[str]) -> Mapping[str, int]:

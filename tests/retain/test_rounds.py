@@ -234,6 +234,20 @@ def test_an_audience_of_nobody_and_of_everybody(tmp_path: Path, sql: str, people
         ("SELECT person FROM buyers", "no column since, provider_id, category, stake"),
         ("SELECT 1; SELECT 2", "exactly one SELECT"),
         ("SELEC", "mend the SQL"),
+        (
+            "WITH c AS (UPDATE contacts SET email = 'x@example.com' RETURNING person) SELECT person, email FROM c",
+            "changes tables",
+        ),
+        ("WITH c AS (DELETE FROM contacts RETURNING person) SELECT person FROM c", "changes tables"),
+        ("SELECT person, person, email AS since FROM contacts", "person more than once"),
+        (
+            "SELECT person, 'infinity'::TIMESTAMP AS since, '' provider_id, '' category, 1 stake FROM contacts",
+            "years 1 to 9999",
+        ),
+        (
+            "SELECT person, NULL::TIMESTAMP AS since, '' AS provider_id, '' AS category, 'inf' AS stake FROM contacts",
+            "finite",
+        ),
     ],
 )
 def test_sql_that_is_none_of_ours(tmp_path: Path, sql: str, message: str) -> None:

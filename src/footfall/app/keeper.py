@@ -147,9 +147,13 @@ class Keeper:
 
         version = self.here.store.version()
         fresh = version != self._rounded[0] or time.monotonic() - self._rounded[1] > ROUND_S
-        if not self.here.config.journeys or version < 0 or not fresh:
+        if version < 0 or not fresh:
             return
         begun = time.monotonic()
+        if not self.here.config.journeys:
+            self._rounded = (version, begun)
+            messaging.end_gone(self.here)
+            return
         done = messaging.commit_round(self.here, messaging.plan_round(self.here))
         self._rounded = (version, begun)
         for what, count in done.items():

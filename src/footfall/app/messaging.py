@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _NEEDS = {"smtp": "email", "webhook": "person", "robot": "person", "file": "person"}
 HOLD_S = 900.0  # seconds that a reserved use waits for its order
 _SECRET = "unsubscribe_secret"
+_SPACE = "message_space"
 _QUIET = "quiet_hours"  # the setting under which messages were held last
 QUIET_HOURS = "quiet hours"
 UNSUBSCRIBED = "unsubscribed"  # the reason of those who said so themselves, which counts as an outcome
@@ -75,6 +77,7 @@ def setting(here: Workspace, shown: Shown | None = None) -> Setting:
         per_day=config.retain.per_day,
         per_week=config.retain.per_week,
         limit_s=config.retain.audience_limit_s,
+        space=message_space(here),
         choose=choose,
     )
     offers, _ = offers_of(here)
@@ -91,6 +94,8 @@ def plan_round(here: Workspace, progress: Advance = lambda done, total: None, *,
     from footfall.retain import rounds
 
     if not here.config.journeys:
+        if not dry:
+            end_gone(here)
         raise ConfigError("footfall.toml has no journey", "add a section [journeys.NAME]; `footfall config` shows one")
     setting(here)  # what is wrong is said before the log is read
     with retention.shown(here) as shown:
@@ -104,6 +109,14 @@ def commit_round(here: Workspace, planned: Planned) -> Counter[str]:
     from footfall.retain import rounds
 
     return rounds.commit(planned, here.entries, here.outbox, list(here.config.journeys))
+
+
+def end_gone(here: Workspace) -> int:
+    """Cancel waiting messages of journeys that are no longer in footfall.toml; how many."""
+    from footfall.retain.rounds import GONE
+
+    names = (name for name in here.entries.journeys() if name not in here.config.journeys)
+    return sum(here.outbox.cancel(GONE, journey=name) for name in names)
 
 
 def gone(here: Workspace) -> dict[str, int]:
@@ -172,14 +185,18 @@ def send(
     """
     from footfall.retain.dispatch import dispatch
 
-    _release_quiet(here)
+    _release(here)
     told, allowed, looked = here.config.retain, rules(here), count(1)
+    caps = Caps(told.per_day, told.per_week)
     waiting = sum(n for (_, status), n in here.outbox.counts().items() if status == "waiting")
 
     def asked(message: Message, now: datetime) -> Held | None:
         done = next(looked)
         progress(done, max(waiting, done))
-        return allowed(message, now)
+        held = allowed(message, now)
+        # A code is given out when its letter is written: not for one that the caps or the list would keep back.
+        with_code = held is None and bool(msgspec.json.decode(message.context, type=dict[str, Any]).get("offer_name"))
+        return here.outbox.against(message, now, caps) if with_code else held
 
     worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     with channels(here) as open_channels:
@@ -190,14 +207,18 @@ def send(
             asked,
             here.clock,
             worker,
-            Caps(told.per_day, told.per_week),
+            caps,
             most,
             going,
         )
 
 
-def _release_quiet(here: Workspace) -> None:
-    """Ask again of what quiet hours hold, where they were changed since."""
+def _release(here: Workspace) -> None:
+    """Ask again of what quiet hours hold, where they were changed since, and what a pause held that is over."""
+    from footfall.retain.rounds import PAUSED
+
+    going = [name for name, journey in here.config.journeys.items() if not journey.paused]
+    here.outbox.release(PAUSED, here.clock.now(), going)
     setting = {"quiet": here.config.retain.quiet, "timezone": here.config.workspace.timezone}
     if here.state.get(_QUIET) != setting:
         here.outbox.release(QUIET_HOURS, here.clock.now())
@@ -298,6 +319,7 @@ def redemption_row(here: Workspace, found: Redemption) -> dict[str, Any]:
 
 def rules(here: Workspace) -> Callable[[Message, datetime], Held | None]:
     """The rules above every journey, asked just before a message goes; caps and suppressions are the outbox's own."""
+    from footfall.retain.rounds import GONE, PAUSED
     from footfall.retain.rules import quiet_until
 
     told, journeys, zone = here.config.retain, here.config.journeys, here.zone
@@ -305,9 +327,9 @@ def rules(here: Workspace) -> Callable[[Message, datetime], Held | None]:
     def allowed(message: Message, now: datetime) -> Held | None:
         journey = journeys.get(message.journey)
         if journey is None:
-            return Held("its journey is gone from footfall.toml", None)
+            return Held(GONE, None)
         if journey.paused:
-            return Held("its journey is paused", now + timedelta(hours=1))
+            return Held(PAUSED, now + timedelta(hours=1))
         person_zone = msgspec.json.decode(message.context, type=dict[str, Any]).get("timezone", "")
         until = quiet_until(told.quiet, now, person_zone, zone)
         return Held(QUIET_HOURS, until) if until is not None else None
@@ -324,6 +346,19 @@ def unsubscribe_secret(here: Workspace) -> bytes:
     if kept is None:
         raise InputError("the state does not keep what is put into it", "check its database")
     return bytes.fromhex(str(kept["hex"]))
+
+
+def message_space(here: Workspace) -> uuid.UUID:
+    """What tells this workspace's message ids from all others': made once, kept in the state."""
+    from footfall.retain.drafts import FIRST_SPACE
+
+    kept = here.state.get(_SPACE)
+    if kept is None:
+        here.state.put(_SPACE, {"uuid": str(FIRST_SPACE if here.outbox.counts() else uuid.uuid4())})
+        kept = here.state.get(_SPACE)
+    if kept is None:
+        raise InputError("the state does not keep what is put into it", "check its database")
+    return uuid.UUID(str(kept["uuid"]))
 
 
 def unsubscribe(here: Workspace, person: str, address: str, reason: str = UNSUBSCRIBED) -> int:

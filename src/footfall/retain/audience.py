@@ -41,11 +41,12 @@ COLUMNS = {
     "category": pa.string(),
     "stake": pa.float64(),
 }
+_FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # years 1 and 9999, since 1970
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,60}")
 
 
-class Asked(Protocol):
-    """An engine that runs a stranger's SELECT: nothing but reading, and stopped when its time is up."""
+class Asked(Engine, Protocol):
+    """An engine that also runs a stranger's SELECT: nothing but reading, and stopped when its time is up."""
 
     def ask(self, sql: str, limit_s: float) -> pa.Table:
         """Rows of one SELECT; InputError for anything else, and where it takes longer."""
@@ -130,6 +131,11 @@ def members(engine: Asked, audience: Audience, limit_s: float) -> pa.Table:
         rows = engine.ask(audience.sql, limit_s)
     except InputError as error:
         raise InputError(f"{where}: {error.message}", error.way_out) from None
+    twice = sorted({name for name in rows.column_names if rows.column_names.count(name) > 1})
+    if twice:
+        raise InputError(
+            f"{where}: column {', '.join(twice)} more than once", f"select {', '.join(COLUMNS)}, each once"
+        )
     missing = [name for name in COLUMNS if name not in rows.column_names]
     unknown = [name for name in rows.column_names if name not in COLUMNS]
     if missing or unknown:
@@ -143,11 +149,26 @@ def members(engine: Asked, audience: Audience, limit_s: float) -> pa.Table:
         ) from None
     if rows["person"].null_count:
         raise InputError(f"{where}: {rows['person'].null_count} rows without a person", "leave them out")
+    if (bad := _unfit(rows)) is not None:
+        raise InputError(f"{where}: {bad}", "leave such rows out")
+    if audience.file:
+        rows = engine.query(text("known_members"), None, given=rows)
     rows = rows.sort_by([("person", "ascending"), ("stake", "descending"), ("since", "descending")])
     person = rows["person"].combine_chunks()
     if len(person) < 2:
         return rows
     return rows.filter(pa.concat_arrays([pa.array([True]), pc.not_equal(person[1:], person[:-1])]))
+
+
+def _unfit(rows: pa.Table) -> str | None:
+    """What no member can have: a time that is not within years 1 to 9999, a stake that is not finite."""
+    times = rows["since"].cast(pa.int64()).drop_null()
+    if len(times) and not (pc.min(times).as_py() >= _FIRST_US and pc.max(times).as_py() <= _LAST_US):
+        return "a time in `since` that is not within the years 1 to 9999"
+    stakes = rows["stake"].drop_null()
+    if not pc.all(pc.is_finite(stakes), min_count=0).as_py():
+        return "a `stake` that is not a finite number"
+    return None
 
 
 SIZES = ("audience", "people", "by_email", "by_phone", "stake", "meaning")

@@ -19,23 +19,24 @@ from footfall.model import Message
 from footfall.retain.rules import language
 
 PIECE = 20_000  # messages at a time: some 20 MB
-_SPACE = uuid.UUID("8f0c2f61-7f0a-4b65-9e35-0d3d8b4a6a0e").bytes  # of message ids: one step of one entry, one id
+FIRST_SPACE = uuid.UUID("8f0c2f61-7f0a-4b65-9e35-0d3d8b4a6a0e")  # of messages that began before workspaces had one
 
 
-def message_id(journey: str, person: str, step: int, entry: int) -> str:
-    """The id of a message: ``uuid.uuid5`` (RFC 9562) of the four, at a tenth of its cost."""
+def message_id(space: uuid.UUID, journey: str, person: str, step: int, entry: int) -> str:
+    """The id of a message, one for one step of one entry: ``uuid.uuid5`` (RFC 9562) of the four in the workspace's own
+    ``space``, at a tenth of its cost."""
     told = "\x1f".join((journey, person, str(step), str(entry))).encode()
-    digest = bytearray(hashlib.sha1(_SPACE + told, usedforsecurity=False).digest()[:16])
+    digest = bytearray(hashlib.sha1(space.bytes + told, usedforsecurity=False).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
     text = digest.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def message_ids(rows: pa.Table) -> list[str]:
+def message_ids(space: uuid.UUID, rows: pa.Table) -> list[str]:
     """Ids of messages, from the columns journey, person, step and entry."""
     columns = (rows[name].to_pylist() for name in ("journey", "person", "step", "entry"))
-    return [message_id(*key) for key in zip(*columns, strict=True)]
+    return [message_id(space, *key) for key in zip(*columns, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Drafts:
     names: Mapping[str, str]
     zone: ZoneInfo
     language: str
+    space: uuid.UUID
 
     def __len__(self) -> int:
         return sum(rows.num_rows for rows in self.rows.values())
@@ -93,7 +95,7 @@ class Drafts:
             }
             found.append(
                 Message(
-                    message_id=message_id(name, person, number, entry),
+                    message_id=message_id(self.space, name, person, number, entry),
                     journey=name,
                     person=person,
                     step=number,

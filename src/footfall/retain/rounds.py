@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -23,13 +24,16 @@ import pyarrow.compute as pc
 from footfall.config import JourneySettings
 from footfall.errors import ConfigError
 from footfall.model import Floats
-from footfall.ports import Engine, Entries, Outbox
+from footfall.ports import Entries, Outbox
 from footfall.retain import audience
 from footfall.retain.arms import draws
 from footfall.retain.audience import Asked, Audience
 from footfall.retain.drafts import Drafts, message_ids
 from footfall.retain.statements import text
 
+GONE = "its journey is gone from footfall.toml"
+PAUSED = "its journey is paused"
+_LOOK_BACK = timedelta(days=30)  # messages of a journey that comes back within so many days go on
 CART_WAIT = timedelta(hours=3)
 NEXT_WAIT = timedelta(days=3)
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0}
@@ -40,7 +44,7 @@ _OVERTAKEN = pa.schema([("message_id", pa.string()), ("address", pa.string()), (
 Choose = Callable[[Floats, Floats, npt.NDArray[np.int64], npt.NDArray[np.int64], float], npt.NDArray[np.bool_]]
 
 
-class Shown(Engine, Asked, Protocol):
+class Shown(Asked, Protocol):
     """An engine in which the relations of ``retain.audience`` stand."""
 
 
@@ -51,7 +55,7 @@ class Setting:
     audiences: name -> Audience. address_of: channel -> the contact that it needs ("email", "phone" or "person").
     lift: journey -> part of the stake that a message wins. names: provider -> its name. zone: of the workspace.
     choose: (value, cost, person, cap of that person, budget) -> which go; values and costs in major units, persons
-    numbered from 0.
+    numbered from 0. space: of the workspace's message ids.
     """
 
     journeys: Mapping[str, JourneySettings]
@@ -66,6 +70,7 @@ class Setting:
     per_day: int
     per_week: int
     limit_s: float
+    space: UUID
     choose: Choose
 
 
@@ -146,7 +151,7 @@ def plan(
     for name, rows in chosen.items():
         moving[name].append(_next(rows, setting.journeys[name], now))
     overtaken = _overtaken(engine, entries, outbox, setting)
-    drafts = Drafts(now, chosen, setting.journeys, setting.names, setting.zone, setting.language)
+    drafts = Drafts(now, chosen, setting.journeys, setting.names, setting.zone, setting.language, setting.space)
     return Planned(
         now=now,
         entering=tuple(rows for rows in entering if rows.num_rows),
@@ -169,13 +174,15 @@ def commit(planned: Planned, entries: Entries, outbox: Outbox, known: Sequence[s
         done["entered"] += rows.num_rows
     if withdrawn := outbox.overtake(planned.overtaken):
         done["withdrawn"] = withdrawn
+    for name in known:  # it may be back under its name
+        outbox.revive(GONE, name, planned.now - _LOOK_BACK)
     done["planned"] = sum(outbox.add(piece) for piece in planned.messages.pieces())
     for name, rows in planned.moving.items():
         entries.move(name, rows)
         done["left"] += int(pc.sum(pc.equal(rows["status"], "exited")).as_py() or 0)
     for name in entries.journeys():
         if name not in known:
-            done["cancelled"] += outbox.cancel("its journey is gone from footfall.toml", journey=name)
+            done["cancelled"] += outbox.cancel(GONE, journey=name)
     return done
 
 
@@ -404,7 +411,7 @@ def _chosen(
     asked = np.flatnonzero(go)
     kept = setting.choose(value[asked], cost[asked], person[asked], cap, float("inf"))
     refused = rows.take(pa.array(asked[~kept]))
-    there = _there(refused, outbox)
+    there = _there(refused, outbox, setting)
     for name, n in _counted(refused.filter(pc.invert(there))["journey"]):
         held[name, "cap a person"] += n
     return _by_journey(rows.take(pa.array(asked[kept]))), _by_journey(refused.filter(there))
@@ -418,9 +425,9 @@ def _by_journey(table: pa.Table) -> dict[str, pa.Table]:
     return {name: table.filter(pc.equal(table["journey"], name)) for name in pc.unique(table["journey"]).to_pylist()}
 
 
-def _there(rows: pa.Table, outbox: Outbox) -> pa.Array:
+def _there(rows: pa.Table, outbox: Outbox, setting: Setting) -> pa.Array:
     """Whether each message stands in the outbox: its own row must not be what the cap holds it back for."""
-    ids = message_ids(rows)
+    ids = message_ids(setting.space, rows)
     known = outbox.known(ids)
     return pa.array([one in known for one in ids], pa.bool_())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,18 +98,23 @@ class DuckEngine:
     def ask(self, sql: str, limit_s: float) -> pa.Table:
         """Rows of one SELECT that somebody else wrote; only on a sealed engine.
 
-        InputError where it is anything but one SELECT, where DuckDB refuses it, and where it takes longer than
-        ``limit_s`` seconds.
+        InputError where it is anything but one SELECT that only reads, where DuckDB refuses it, and where it takes
+        longer than ``limit_s`` seconds. It runs in a transaction of its own that is never committed.
         """
         with self.session() as connection:
             if connection.sql("SELECT current_setting('enable_external_access')").fetchall() != [(False,)]:
                 raise WorkspaceError("somebody's SQL was to run on an engine that is not sealed", "seal it first")
-            timer = threading.Timer(limit_s, connection.interrupt)
+            over = threading.Event()
+            watch = threading.Thread(target=_interrupt, args=(connection, limit_s, over), daemon=True)
             try:
                 statements = connection.extract_statements(sql)
                 if [one.type for one in statements] != [duckdb.StatementType.SELECT]:
                     raise InputError(f"{len(statements)} statements, or no SELECT", "write exactly one SELECT")
-                timer.start()
+                told = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0][0]
+                if _WRITES.search(told):  # within a SELECT: WITH changed AS (UPDATE ... RETURNING ...)
+                    raise InputError("a part of it changes tables", "write a SELECT that only reads")
+                connection.execute("BEGIN TRANSACTION READ ONLY")
+                watch.start()
                 return _arrow(connection.sql(sql))
             except duckdb.InterruptException:
                 raise InputError(f"it takes longer than {limit_s:g} s", "make it simpler, or raise the limit") from None
@@ -118,7 +123,11 @@ class DuckEngine:
             except duckdb.Error as error:
                 raise InputError(_first_line(error), "mend the SQL") from None
             finally:
-                timer.cancel()
+                over.set()
+                if watch.ident is not None:
+                    watch.join()
+                with suppress(duckdb.Error):  # there is none where it never began
+                    connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Give back memory and temporary files."""
@@ -126,11 +135,20 @@ class DuckEngine:
             self._connection.close()
 
 
+def _interrupt(connection: duckdb.DuckDBPyConnection, limit_s: float, over: threading.Event) -> None:
+    """Stop what runs once the time is up, and again until it has stopped: one call may come between two steps."""
+    if over.wait(limit_s):
+        return
+    while not over.wait(0.05):
+        connection.interrupt()
+
+
 def _arrow(result: Any) -> pa.Table:
     table = result.to_arrow_table()
     return table if isinstance(table, pa.Table) else pa.table(table)
 
 
+_WRITES = re.compile(r'"type":"(INSERT|UPDATE|DELETE|MERGE)\w*_NODE"')  # in DuckDB's JSON of a statement
 _DAMAGED = re.compile(
     r"magic bytes|TProtocol|Parquet file|parquet file|decompress|corrupt|too small to be a Parquet", re.I
 )

@@ -29,19 +29,29 @@ class SqlOffers(OnDatabase):
     """``ports.Offers`` on SQLAlchemy; opening it brings the schema up to date."""
 
     def issue(self, offer: Offer, person: str, code: str, now: datetime) -> Coupon:
-        """Give ``person`` the code, once for an offer and a person: the coupon that they have already, where they do.
+        """Give ``person`` the code, once for an offer and a person: the coupon that they have already, while it holds.
 
-        InputError where the code is another person's already, and where as many codes are out as may be redeemed.
+        A shared code is everybody's: nothing is kept of who was told it. InputError where the code is another person's
+        already, where the person has used the offer as often as it may be, and where as many codes are out as may be
+        redeemed.
         """
-        ends = None if offer.code else naive(now + timedelta(days=offer.valid_days))
+        if offer.code:
+            return Coupon(offer.code, offer.name, person, now, None)
+        ends = naive(now + timedelta(days=offer.valid_days))
         with self._writing() as connection:
             known = connection.execute(
                 sa.select(coupons).where((coupons.c.offer == offer.name) & (coupons.c.person == person))
             ).first()
             if known is not None:
-                return _coupon(known)
+                over = known.expires_at is not None and known.expires_at <= naive(now)
+                expired, used = over, self._uses(connection, offer, code=known.code) > 0
+                if not expired and not used:
+                    return _coupon(known)
+                if self._uses(connection, offer, person=person) >= offer.per_person:
+                    raise InputError(f"{person} has used {offer.name} as often as it may be", "leave them out")
             given = connection.execute(sa.select(offer_counts.c.issued).where(offer_counts.c.offer == offer.name))
-            if offer.count is not None and not offer.code and (given.scalar() or 0) >= offer.count:
+            freed = 1 if known is not None and not used else 0  # one that nobody used, and nobody can any more
+            if offer.count is not None and (given.scalar() or 0) - freed >= offer.count:
                 raise InputError(
                     f"{offer.name}: all {offer.count} codes have been given out",
                     "raise [offers] count, or leave it out",
@@ -49,9 +59,11 @@ class SqlOffers(OnDatabase):
             if connection.execute(sa.select(coupons.c.code).where(coupons.c.code == code)).first() is not None:
                 raise InputError(f"code {code!r} was issued before", "draw another")
             row = {"code": code, "offer": offer.name, "person": person, "issued_at": naive(now), "expires_at": ends}
-            connection.execute(coupons.insert().values(**row))
-            self._count(connection, offer.name, issued=1)
-        return Coupon(code, offer.name, person, now, None if ends is None else ends.replace(tzinfo=UTC))
+            mine = (coupons.c.offer == offer.name) & (coupons.c.person == person)
+            change = coupons.insert() if known is None else coupons.update().where(mine)
+            connection.execute(change.values(**row))
+            self._count(connection, offer.name, issued=1 - freed)
+        return Coupon(code, offer.name, person, now, ends.replace(tzinfo=UTC))
 
     def reserve(
         self,
@@ -186,14 +198,18 @@ class SqlOffers(OnDatabase):
 
     def _taken(self, connection: sa.Connection, offer: Offer, code: str, person: str) -> Refusal | None:
         """A code of one's own serves once; every offer at most so often a person."""
-        held = redemptions.c.status.in_(_HELD) & (redemptions.c.offer == offer.name)
-        count = sa.select(sa.func.count()).select_from(redemptions)
-        if not offer.code and connection.execute(count.where(held & (redemptions.c.code == code))).scalar_one():
+        if not offer.code and self._uses(connection, offer, code=code):
             return Refusal("used", f"coupon {code!r} has been used")
-        times = connection.execute(count.where(held & (redemptions.c.person == person))).scalar_one()
-        if times >= offer.per_person:
+        if self._uses(connection, offer, person=person) >= offer.per_person:
             return Refusal("too often", f"{offer.name} may be used {offer.per_person} times by one person")
         return None
+
+    def _uses(self, connection: sa.Connection, offer: Offer, **of: str) -> int:
+        """Uses of an offer that hold their place, of one code or one person."""
+        held = redemptions.c.status.in_(_HELD) & (redemptions.c.offer == offer.name)
+        for name, value in of.items():
+            held &= redemptions.c[name] == value
+        return int(connection.execute(sa.select(sa.func.count()).select_from(redemptions).where(held)).scalar_one())
 
     def _hold(self, connection: sa.Connection, offer: Offer, off: int) -> Refusal | None:
         """Take a place in the counts, if the ceilings leave one."""

@@ -137,10 +137,12 @@ class SqlOutbox(OnDatabase):
             if row is not None and row.worker == worker and row.status == "claimed":
                 self._hold(connection, message_id, held)
 
-    def release(self, reason: str, now: datetime) -> int:
-        """Let messages that wait because of this reason of ``hold`` be due now; how many."""
+    def release(self, reason: str, now: datetime, journeys: Sequence[str] | None = None) -> int:
+        """Let messages that wait because of this reason of ``hold`` be due now, of some journeys or all; how many."""
         c, at = messages.c, naive(now)
         held = (c.status == "waiting") & (c.next_at > at) & (c.error == reason)
+        if journeys is not None:
+            held &= c.journey.in_(list(journeys))
         with self._writing() as connection:
             return connection.execute(messages.update().where(held).values(next_at=at)).rowcount
 
@@ -215,6 +217,19 @@ class SqlOutbox(OnDatabase):
                     given = {"at_id": row["message_id"], "why": row["reason"]}
                     cancelled += connection.execute(withdraw, given).rowcount
         return cancelled
+
+    def revive(self, reason: str, journey: str, since: datetime) -> int:
+        """Let a journey's messages that were due after ``since`` and cancelled for this reason wait again; how many."""
+        c = messages.c
+        which = (c.status == "cancelled") & (c.error == reason) & (c.journey == journey) & (c.due_at > naive(since))
+        with self._writing() as connection:
+            change = messages.update().where(which).values(status="waiting", worker="", lease_until=None, error="")
+            return connection.execute(change).rowcount
+
+    def against(self, message: Message, now: datetime, caps: Caps) -> Held | None:
+        """What would hold a message back now, as ``hand`` will ask again: the list of whom not, caps."""
+        with self._reading() as connection:
+            return self._against(connection, message, now, caps)
 
     def retry(self, message_id: str, now: datetime) -> None:
         """Let a dead, unknown or cancelled message wait again, because a person said so."""

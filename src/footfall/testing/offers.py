@@ -106,6 +106,21 @@ class OffersContract:
         assert refused(hold(offers, "5", code="AAAA", person="ann", now=late)) == "expired"
         assert refused(hold(offers, "6", code="CCCC")) == "unknown"
 
+    def test_a_shared_code_is_everybodys(self, offers: Offers) -> None:
+        for person in ("ann", "bob", "ann"):
+            assert offers.issue(TEN, person, TEN.code, NOW).code == TEN.code
+
+    def test_a_code_that_is_over_is_followed_by_another(self, offers: Offers) -> None:
+        """OWN holds for 30 days and serves once a person; an expired code frees its place, a used one does not."""
+        one = replace(OWN, count=1)
+        assert offers.issue(one, "ann", "AAAA", NOW).code == "AAAA"
+        late = NOW + timedelta(days=31)
+        assert offers.issue(one, "ann", "BBBB", late).code == "BBBB"
+        assert refused(hold(offers, "1", code="AAAA", person="ann", now=late)) == "unknown"
+        held(offers, "2", code="BBBB", person="ann", now=late)
+        with pytest.raises(InputError, match="as often"):
+            offers.issue(one, "ann", "CCCC", late)
+
     def test_no_more_codes_are_out_than_may_be_redeemed(self, offers: Offers) -> None:
         two = replace(OWN, count=2)
         for person in ("ann", "bob", "ann"):

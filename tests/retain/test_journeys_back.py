@@ -1,0 +1,98 @@
+"""Journeys that pause, go and come back; codes only for letters that go; persons who are nobody."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from test_rounds import CARTS, NOON, PAPER, at, shop, turn
+
+from footfall.app import messaging
+from footfall.app.build import Workspace, open_workspace
+from footfall.errors import ConfigError
+from footfall.testing import FixedClock
+
+
+def edited(here: Workspace, old: str, new: str) -> Workspace:
+    path = here.directory / "footfall.toml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    return open_workspace(here.directory, FixedClock(here.clock.now()))
+
+
+def statuses(here: Workspace) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for (_, status), n in here.outbox.counts().items():
+        found[status] = found.get(status, 0) + n
+    return found
+
+
+def test_a_name_that_is_put_back_loses_no_message(tmp_path: Path) -> None:
+    here = shop(tmp_path, PAPER + CARTS.format(holdout=0.0), carts=5)
+    turn(here)
+    renamed = edited(here, "journeys.carts", "journeys.baskets")
+    turn(renamed)
+    assert statuses(renamed) == {"cancelled": 5}
+    back = edited(renamed, "journeys.baskets", "journeys.carts")
+    turn(back)
+    assert {key: n for key, n in back.outbox.counts().items() if key[0] == "carts"} == {("carts", "waiting"): 5}
+    assert messaging.send(back)["sent"] == 5
+
+
+def test_without_any_journey_nothing_waits(tmp_path: Path) -> None:
+    here = shop(tmp_path, PAPER + CARTS.format(holdout=0.0), carts=4)
+    turn(here)
+    none = edited(here, CARTS.format(holdout=0.0), "")
+    with pytest.raises(ConfigError, match="no journey"):
+        messaging.plan_round(none)
+    assert statuses(none) == {"cancelled": 4}
+
+
+def test_the_end_of_a_pause_is_seen_at_once(tmp_path: Path) -> None:
+    here = shop(tmp_path, PAPER + CARTS.format(holdout=0.0), carts=4)
+    turn(here)
+    paused = edited(here, "holdout = 0.0", "holdout = 0.0\npaused = true")
+    assert messaging.send(paused) == {"held": 4}
+    going = edited(paused, "\npaused = true", "")
+    assert messaging.send(at(going, NOON + timedelta(minutes=1))) == {"sent": 4}
+
+
+def test_codes_are_for_letters_that_go(tmp_path: Path) -> None:
+    """A cap of no message a day keeps all back: no code may be given out."""
+    offer = "[offers.ten]\npercent = 10.0\ncount = 10\n"
+    settings = PAPER + offer + CARTS.format(holdout=0.0).replace('wait = "3h"', 'wait = "3h"\noffer = "ten"')
+    here = shop(tmp_path, settings, carts=3)
+    turn(here)
+    capped = edited(here, "[retain]\n", "[retain]\nper_day = 0\n")
+    assert messaging.send(capped) == {"held": 3}
+    assert here.offers.counts() == ()
+    assert messaging.send(at(edited(capped, "per_day = 0\n", ""), NOON + timedelta(days=2)))["sent"] == 3
+    assert [one.issued for one in here.offers.counts()] == [3]
+
+
+def test_a_shared_code_goes_to_everybody(tmp_path: Path) -> None:
+    offer = '[offers.ten]\npercent = 10.0\ncode = "TEN"\n'
+    settings = PAPER + offer + CARTS.format(holdout=0.0).replace('wait = "3h"', 'wait = "3h"\noffer = "ten"')
+    here = shop(tmp_path, settings, carts=3)
+    turn(here)
+    assert messaging.send(here) == {"sent": 3}
+
+
+def test_who_is_nobody_is_not_written_to(tmp_path: Path) -> None:
+    here = shop(tmp_path, PAPER + CARTS.format(holdout=0.0).replace("cart_abandoned", "mine"), carts=2)
+    (here.directory / "audiences").mkdir()
+    sql = "SELECT unnest(['u:p1', 'u:stranger', 'p0']) AS person, TIMESTAMP '2026-03-19' AS since, '' AS provider_id, '' AS category, 1.0 AS stake"  # noqa: E501
+    (here.directory / "audiences" / "mine.sql").write_text(sql, encoding="utf-8")
+    assert [message.person for message, _ in messaging.plan_round(here).messages.told()] == ["u:p1"]
+
+
+def test_two_workspaces_have_no_message_id_in_common(tmp_path: Path) -> None:
+    ids = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        here = shop(tmp_path / name, PAPER + CARTS.format(holdout=0.0), carts=3)
+        ids.append({message.message_id for message, _ in messaging.plan_round(here).messages.told()})
+        assert ids[-1] == {message.message_id for message, _ in messaging.plan_round(here).messages.told()}
+    assert not ids[0] & ids[1]
