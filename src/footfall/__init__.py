@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from footfall.disk import place_for_kernels
+
 if TYPE_CHECKING:
     from footfall.acquire import Allocation, LinearLimit, Problem, solve
     from footfall.app.build import Workspace, make_workspace, open_workspace
@@ -46,6 +48,9 @@ _HOMES = {
     "FootfallError": "footfall.errors",
     "InfeasibleError": "footfall.errors",
 }
+
+
+place_for_kernels()
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,28 @@ from pathlib import Path
 from footfall.errors import WorkspaceError
 
 
+def place_for_kernels() -> None:
+    """See that compiled kernels have a folder to be kept in, before any is compiled: Numba refuses to work without.
+
+    It takes the package's own, else the user's cache, else, from here, one for this process alone (NUMBA_CACHE_DIR).
+    """
+    if "NUMBA_CACHE_DIR" in os.environ:
+        return
+    own = Path(__file__).parent / "acquire"
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME", "/nonexistent")) / ".cache")
+    if not any(_may_be_written(place) for place in (own / "__pycache__", user)):
+        import tempfile
+
+        os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="footfall-kernels-")
+
+
+def _may_be_written(folder: Path) -> bool:
+    """Whether files can be made in a folder, or in the nearest one above it that is there."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK)
+
+
 def sync(path: Path) -> None:
     """Have a file's bytes, or a folder's names, on the disk on return."""
     handle = os.open(path, os.O_RDONLY)

@@ -10,10 +10,12 @@ import multiprocessing
 import os
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -184,11 +186,16 @@ def test_workers_in_threads_share_what_there_is(url: str) -> None:
         assert total[name] == int(visits) * VISIT
 
 
-def _process(url: str, name: str, seed: int, path: str, die_after: int) -> None:
-    """Decide and log, one line a decision; at ``die_after`` drawn ones the process is gone, the last one not logged."""
+def _process(url: str, name: str, seed: int, path: str, die_after: int, ready: Any = None) -> None:
+    """Decide and log, one line a decision; at ``die_after`` drawn ones the process is gone, the last one not logged.
+
+    ready: a barrier of all processes. Who lives on takes its time then, so that the others get what they die of.
+    """
     ledger = SqlLedger(url)
     worker = Worker(ledger, name, seed, START)
     idle = drawn = 0
+    if ready is not None:
+        ready.wait(60)
     with open(path, "ab", buffering=0) as log:  # noqa: PTH123
         while idle < 25:
             decision = worker.decide(START, 1)
@@ -198,6 +205,8 @@ def _process(url: str, name: str, seed: int, path: str, die_after: int) -> None:
                 worker.turn(START)
                 continue
             drawn += 1
+            if ready is not None and not die_after:
+                time.sleep(0.02)
             if drawn == die_after:
                 os._exit(9)
             log.write(encode_decision(decision) + b"\n")
@@ -209,8 +218,9 @@ def test_workers_in_processes_and_some_that_die(url: str, tmp_path: Path) -> Non
     """What the dead had leased comes back less what they logged, and is used by the living."""
     context = multiprocessing.get_context("spawn")
     paths = [tmp_path / f"log-{k}" for k in range(3)]
+    ready = context.Barrier(3)
     processes = [
-        context.Process(target=_process, args=(url, f"w{k}", k, str(path), (4, 9, 0)[k]))
+        context.Process(target=_process, args=(url, f"w{k}", k, str(path), (4, 9, 0)[k], ready))
         for k, path in enumerate(paths)
     ]
     for process in processes:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import re
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,3 +125,20 @@ def test_a_letter_as_a_file(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     assert FileChannel("print", blocked / "letters").send(LETTER).outcome == "retry"
+
+
+def test_the_check_in_the_guide_takes_ours_and_no_other() -> None:
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "retain.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    known: dict[str, Any] = {}
+    exec(compile(block, "docs/retain.md", "exec"), known)
+    with hook(200) as (url, got):
+        channel = WebhookChannel("hook", WebhookSettings(url, "secret", 2.0), CLOCK)
+        channel.send(LETTER)
+        channel.close()
+    ((headers, body),) = got
+    told, now = headers["Footfall-Signature"], CLOCK.now().timestamp()
+    assert known["is_ours"](b"secret", told, body, now)
+    assert not known["is_ours"](b"secret", told, body + b" ", now)
+    assert not known["is_ours"](b"other", told, body, now)
+    assert not known["is_ours"](b"secret", told, body, now + 600)

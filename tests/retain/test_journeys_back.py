@@ -9,7 +9,7 @@ import pytest
 from test_rounds import CARTS, NOON, PAPER, at, shop, turn
 
 from footfall.app import messaging
-from footfall.app.build import Workspace, open_workspace
+from footfall.app.build import Workspace, make_workspace, open_workspace
 from footfall.errors import ConfigError
 from footfall.testing import FixedClock
 
@@ -96,3 +96,30 @@ def test_two_workspaces_have_no_message_id_in_common(tmp_path: Path) -> None:
         ids.append({message.message_id for message, _ in messaging.plan_round(here).messages.told()})
         assert ids[-1] == {message.message_id for message, _ in messaging.plan_round(here).messages.told()}
     assert not ids[0] & ids[1]
+
+
+def test_what_nothing_goes_by_may_be_broken(tmp_path: Path) -> None:
+    """A mail channel without a public_url, and an audience that is no text, beside a journey that needs neither."""
+    mail = '[channels.mail]\nkind = "smtp"\nhost = "mail.example"\nsender = "s@shop.example"\n'
+    here = shop(tmp_path, mail + PAPER + CARTS.format(holdout=0.0), carts=2)
+    (here.directory / "audiences").mkdir()
+    (here.directory / "audiences" / "other.sql").write_bytes(b"\xff\xfe")
+    turn(here)
+    assert messaging.send(here) == {"sent": 2}
+
+
+@pytest.mark.parametrize(
+    ("currency", "amount", "words"),
+    [
+        ("EUR", "5.0", "-5.00 EUR"),
+        ("JPY", "500", "-500 JPY"),
+        ("KWD", "1.25", "-1.250 KWD"),
+    ],  # ISO 4217: 2, 0, 3 decimals
+)
+def test_money_in_words_has_the_decimals_of_its_currency(
+    tmp_path: Path, currency: str, amount: str, words: str
+) -> None:
+    made = make_workspace(tmp_path / "shop", {"workspace": {"currency": currency}}, FixedClock(NOON))
+    path = made.directory / "footfall.toml"
+    path.write_text(path.read_text(encoding="utf-8") + f"[offers.off]\namount = {amount}\n", encoding="utf-8")
+    assert messaging.offer_in_words(open_workspace(made.directory, FixedClock(NOON)), "off") == words

@@ -63,7 +63,8 @@ def setting(here: Workspace, shown: Shown | None = None) -> Setting:
     from footfall.retain import rounds
 
     config = here.config
-    known = {one.name: one for one in retention.audiences(here)}
+    wanted = {journey.audience for journey in config.journeys.values()}
+    known = {one.name: one for one in retention.audiences(here, wanted)}
     found = rounds.Setting(
         journeys=config.journeys,
         audiences=known,
@@ -136,9 +137,15 @@ def gone(here: Workspace) -> dict[str, int]:
 
 @contextmanager
 def channels(here: Workspace) -> Iterator[dict[str, Channel]]:
-    """The channels of footfall.toml, closed at the end; ConfigError names one that cannot be used."""
-    found = {name: channel(here, name, told) for name, told in here.config.channels.items()}
+    """The channels that journeys or waiting messages go by, closed at the end; ConfigError names one that cannot be
+    used. What nothing goes by may be as it likes."""
+    needed = {step.channel for journey in here.config.journeys.values() for step in journey.steps}
+    needed |= set(here.outbox.waiting()["channel"].to_pylist())
+    found: dict[str, Channel] = {}
     try:
+        for name, told in here.config.channels.items():
+            if name in needed:
+                found[name] = channel(here, name, told)
         yield found
     finally:
         for one in found.values():
@@ -265,12 +272,14 @@ def _letters(here: Workspace, code: Callable[[Offer, str], str]) -> Callable[[Me
 
 
 def offer_in_words(here: Workspace, name: str) -> str:
-    """An offer as letters name it: -10 %, -5.00 EUR, or a gift by its name."""
+    """An offer as letters name it: -10 %, -5.00 EUR, -500 JPY, -1.250 KWD, or a gift by its name."""
     one, currency = here.config.offers[name], here.config.workspace.currency
     if one.kind == "gift":
         return name
     parts = [f"-{one.percent:g} %"] if one.percent else []
-    return " ".join([*parts, *([f"-{one.amount:,.2f} {currency}"] if one.amount else [])])
+    if one.amount:
+        parts.append(f"-{one.amount:,.{money.exponent(currency)}f} {currency}")
+    return " ".join(parts)
 
 
 def offers_of(here: Workspace) -> tuple[dict[str, Offer], float]:

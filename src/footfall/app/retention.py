@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -102,8 +102,9 @@ def shown(here: Workspace, as_of: date | None = None) -> Iterator[Shown]:
         yield Shown(engine, buyers, found)
 
 
-def audiences(here: Workspace) -> tuple[Audience, ...]:
-    """Those that come with Footfall, and the workspace's own (folder ``audiences``)."""
+def audiences(here: Workspace, wanted: Collection[str] | None = None) -> tuple[Audience, ...]:
+    """Those that come with Footfall, and the workspace's own (folder ``audiences``): all, or only the ``wanted`` ones,
+    so that a fault in a file that nobody asks for stops nobody."""
     from footfall.retain import audience
 
-    return (*audience.built_in(), *audience.own(here.directory / "audiences"))
+    return (*audience.built_in(), *audience.own(here.directory / "audiences", wanted))

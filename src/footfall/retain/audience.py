@@ -18,7 +18,7 @@ provider and category, and the money that may be won or lost with them. It reads
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -74,11 +74,14 @@ def built_in() -> tuple[Audience, ...]:
     return tuple(sorted(found, key=lambda a: a.name))
 
 
-def own(folder: Path) -> tuple[Audience, ...]:
-    """The operator's audiences: ``*.sql`` in a folder, named by their files. InputError names one that will not do."""
+def own(folder: Path, wanted: Collection[str] | None = None) -> tuple[Audience, ...]:
+    """The operator's audiences: ``*.sql`` in a folder, named by their files; all, or those ``wanted``. InputError names
+    one that will not do."""
     found = []
     names = {audience.name for audience in built_in()}
     for path in sorted(folder.glob("*.sql")) if folder.is_dir() else ():
+        if wanted is not None and path.stem not in wanted:
+            continue
         if not _NAME.fullmatch(path.stem):
             raise InputError(f"{path}: {path.stem!r} is no name", "use small letters, digits and _, a letter first")
         if path.stem in names:

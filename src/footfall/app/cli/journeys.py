@@ -146,7 +146,7 @@ def journeys(*, workspace: WorkspaceOption = None, format: FormatOption = "table
         one = people.setdefault(count["journey"], {})
         for key in (count["arm"], count["status"]):
             one[key] = one.get(key, 0) + count["entries"]
-    columns = ("journey", "audience", "steps", "state", "treated", "holdout", "active", "done", "exited", "waiting", "sent", "dead", "unknown")  # fmt: skip  # noqa: E501
+    columns = ("journey", "audience", "steps", "state", "treated", "holdout", "active", "done", "exited", "waiting", "sent", "dead", "unknown", "cancelled")  # fmt: skip  # noqa: E501
     rows = []
     for name in sorted({*here.config.journeys, *people}):
         journey = here.config.journeys.get(name)
