@@ -492,6 +492,10 @@ class Outbox(Protocol):
         """Messages that wait: message_id, journey, person, entry, channel, address."""
         ...
 
+    def channels(self) -> frozenset[str]:
+        """Channels of all messages that are not done with."""
+        ...
+
     def overtake(self, rows: pa.Table) -> int:
         """Messages that wait, by message_id: cancelled with their ``reason``, or, where that is null, for another
         ``address``. How many were cancelled."""

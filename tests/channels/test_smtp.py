@@ -121,7 +121,8 @@ REPLIES = [
     ({"RCPT": "550 5.1.1 no such user"}, "dead", False),
     ({"RCPT": "553 no such name"}, "dead", False),
     ({"RCPT": "530 5.7.0 authentication required"}, "retry", True),
-    ({"RCPT": "554 5.7.1 relay access denied"}, "retry", True),
+    ({"RCPT": "554 5.7.1 relay access denied"}, "retry", False),  # it may be this address alone: the others go on
+    ({"RCPT": "550 5.7.1 blocked by policy"}, "retry", False),
     ({"RCPT": "503 bad sequence"}, "retry", True),
     ({"DATA": "451 later"}, "retry", False),
     ({"DATA": "554 no"}, "retry", True),

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from test_rounds import CARTS, NOON, PAPER, at, shop, turn
+from test_rounds import CARTS, NOON, PAPER, at, event, shop, table, turn
 
 from footfall.app import messaging
 from footfall.app.build import Workspace, make_workspace, open_workspace
@@ -39,6 +39,18 @@ def test_a_name_that_is_put_back_loses_no_message(tmp_path: Path) -> None:
     turn(back)
     assert {key: n for key, n in back.outbox.counts().items() if key[0] == "carts"} == {("carts", "waiting"): 5}
     assert messaging.send(back)["sent"] == 5
+
+
+def test_a_journey_that_comes_back_writes_to_nobody_who_bought_meanwhile(tmp_path: Path) -> None:
+    here = shop(tmp_path, PAPER + CARTS.format(holdout=0.0), carts=3)
+    turn(here)
+    gone = edited(here, "journeys.carts", "journeys.baskets")
+    turn(gone)
+    gone.record(table([event(1, "purchase", 20, hour=11, amount=30.0)]))
+    back = edited(gone, "journeys.baskets", "journeys.carts")
+    turn(back)
+    messaging.send(back)
+    assert sorted(p.message.person for p in back.outbox.messages("sent")) == ["u:p0", "u:p2"]
 
 
 def test_without_any_journey_nothing_waits(tmp_path: Path) -> None:

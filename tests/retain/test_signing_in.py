@@ -128,3 +128,15 @@ def test_a_new_address_is_written_to(tmp_path: Path) -> None:
     here.record(table([signed_in("d1", "p1", "identify", properties=moved)]))
     turn(here)
     assert {p.message.person: p.message.address for p in here.outbox.messages(most=0)} == {"u:p0": "p0@example.com", "u:p1": "new@example.com"}  # fmt: skip  # noqa: E501
+
+
+def test_keys_of_an_earlier_state_are_taken_up(tmp_path: Path) -> None:
+    """Logs without users once had devices' identifiers as they are: nobody enters again, and nothing is lost."""
+    here = place(tmp_path, ["v1", "v2"])
+    turn(here)
+    here.entries.join({"d:v1": "v1", "d:v2": "v2"})  # as they stood then
+    messaging.unsubscribe(here, "v2", "")
+    assert turn(here)["entered"] == 0
+    assert sorted(row["person"] for row in here.entries.all("carts").to_pylist()) == ["d:v1", "d:v2"]
+    assert {"v2", "d:v2"} <= set(here.outbox.suppressed())
+    assert {posted.message.person for posted in here.outbox.messages(most=0)} == {"d:v1", "d:v2"}

@@ -30,15 +30,16 @@ MOST_ROWS = 64
 _LIFT = 2.0  # K, in parts of (n + 1) x the largest |value|: prices of a transport differ by less than that
 
 
-def suits(work: Work) -> bool:
-    """Whether rows are so few, and providers so many, that the programme is better turned round."""
-    return work.reference is None and 0 < work.n <= MOST_ROWS and work.m > 4 * work.n
+def suits(rows: int, providers: int) -> bool:
+    """Whether rows are so few, and providers so many, that the plain programme is better turned round, and that methods
+    over many rows have nothing to go by."""
+    return 0 < rows <= MOST_ROWS and providers > 4 * rows
 
 
 def interior_by_providers(
     work: Work, accuracy: float, look: Callable[[Floats, Floats | None], bool], loosen: float = 0.0
 ) -> None:
-    """``_interior.interior`` for a work that ``suits``: the same ``look``, called with prices (m,) and shares (E,)."""
+    """``_interior.interior`` of the plain programme: the same ``look``, called with prices (m,) and shares (E,)."""
     turned = _Turned(work)
 
     def seen(segment_price: Floats, share: Floats | None) -> bool:

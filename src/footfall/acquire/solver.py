@@ -85,7 +85,12 @@ def _solved(
     """``solve`` with its options checked: which method when."""
     if problem.limits:
         return solve_coupled(problem, inertia, gap, threads, prices, deadline, progress, names, solve)
-    if inertia == 0 and problem.edges > _SMALL and suits(problem, gap) and not _few(problem):
+    if (
+        inertia == 0
+        and problem.edges > _SMALL
+        and suits(problem, gap)
+        and not _few_rows.suits(problem.segments, problem.providers)
+    ):
         large = allocate(problem, gap, threads, prices, deadline, progress, names)
         if large is not None and (large.status != "stalled" or problem.providers > _MOST_DENSE):
             return large
@@ -106,11 +111,6 @@ def _solved(
         if inertia == 0:
             return _allocation(problem, search, search.bound, status)
         return _allocation(problem, search, _plain_bound(problem, search, gap, threads, deadline), status)
-
-
-def _few(problem: Problem) -> bool:
-    """Whether there are so few rows, of so many providers, that methods over many rows have nothing to go by."""
-    return problem.segments <= _few_rows.MOST_ROWS and problem.providers > 4 * problem.segments
 
 
 def _run(search: Search, start: Floats, gap: float) -> Status:
@@ -151,7 +151,7 @@ def _methods(search: Search, start: Floats, gap: float, brief: bool = False) -> 
     if search.gap() <= target:
         return
     costly = _step_cost(work) > _QUICK or work.m > _MOST_DENSE
-    if costly and _few_rows.suits(work):
+    if costly and work.reference is None and _few_rows.suits(work.n, work.m):
         near = _look_interior(search, 0.5 * gap)
         turned = _few_rows.interior_by_providers
         with_room(lambda room: turned(work, 0.5 * gap, near, room), search.gap, gap, quick=True)
@@ -219,7 +219,7 @@ def _polish(search: Search) -> None:
 
 def _plain_bound(problem: Problem, search: Search, gap: float, threads: int | None, deadline: float | None) -> float:
     """An upper bound of the plain programme, near its optimum where there is time."""
-    if problem.edges > _SMALL and suits(problem, gap) and not _few(problem):
+    if problem.edges > _SMALL and suits(problem, gap) and not _few_rows.suits(problem.segments, problem.providers):
         large = allocate(problem, gap, threads, search.price, deadline, None, search.names)
         if large is not None:
             return large.bound

@@ -32,7 +32,6 @@ from footfall.ports import Channel
 from footfall.record import money
 
 if TYPE_CHECKING:
-    from footfall.app.retention import Shown
     from footfall.learn.lift import Lift, Sums
     from footfall.retain.letters import Templates
     from footfall.retain.rounds import Planned, Setting
@@ -57,7 +56,7 @@ def templates(here: Workspace) -> Templates:
     return Templates(here.directory / "templates")
 
 
-def setting(here: Workspace, shown: Shown | None = None) -> Setting:
+def setting(here: Workspace) -> Setting:
     """All that a round depends on, checked: every journey's audience, channels, templates and offers are there."""
     from footfall.app.choosing import choose
     from footfall.retain import rounds
@@ -89,8 +88,9 @@ def setting(here: Workspace, shown: Shown | None = None) -> Setting:
 def plan_round(here: Workspace, progress: Advance = lambda done, total: None, *, dry: bool = False) -> Planned:
     """What a round would do now. ConfigError where there is no journey, or one cannot be.
 
-    Changes nothing but the keys of persons who have signed in since, and not even these where it is ``dry``: then what
-    is kept under their former keys is looked at as it stands.
+    First, keys of persons who have signed in since become those that they have now, messages of journeys that are back
+    wait again, and, without any journey, none waits. Where it is ``dry`` nothing of this is done: all is looked at as
+    it stands.
     """
     from footfall.retain import rounds
 
@@ -98,11 +98,13 @@ def plan_round(here: Workspace, progress: Advance = lambda done, total: None, *,
         if not dry:
             end_gone(here)
         raise ConfigError("footfall.toml has no journey", "add a section [journeys.NAME]; `footfall config` shows one")
-    setting(here)  # what is wrong is said before the log is read
+    told, now = setting(here), here.clock.now()  # what is wrong is said before the log is read
     with retention.shown(here) as shown:
-        if not dry and (pairs := rounds.joined(shown.engine, here.entries)):
-            here.entries.join(pairs)
-        return rounds.plan(shown.engine, here.entries, here.outbox, setting(here, shown), here.clock.now(), progress)
+        if not dry:
+            if pairs := rounds.joined(shown.engine, here.entries):
+                here.entries.join(pairs)
+            rounds.revive(here.outbox, told, now)
+        return rounds.plan(shown.engine, here.entries, here.outbox, told, now, progress)
 
 
 def commit_round(here: Workspace, planned: Planned) -> Counter[str]:
@@ -140,7 +142,7 @@ def channels(here: Workspace) -> Iterator[dict[str, Channel]]:
     """The channels that journeys or waiting messages go by, closed at the end; ConfigError names one that cannot be
     used. What nothing goes by may be as it likes."""
     needed = {step.channel for journey in here.config.journeys.values() for step in journey.steps}
-    needed |= set(here.outbox.waiting()["channel"].to_pylist())
+    needed |= here.outbox.channels()
     found: dict[str, Channel] = {}
     try:
         for name, told in here.config.channels.items():

@@ -29,17 +29,8 @@ _LOCAL = re.compile(r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]{1,64}")
 _DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.I)
 _NOBODY = re.compile(r"\b5\.1\.[123]\b")  # enhanced codes of addresses that do not exist (RFC 3463)
 _NO_SUCH = (550, 551, 553)
-_NOT_FOR_US = (
-    500,
-    502,
-    503,
-    504,
-    521,
-    530,
-    534,
-    535,
-    538,
-)  # the session, the login, the server (RFC 5321, 4.2.3; 4954)
+# Of the session, the login or the server, whatever was asked (RFC 5321, 4.2.3; RFC 4954, 6).
+_NOT_FOR_US = (500, 502, 503, 504, 521, 530, 534, 535, 538)
 _NOT_OF_THE_ADDRESS = re.compile(r"\b5\.[3457]\.\d{1,3}\b")  # mail system, network, protocol, policy (RFC 3463)
 _LONGEST_WORD = 70  # of a subject: longer ones cannot be folded
 _LONGEST_LINE = 998  # RFC 5322, 2.1.1
@@ -143,7 +134,9 @@ class SmtpChannel:
             return self._refused(line, code, said, of_the_letter=False)
         code, said = line.rcpt(to)
         if not _yes(code):
-            return self._refused(line, code, said, of_the_letter=not _NOT_OF_THE_ADDRESS.search(_text(said)))
+            refused = self._refused(line, code, said, of_the_letter=True)
+            # A policy may be mended, or be about this address alone: it is tried again, and the others go on.
+            return replace(refused, outcome="retry") if _NOT_OF_THE_ADDRESS.search(_text(said)) else refused
         code, said = line.docmd("DATA")
         if code != 354:
             return self._refused(line, code, said, of_the_letter=False)

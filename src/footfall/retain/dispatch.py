@@ -47,7 +47,8 @@ def dispatch(
     looked, away = 0, dict[str, Held]()
     try:
         while going() and (most is None or looked < most):
-            claimed = outbox.claim(worker, clock.now(), min(_BATCH, (most or _BATCH) - looked or _BATCH), LEASE_S)
+            left = _BATCH if most is None else most - looked
+            claimed = outbox.claim(worker, clock.now(), min(_BATCH, left), LEASE_S)
             if not claimed:
                 break
             for message in claimed:

@@ -99,6 +99,12 @@ def joined(engine: Shown, entries: Entries) -> dict[str, str]:
     return dict(zip(found["person"].to_pylist(), found["is_now"].to_pylist(), strict=True))
 
 
+def revive(outbox: Outbox, setting: Setting, now: datetime) -> int:
+    """Let messages wait again whose journey was gone and is back under its name; how many. Before a round is planned,
+    so that it looks at them as at all that wait."""
+    return sum(outbox.revive(GONE, name, now - _LOOK_BACK) for name in setting.journeys)
+
+
 def check(setting: Setting, channels: Sequence[str], templates: Callable[[str], None], offers: Sequence[str]) -> None:
     """Refuse journeys that name an audience, a channel, a template or an offer that is not there."""
     for name, journey in setting.journeys.items():
@@ -174,8 +180,6 @@ def commit(planned: Planned, entries: Entries, outbox: Outbox, known: Sequence[s
         done["entered"] += rows.num_rows
     if withdrawn := outbox.overtake(planned.overtaken):
         done["withdrawn"] = withdrawn
-    for name in known:  # it may be back under its name
-        outbox.revive(GONE, name, planned.now - _LOOK_BACK)
     done["planned"] = sum(outbox.add(piece) for piece in planned.messages.pieces())
     for name, rows in planned.moving.items():
         entries.move(name, rows)

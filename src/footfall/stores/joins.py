@@ -15,12 +15,18 @@ from footfall.stores.schema import entries, messages, suppressions
 
 TWICE = "joined"  # the reason of an entry that was a person's second in a journey, told by a sign-in
 _TOLD = "the same person as of another entry"
+_MARKS = ("u:", "d:", "v:", "m:")  # in front of a key: a user, a device, a visit, an event alone
 _FEW = 500  # values of one condition
 
 
 def keys_of(who: str) -> tuple[str, ...]:
     """The keys that an identifier of the log, or a key, may stand for."""
-    return (who,) if who[1:2] == ":" else (f"d:{who}", f"u:{who}")
+    return (who,) if who.startswith(_MARKS) else (f"d:{who}", f"u:{who}")
+
+
+def _id_of(key: str) -> str:
+    """The identifier of the log behind a key."""
+    return key[2:] if key.startswith(_MARKS) else key
 
 
 def join(connection: sa.Connection, pairs: Mapping[str, str], suppress: Any) -> int:
@@ -89,7 +95,7 @@ def _move_messages(connection: sa.Connection, pairs: Mapping[str, str]) -> None:
 
 def _suppress(connection: sa.Connection, pairs: Mapping[str, str], suppress: Any) -> None:
     """Whoever asked for silence under one key has it under the other."""
-    spelled = {name: now for old, now in pairs.items() for name in (old, old[2:])}
+    spelled = {name: now for old, now in pairs.items() for name in (old, _id_of(old))}
     known = sorted(spelled)
     for at in range(0, len(known), _FEW):
         which = sa.select(suppressions).where(suppressions.c.who.in_(known[at : at + _FEW]))

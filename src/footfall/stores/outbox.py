@@ -203,6 +203,13 @@ class SqlOutbox(OnDatabase):
         arrays = [pa.array(given, kind) for given, kind in zip(values, kinds, strict=True)]
         return pa.table(arrays, names=[column.name for column in columns])
 
+    def channels(self) -> frozenset[str]:
+        """Channels of all messages that are not done with."""
+        c = messages.c
+        open_ = sa.select(c.channel).distinct().where(c.status.in_(("waiting", "claimed", "handing")))
+        with self._reading() as connection:
+            return frozenset(connection.execute(open_).scalars())
+
     def overtake(self, rows: pa.Table) -> int:
         """Cancel messages that wait (message_id, reason), or change their address where the reason is null."""
         c, cancelled = messages.c, 0
