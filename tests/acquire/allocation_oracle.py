@@ -145,3 +145,10 @@ def entropic_objective(problem, tau, share):
     row, p = rows_of(problem), problem.reference
     term = np.where(share > 0, share * np.log(np.maximum(share, 1e-300) / p), 0.0) - share + p
     return float((problem.demand[row] * (share * problem.value - tau[row] * term)).sum())
+
+
+def check_certificate(plan, optimum, slack, gap=1e-4):
+    """The optimum lies between the plan and its bound, to ``slack``, and both are within ``gap`` of it."""
+    assert plan.status == "optimal"
+    assert optimum - slack <= plan.bound <= optimum + 1.01 * gap * abs(optimum) + slack
+    assert optimum - 1.01 * gap * abs(optimum) - slack <= plan.objective <= optimum + slack

@@ -85,12 +85,7 @@ def _solved(
     """``solve`` with its options checked: which method when."""
     if problem.limits:
         return solve_coupled(problem, inertia, gap, threads, prices, deadline, progress, names, solve)
-    if (
-        inertia == 0
-        and problem.edges > _SMALL
-        and suits(problem, gap)
-        and not _few_rows.suits(problem.segments, problem.providers)
-    ):
+    if inertia == 0 and _has_many_rows(problem, gap):
         large = allocate(problem, gap, threads, prices, deadline, progress, names)
         if large is not None and (large.status != "stalled" or problem.providers > _MOST_DENSE):
             return large
@@ -111,6 +106,12 @@ def _solved(
         if inertia == 0:
             return _allocation(problem, search, search.bound, status)
         return _allocation(problem, search, _plain_bound(problem, search, gap, threads, deadline), status)
+
+
+def _has_many_rows(problem: Problem, gap: float) -> bool:
+    """Whether the plain programme goes to the method over many rows."""
+    few = _few_rows.suits(problem.segments, problem.providers)
+    return problem.edges > _SMALL and suits(problem, gap) and not few
 
 
 def _run(search: Search, start: Floats, gap: float) -> Status:
@@ -219,7 +220,7 @@ def _polish(search: Search) -> None:
 
 def _plain_bound(problem: Problem, search: Search, gap: float, threads: int | None, deadline: float | None) -> float:
     """An upper bound of the plain programme, near its optimum where there is time."""
-    if problem.edges > _SMALL and suits(problem, gap) and not _few_rows.suits(problem.segments, problem.providers):
+    if _has_many_rows(problem, gap):
         large = allocate(problem, gap, threads, search.price, deadline, None, search.names)
         if large is not None:
             return large.bound

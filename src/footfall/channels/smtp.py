@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import smtplib
 import ssl
-import unicodedata
 from dataclasses import dataclass, replace
 from email.header import Header
 from email.headerregistry import Address
@@ -24,6 +23,7 @@ from typing import Literal
 from footfall.errors import ConfigError
 from footfall.model import Letter, Receipt
 from footfall.ports import Clock
+from footfall.texts import one_line
 
 _LOCAL = re.compile(r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]{1,64}")
 _DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.I)
@@ -200,14 +200,10 @@ def _subject(value: str) -> bytes:
     """The subject's header, literally: the e-mail package would read encoded words (RFC 2047) that stand in a name."""
     if _LINE_END.search(value):
         raise ValueError("its subject has more than one line")
-    value = "".join(" " if _is_control(letter) else letter for letter in value)
+    value = one_line(value)
     plain = value.isascii() and "=?" not in value and max(map(len, value.split(" "))) <= _LONGEST_WORD
     text = Header(value, "us-ascii" if plain else "utf-8", header_name="Subject").encode(linesep="\r\n")
     return f"Subject: {text}\r\n".encode("ascii")
-
-
-def _is_control(letter: str) -> bool:
-    return unicodedata.category(letter) in ("Cc", "Zl", "Zp", "Cs")
 
 
 def _yes(code: int) -> bool:

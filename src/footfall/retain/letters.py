@@ -7,7 +7,6 @@ English. Templates run in Jinja2's sandbox; a variable that nobody knows is refu
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,8 +22,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from footfall.errors import InputError
 from footfall.model import Letter, Message
-
-_BREAKS = ("Cc", "Zl", "Zp", "Cs")  # controls, separators of lines, halves of characters
+from footfall.texts import one_line
 
 LANGUAGES = ("en", "zh-Hant", "zh-Hans")
 VARIABLES: Mapping[str, str] = {
@@ -119,7 +117,8 @@ class Templates:
         """The letter of a message; InputError names the template and what failed."""
         template = self.template(message.template, message.language)
         context = msgspec.json.decode(message.context or "{}", type=dict[str, Any])
-        filled = {name: _one_line(context.get(name, "")) for name in VARIABLES}
+        given = {name: context.get(name, "") for name in VARIABLES}
+        filled = {name: one_line(value) if isinstance(value, str) else value for name, value in given.items()}
         try:
             text = self._filled(template.text, False, filled)
             html = self._filled(template.html, True, filled) if template.html else ""
@@ -141,15 +140,6 @@ class Templates:
         if (text, html) not in self._compiled:
             self._compiled[text, html] = (self._html if html else self._plain).from_string(text)
         return self._compiled[text, html].render(filled)
-
-
-def _one_line(value: Any) -> Any:
-    """Data in a letter is data: no line of its own, which could end a subject or begin a header, and no controls."""
-    if not isinstance(value, str):
-        return value
-    return (
-        "".join(" " if unicodedata.category(c) in _BREAKS else c for c in value) if not value.isprintable() else value
-    )
 
 
 EXAMPLE: Mapping[str, str] = {
