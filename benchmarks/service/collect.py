@@ -267,10 +267,15 @@ def drain_all(folder: Path) -> tuple[int, float, float]:
 
     source, inbox = SqliteInbox(inbox_of(folder)), SqliteInbox(folder / "fresh.db")
     held = 0
-    for _, _, body in source.read(0, 256 << 20):
-        lines = [b'{"message_id":"%032x"' % (held + n) + line[52:] for n, line in enumerate(body.splitlines())]
-        held += len(lines)
-        inbox.append([("event", b"\n".join(lines))])
+
+    def another(_: re.Match[bytes]) -> bytes:
+        nonlocal held
+        held += 1
+        return b'"messageId": "%032x"' % held
+
+    for _, kind, body in source.read(0, 256 << 20):
+        assert kind == "calls", kind
+        inbox.append([("calls", re.sub(rb'"messageId": "[0-9a-f-]{36}"', another, body))])
     source.close()
     engine, lake = DuckEngine(1024, 0, folder / "tmp"), Lake(folder / "lake" / "events")
     started, used = time.perf_counter(), time.process_time()

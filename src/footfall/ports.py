@@ -149,9 +149,16 @@ class Store(Protocol):
         ...
 
 
-InboxKind = Literal["event", "reject", "decision"]
+InboxKind = Literal["event", "calls", "reject", "decision"]
 """What a body of the inbox holds, one or more JSON objects, each a line: canonical events that passed the checks;
-events that did not, with what is wrong; decisions."""
+requests of the tracking API whose calls passed them, as they came; events that did not pass, with what is wrong;
+decisions."""
+
+
+class Packed(bytes):
+    """A body, or several joined, as ``Inbox.pack`` made them smaller: their parts may be joined as they are."""
+
+    __slots__ = ()
 
 
 class Inbox(Protocol):
@@ -165,8 +172,13 @@ class Inbox(Protocol):
     def append(self, rows: Sequence[tuple[InboxKind, bytes]], sticky: Sequence[Sticky] = ()) -> int:
         """Put rows at the end, all or none, durable on return; the sequence of the last one (0 for none).
 
-        ``sticky`` are written in the same transaction. StorageError where they cannot be written.
+        Bodies may be packed already, so that less time is spent here. ``sticky`` are written in the same transaction.
+        StorageError where they cannot be written.
         """
+        ...
+
+    def pack(self, body: bytes) -> bytes:
+        """The body ``Packed``, where that makes it smaller; else as it is."""
         ...
 
     def read(self, after: int, most_bytes: int) -> Sequence[tuple[int, InboxKind, bytes]]:

@@ -229,6 +229,9 @@ class SlowInbox:
         self.transactions = 0
         self.fails: Callable[[], None] = lambda: None
 
+    def pack(self, body: bytes) -> bytes:
+        return body
+
     def append(self, rows: Sequence[tuple[InboxKind, bytes]], sticky: Sequence[Sticky] = ()) -> int:
         time.sleep(0.01)
         self.fails()

@@ -22,11 +22,12 @@ import pytest
 from footfall.config import Config, RecordSettings, WorkspaceSettings
 from footfall.errors import WorkspaceError
 from footfall.model import DECISION_COLUMNS
-from footfall.record import drained, posted
+from footfall.record import drained, posted, tracking
 from footfall.record.drained import Drained
 from footfall.record.gate import Gate
 from footfall.record.quarantine import rejects
 from footfall.record.relations import sql
+from footfall.record.sources import source_maps
 from footfall.stores.engine import DuckEngine
 from footfall.stores.inbox import SqliteInbox
 from footfall.stores.lake import Lake
@@ -253,6 +254,47 @@ def test_a_line_that_no_reader_takes_does_not_stop_the_drain(place: Place) -> No
     assert (found.events, found.rejected) == (2, 2)
     assert place.inbox.counts()["event"] == 0
     assert {r.reason for r in rejects(place.quarantine)} == {"not valid JSON"}
+
+
+def calls(*message_ids: str, config: Config | None = None, at: str = "2024-05-01T10:00:00Z", **more: Any) -> bytes:
+    """A batch of track calls as the inbox keeps it."""
+    own = config or Config()
+    one = {"type": "track", "event": "Product Viewed", "anonymousId": "v", "timestamp": at, **more}
+    body = json.dumps(
+        {"batch": [{**one, "messageId": m, "properties": {"shop_id": "p"}} for m in message_ids]}
+    ).encode()
+    gate = Gate(own)
+    taken = tracking.take(body, "batch", gate, source_maps(own, gate)["default"], "web", NOW, 100, as_they_came=True)
+    assert taken.calls and taken.accepted == len(message_ids)
+    return taken.calls
+
+
+def test_calls_kept_as_they_came_become_events(place: Place) -> None:
+    place.inbox.append([("calls", calls("a", "b") + calls("c", context={"ip": "8.8.8.8", "locale": "en"}))])
+    place.post(event("d"))
+    found = place.drain()
+    assert (found.events, found.rejected, found.through) == (4, 0, 2)
+    row = place.rows()[2]
+    assert (row["message_id"], row["name"], row["provider_id"], row["source"]) == ("c", "view_item", "p", "web")
+    assert row["properties"] == '{"locale":"en","shop_id":"p"}'
+    assert place.inbox.counts()["calls"] == 0
+    place.inbox.append([("calls", calls("a", "b", "e"))])
+    again = place.drain()
+    assert (again.events, again.duplicates, again.conflicting) == (1, 2, 0)
+
+
+def test_calls_that_pass_no_longer_are_kept_aside_and_damaged_ones_too(place: Place) -> None:
+    place.inbox.append([("calls", calls("a"))])
+    place.inbox.append([("calls", calls("b", at="2024-05-20T10:00:00Z") + b'{"source":"web", broken\n')])
+    place.config = Config(record=RecordSettings(earliest="2024-05-10"))
+    found = place.drain()
+    assert (found.events, found.rejected, found.through) == (1, 2, 2)
+    assert {r.field for r in rejects(place.quarantine)} == {"ts", "row"}
+    assert place.ids() == ["b"]
+    place.inbox.append([("calls", b"broken\n"), ("reject", b"broken, too\n")])
+    assert place.drain().rejected == 2
+    assert place.inbox.counts()["calls"] == 0
+    assert place.drain() == Drained()
 
 
 def test_decisions_go_to_their_own_log(place: Place) -> None:

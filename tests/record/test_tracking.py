@@ -18,7 +18,8 @@ from importing import NOW, Workspace
 from footfall.config import Config, RecordSettings, ServeSettings, SourceSettings, WorkspaceSettings
 from footfall.errors import ConfigError, FormatError
 from footfall.record import posted, tracking
-from footfall.record.gate import Gate, Taken, TooManyError, depth
+from footfall.record.gate import Gate, Taken, TooManyError, depth, may_hold_controls
+from footfall.record.sources import source_maps
 
 ORDER = {  # Segment spec, ecommerce v2, "Order Completed" (shortened)
     "type": "track",
@@ -543,7 +544,101 @@ def test_whatever_comes_is_taken_kept_aside_or_refused(body: Any, kind: tracking
     msgspec.json.decode(b"[" + taken.kept_lines().replace(b"\n", b",").rstrip(b",") + b"]")
 
 
+_ODD: tuple[dict[str, Any], ...] = (
+    {"event": "Order Completed"}, {"event": "no such"}, {"event": "product viewed"}, {"event": None}, {"type": "page"},
+    {"type": "identify", "traits": {"a": 1}}, {"messageId": ""}, {"messageId": 7}, {"messageId": "x" * 300},
+    {"anonymousId": ""}, {"anonymousId": "", "userId": ""}, {"userId": 5}, {"timestamp": "2024-06-09T00:00:00Z"},
+    {"timestamp": "1999-01-01T00:00:00Z"}, {"timestamp": "0001-01-01T00:00:00Z"}, {"timestamp": "9999-12-31T23:59:59Z"},
+    {"timestamp": None}, {"timestamp": 1717236000}, {"originalTimestamp": "2024-05-31T10:00:00+02:00"},
+    {"sentAt": "2024-06-01T11:00:00Z"}, {"properties": {}}, {"properties": None}, {"properties": "text"},
+    {"properties": {"shop_id": "s", "propensity": 0.5}}, {"properties": {"seller_id": "s", "currency": "EUR"}},
+    {"properties": {"provider_id": "p", "position": 3, "sessionId": "v", "orderId": "o"}},
+    {"properties": {"provider_id": "p", "position": "3", "locale": "de", "productId": "i"}},
+    {"properties": {"provider_id": "p", "deep": [[{"a": {"b": [{}]}}]]}}, {"properties": {"provider_id": "p" * 300}},
+    {"context": {"locale": "fr", "campaign": {"medium": "cpc", "name": "n"}, "device": {"type": "ios"}}},
+    {"anonymousId": "a\x01"}, {"anonymousId": "a\x7f"}, {"event": "a\\u0001"},
+    {"context": {"campaign": {"source": "s"}, "location": {"country": "TW"}}}, {"context": {"campaign": "odd"}},
+)  # fmt: skip
+_CALL = {
+    "type": "track", "event": "Product Viewed", "anonymousId": "v", "timestamp": "2024-06-01T09:00:00.25Z",
+    "properties": {"provider_id": "p", "product_id": "i", "note": "大"}, "context": {"ip": "8.8.8.8", "locale": "en"},
+}  # fmt: skip
+
+
+_ITALIAN = {"locale": "it"}
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from(_ODD), max_size=2), min_size=1, max_size=8),
+    st.sampled_from(
+        [{}, {"sentAt": "2024-06-01T11:59:00Z"}, {"sentAt": "0001-01-01T00:00:00Z"}, {"context": {"locale": "it"}}]
+    ),
+    st.sampled_from([2, 32]),
+)
+def test_calls_kept_as_they_came_are_the_same_rows(
+    odd: list[list[dict[str, Any]]], envelope: dict[str, Any], depth: int
+) -> None:
+    calls: list[dict[str, Any]] = [{**_CALL, "messageId": f"m{n}"} for n, _ in enumerate(odd)]
+    for call, changes in zip(calls, odd, strict=True):
+        for change in changes:
+            call.update(change)
+    body, of = json.dumps({"batch": calls, **envelope}).encode(), gate(max_depth=depth)
+    maps = source_maps(Config(), of)
+    apart = tracking.take(body, "batch", of, maps["default"], "web", NOW, 1000)
+    kept = tracking.take(body, "batch", of, maps["default"], "web", NOW, 1000, as_they_came=True)
+    found = rows(kept)
+    if kept.calls:
+        assert kept.calls.count(b"\n") == 1 and kept.calls.endswith(b"\n")
+        again = tracking.reread(kept.calls.rstrip(), of, maps)
+        assert again.kept == []
+        found += rows(again)
+    assert (kept.accepted, kept.faults, kept.kept) == (apart.accepted, apart.faults, apart.kept)
+    assert len(found) == kept.accepted
+    no_id = [{k: v for k, v in r.items() if k != "message_id" or calls_have(calls, v)} for r in found]
+    told = [{k: v for k, v in r.items() if k != "message_id" or calls_have(calls, v)} for r in rows(apart)]
+    assert sorted(no_id, key=repr) == sorted(told, key=repr)
+
+
+def calls_have(calls: list[dict[str, Any]], message_id: str) -> bool:
+    """Whether an id was sent; one that was made for an event without a time is a new one each time."""
+    return any(str(call["messageId"]) == message_id for call in calls)
+
+
+def test_what_is_kept_as_it_came() -> None:
+    calls = [{**_CALL, "messageId": f"m{n}"} for n in range(4)]
+    body = json.dumps({"batch": calls}).encode()
+
+    def kept(text: bytes, means: SourceSettings | None = None) -> Taken:
+        source = tracking.SourceMap.of(means or SourceSettings(), gate())
+        return tracking.take(text, "batch", gate(), source, "web", NOW, 1000, as_they_came=True)
+
+    plain = kept(body)
+    assert plain.calls and not plain.rows and plain.accepted == 4
+    one_order = kept(json.dumps({"batch": [*calls, {**ORDER, "type": "track"}]}).encode())
+    assert one_order.calls and len(one_order.rows) == 1 and one_order.accepted == 5
+    # A source whose meaning the settings tell may mean something else when it is drained.
+    assert not kept(body, SourceSettings(events={"Seen": "page_view"})).calls
+    assert not kept(body.replace(b"}", b"}\n")).calls  # a line of the inbox has no line break
+    assert not kept(json.dumps({"batch": []}).encode()).calls
+    assert kept(json.dumps({"batch": [calls[0], *[{**ORDER, "type": "track"}] * 3]}).encode()).calls == b""
+
+
+def test_calls_that_were_damaged_are_told() -> None:
+    maps = source_maps(Config(), gate())
+    for line in (b"", b"{}", b'{"source":"web","received_at":"2024-06-01T12:00:00Z","others":[],"body":{"batch":3}}'):
+        with pytest.raises(FormatError, match="cannot be read"):
+            tracking.reread(line, gate(), maps)
+
+
 def test_future_days_have_a_bound_that_no_clock_breaks() -> None:
     far = Gate(Config(record=RecordSettings(future_days=36500)))
     assert far.latest(datetime(9990, 1, 1, tzinfo=UTC)).year == 9999
     assert far.latest(NOW) == NOW + timedelta(days=36500)
+
+
+def test_what_may_hold_control_characters() -> None:
+    for code in (*range(0x20), 0x7F):
+        assert may_hold_controls(json.dumps(chr(code)).encode()), code
+        assert may_hold_controls(b'"\\u%04x"' % code) and may_hold_controls(b'"\\u%04X"' % code), code
+    assert not may_hold_controls(json.dumps('大富翁 "quoted" é / \u0100\u2028').encode())

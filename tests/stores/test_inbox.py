@@ -7,6 +7,7 @@ import random
 import resource
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import threading
@@ -15,10 +16,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from footfall.errors import StorageError
-from footfall.ports import Inbox
+from footfall.ports import Inbox, Packed
 from footfall.stores.inbox import SqliteInbox
 from footfall.testing.inbox import NOW, InboxContract, bodies
 
@@ -211,7 +213,8 @@ def test_large_bodies_are_kept_compressed_and_rows_of_before_are_read(tmp_path: 
     inbox.append([("event", line * 1000), ("reject", line), ("decision", b"x" * 5000)])
     with closing(sqlite3.connect(tmp_path / "inbox.db")) as other:
         sizes = [row[0] for row in other.execute("SELECT length(body) FROM inbox ORDER BY seq")]
-        other.execute("INSERT INTO inbox (kind, body) VALUES ('event', ?)", (line * 900,))  # as 0.1 wrote it
+        old = (struct.pack("<I", 900 * len(line)) + pa.compress(line * 900, codec="lz4", asbytes=True),)
+        other.execute("INSERT INTO inbox (kind, body) VALUES ('event+lz4', ?)", old)  # as earlier versions wrote it
         other.commit()
     assert sizes[0] < 6100 and sizes[1] == len(line) and sizes[2] < 500
     found = [(kind, body) for _, kind, body in inbox.read(0, 1 << 20)]
@@ -221,10 +224,34 @@ def test_large_bodies_are_kept_compressed_and_rows_of_before_are_read(tmp_path: 
     inbox.close()
 
 
-def test_a_damaged_row_is_told(tmp_path: Path) -> None:
+def test_packed_bodies_may_be_joined(tmp_path: Path) -> None:
+    inbox = SqliteInbox(tmp_path / "inbox.db")
+    parts = [b"%d" % number * 3000 for number in range(5)]
+    packed = [inbox.pack(part) for part in parts]
+    assert all(isinstance(part, Packed) and len(part) < 500 for part in packed)
+    assert inbox.pack(b"small") == b"small" and inbox.pack(packed[0]) is packed[0]
+    inbox.append([("calls", Packed(b"".join(packed))), ("event", b"small")])
+    assert [(kind, body) for _, kind, body in inbox.read(0, 1 << 20)] == [
+        ("calls", b"".join(parts)),
+        ("event", b"small"),
+    ]
+    assert inbox.counts()["calls"] == 1
+    assert len(inbox.read(0, 15_000)) == 1
+    inbox.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("event+lz4", b"\x00\x00\x01\x00garbage"),
+        ("event+frames", b"\x00\x00\x01\x00\x07\x00\x00\x00garbage"),
+        ("event+frames", b"\x00\x00"),
+    ],
+)
+def test_a_damaged_row_is_told(tmp_path: Path, kind: str, body: bytes) -> None:
     inbox = SqliteInbox(tmp_path / "inbox.db")
     with closing(sqlite3.connect(tmp_path / "inbox.db")) as other:
-        other.execute("INSERT INTO inbox (kind, body) VALUES ('event+lz4', ?)", (b"\x00\x00\x01\x00garbage",))
+        other.execute("INSERT INTO inbox (kind, body) VALUES (?, ?)", (kind, body))
         other.commit()
     with pytest.raises(StorageError, match="malformed"):
         inbox.read(0, 1 << 20)

@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from footfall.app import allocating, logs, nightly
 from footfall.app.build import Workspace
@@ -30,6 +30,7 @@ from footfall.app.http.metrics import Metrics
 from footfall.app.http.server import opened, read_spec, tell_ready
 from footfall.config import ServeSettings
 from footfall.errors import FootfallError
+from footfall.ports import InboxKind
 
 if TYPE_CHECKING:
     from footfall.app import draining, steering
@@ -94,7 +95,7 @@ class Keeper:
 
         self.here.inbox.unstick(self.here.clock.now())
         counts = self.here.inbox.counts()
-        self.metrics.set("footfall_inbox_rows", sum(counts[kind] for kind in ("event", "reject", "decision")))
+        self.metrics.set("footfall_inbox_rows", sum(counts[kind] for kind in get_args(InboxKind)))
         self.metrics.set("footfall_inbox_bytes", float(counts["bytes"]))
         if self._reclaimer is None:
             self._reclaimer = steering.Reclaimer(self.here)

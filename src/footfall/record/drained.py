@@ -18,17 +18,16 @@ from datetime import UTC, date, timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 
 from footfall.config import Config
 from footfall.model import DECISION_COLUMNS, EVENT_COLUMNS, Reject
-from footfall.ports import Clock, Inbox, InboxKind, Store
+from footfall.ports import Clock, Inbox, Store
 from footfall.record import quarantine
+from footfall.record.arrived import Arrived, Reader
 from footfall.record.batch import DEDUPE_DAYS, CursorEngine, Place, settle
 from footfall.record.faults import explain
 from footfall.record.fields import FIELDS, Column, Layout, quote
-from footfall.record.gate import Kept
 from footfall.record.intake import Sessions, new_batch_id, session
 from footfall.record.relations import checked, sql
 
@@ -36,11 +35,9 @@ MOST_BYTES = 32 << 20
 _LAYOUT = Layout({f: Column(f) for f in FIELDS if f not in ("amount", "currency")}, {}, ())
 # Comparing contents is for those that come twice.
 _NO_REPEATS = "SELECT CAST(NULL AS BIGINT) AS line, FALSE AS keep, FALSE AS conflicting LIMIT 0"
-_KEPT = msgspec.json.Decoder(Kept)
 _FEW_DAYS = 2
 _COPY_ONE = "(FORMAT parquet, DICTIONARY_SIZE_LIMIT 64)"
 _COPY = "(FORMAT parquet, PARTITION_BY (day), OVERWRITE_OR_IGNORE, DICTIONARY_SIZE_LIMIT 64)"
-Row = tuple[int, InboxKind, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,25 +93,18 @@ def drain(
         last = inbox.counts()["last"]
         if max(store.applied(inbox.id) or 0, (decisions and decisions.applied(inbox.id)) or 0) > last:
             inbox.renew()
+        reader = Reader(inbox, config, store.applied(inbox.id) or 0, most_bytes, decisions is not None)
         with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as ahead:
-            rows = _some(inbox, 0, most_bytes, decisions is not None)
+            arrived = reader.read(0)
             for left in range(most_passes, 0, -1):
-                if not rows or total.through >= last:
+                if arrived is None or total.through >= last:
                     break
-                through = rows[-1][0]  # what comes after it is read while it moves
-                after = ahead.submit(_some, inbox, through, most_bytes, decisions is not None) if left > 1 else None
-                total += _Pass(inbox, place, decisions, config, clock).run(rows)
+                # What comes after it is read while it moves.
+                after = ahead.submit(reader.read, arrived.last) if left > 1 else None
+                total += _Pass(inbox, place, decisions, config, clock).run(arrived)
                 inbox.delete(total.through)
-                rows = after.result() if after is not None else []
+                arrived = after.result() if after is not None else None
     return total
-
-
-def _some(inbox: Inbox, after: int, most_bytes: int, with_decisions: bool) -> list[Row]:
-    rows = list(inbox.read(after, most_bytes))
-    if with_decisions:
-        return rows
-    first = next((number for number, row in enumerate(rows) if row[1] == "decision"), len(rows))
-    return rows[:first]
 
 
 @dataclass(slots=True)
@@ -128,37 +118,33 @@ class _Pass:
     clock: Clock
     _rejects: list[Reject] = field(default_factory=list)
 
-    def run(self, rows: Sequence[Row]) -> Drained:
+    def run(self, arrived: Arrived) -> Drained:
         """Move the rows; they are to be deleted then."""
-        last = rows[-1][0]
-        known = self.place.store.applied(self.inbox.id) or 0
-        bodies = [body for seq, kind, body in rows if kind == "event" and seq > known]
-        kept = [body for seq, kind, body in rows if kind == "reject" and seq > known]
-        self._rejects += [_reject(line) for body in kept for line in body.splitlines()]
-        found = self._events(bodies, last, next((seq for seq, _, _ in rows if seq > known), last)) if bodies else None
-        if found is None:
-            self._keep_aside(next((seq for seq, _, _ in rows if seq > known), last))
-            found = Drained()
-        drawn = self._decisions(rows, last)
-        size = sum(len(body) for _, _, body in rows)
-        return found + Drained(rejected=len(self._rejects), decisions=drawn, through=last, bytes=size)
+        self._rejects += [Reject(k.source, 0, k.field, k.reason, k.raw) for k in arrived.kept]
+        found = Drained()
+        if arrived.events:
+            found = self._events(arrived)
+        else:
+            self._keep_aside(arrived.first)
+        drawn = self._decisions(arrived)
+        return found + Drained(rejected=len(self._rejects), decisions=drawn, through=arrived.last, bytes=arrived.size)
 
     # ------------------------------------------------------------ events
 
-    def _events(self, bodies: Sequence[bytes], last: int, first: int) -> Drained:
-        cursor, store = self.place.cursor, self.place.store
+    def _events(self, arrived: Arrived) -> Drained:
+        cursor, store, last = self.place.cursor, self.place.store, arrived.last
         batch_id = new_batch_id(int(self.clock.now().timestamp()))
         self._set("footfall_batch", batch_id)
         self._set("footfall_source", "")
-        arrived = _written(self.place.work_dir / "arrived.ndjson", _numbered(bodies))
-        self._set("footfall_arrived", str(arrived))
+        lines = _written(self.place.work_dir / "arrived.ndjson", _numbered(arrived.events))
+        self._set("footfall_arrived", str(lines))
         cursor.execute(sql("arrived_sound"))
         if self._one("SELECT count(*) FILTER (unsound) FROM spooled"):
-            self._look_closely(bodies)
+            self._look_closely(arrived.events)
         repeated, conflicting = self._settle_repeats()
         cursor.execute(f"CREATE OR REPLACE TEMPORARY VIEW fresh AS {sql('arrived_fresh')}")
         known, differing = self._find_known()
-        self._keep_aside(first)
+        self._keep_aside(arrived.first)
         fresh = self._one("SELECT count(*) FILTER (fault IS NULL) FROM spooled") - repeated
         added = 0
         if fresh > known:
@@ -278,11 +264,11 @@ class _Pass:
 
     # ------------------------------------------------------------ decisions
 
-    def _decisions(self, rows: Sequence[Row], last: int) -> int:
+    def _decisions(self, arrived: Arrived) -> int:
         """Append decisions, each once: their ids are told apart within a pass, their numbers across passes."""
-        store = self.decisions
+        store, last = self.decisions, arrived.last
         known = (store.applied(self.inbox.id) or 0) if store is not None else last
-        bodies = [body for seq, kind, body in rows if kind == "decision" and seq > known]
+        bodies = [body for seq, body in arrived.decisions if seq > known]
         if store is None or not bodies:
             return 0
         cursor = self.place.cursor
@@ -349,11 +335,6 @@ def _numbered(bodies: Iterable[bytes]) -> Iterator[bytes]:
         lines = [line for line in body.split(b"\n") if line]
         yield b"\n".join([b'{"line":%d,%s' % (n, line[1:]) for n, line in enumerate(lines, first)])
         first += len(lines)
-
-
-def _reject(line: bytes) -> Reject:
-    kept = _KEPT.decode(line)
-    return Reject(kept.source, 0, kept.field, kept.reason, kept.raw)
 
 
 def _spans(days: Sequence[date], margin: timedelta) -> list[tuple[date, date]]:

@@ -33,7 +33,7 @@ SURE_LENGTH = _LONGEST // 4
 _IDS = ("message_id", "visitor_id", "user_id", "previous_id", "visit_id", "provider_id", "item_id", "order_id")
 _SAID = (*_IDS, "category", "channel", "campaign", "device", "country", "position")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_CONTROL_IN_JSON = re.compile(rb"\\[bfnrtu]")
+_CONTROL_IN_JSON = re.compile(rb"\\(?:[bfnrt]|u00(?:[01]|7[fF]))")
 _POINT = re.compile(r" *[+-]?[0-9.]+([eE][+-]?[0-9]+)? *")
 _THOUSANDS = re.compile(r" *[+-]?[0-9]{1,3}([, '][0-9]{3})+(\.[0-9]*)? *")
 _WHOLE = re.compile(r"[+-]?[0-9]+(\.0*)?")
@@ -107,12 +107,22 @@ class TooManyError(InputError):
 
 @dataclass(slots=True)
 class Taken:
-    """What became of a request: lines for the inbox, and what was kept aside, by ``field: reason`` and by fault."""
+    """What became of a request: rows for the inbox, and what was kept aside, by ``field: reason`` and by fault.
+
+    ``calls``: the request as it came, where its plain calls are to be read again when they are drained; they are among
+    the accepted, and not among the rows.
+    """
 
     accepted: int = 0
-    body: bytes = b""
+    rows: list[Row] = field(default_factory=list)
+    calls: bytes = b""
     kept: list[Kept] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def body(self) -> bytes:
+        """The rows as lines for the inbox."""
+        return _ENCODER.encode_lines(self.rows)
 
     @property
     def reasons(self) -> dict[str, int]:

@@ -7,7 +7,7 @@ http-api/) as canonical events: track, page, screen, identify, alias, group, and
 - People: ``anonymousId`` is the visitor, ``userId`` the user; an alias merges ``previousId`` into ``userId``, and is
   itself an event of the device ``previousId``, so that an anonymous id that was aliased joins its user.
 - Properties (traits, of identify and group) are kept as they came. Of the context only campaign, kind of device,
-  country and locale are read; the address and all else in it is dropped here.
+  country and locale are read; the address and all else in it is dropped here, at the latest when it is drained.
 - Money: ``revenue``, else ``total``, else ``value``, else the sum over ``products``, in exact decimals.
 """
 
@@ -15,16 +15,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
-from footfall.config import SourceSettings
-from footfall.errors import ConfigError, FormatError, InputError
+from footfall.errors import FormatError
 from footfall.record.calls import (
     BAD,
     BATCH,
@@ -43,12 +41,9 @@ from footfall.record.calls import (
     loose_properties,
     raw_text,
 )
-from footfall.record.fields import check_options
 from footfall.record.gate import (
-    AT_PROVIDER,
     LARGEST,
     NOTHING,
-    SPECIAL,
     Gate,
     Row,
     Said,
@@ -61,62 +56,31 @@ from footfall.record.gate import (
     openings,
     parsed_amount,
 )
-from footfall.record.names import canonical_event
+from footfall.record.sources import DEFAULT, SourceMap
 
 Kind = Literal["track", "page", "screen", "identify", "alias", "group", "batch"]
 _NAMES = {"page": "page_view", "screen": "screen_view", "identify": "identify", "alias": "alias", "group": "group"}
 _TRAITS = ("identify", "group")
-_ROOTS = ("properties", "traits", "context", "event", "name", "groupId")
-_IN_CONTEXT = ("campaign", "device", "location", "locale")
 _NO_CONTEXT = (None,) * 5
 _BRACE = ord("{")
 _NO_PROPERTIES = Properties()
 _ENCODER = msgspec.json.Encoder()
 
 
-@dataclass(frozen=True, slots=True)
-class SourceMap:
-    """What the events of one source mean: ``names`` of events, ``paths`` of fields in a call, ``fixed`` values."""
-
-    names: Mapping[str, str]
-    at_provider: Mapping[str, str]  # those of them that a visit's provider comes with,
-    elsewhere: Mapping[str, str]  # and those without; neither have what needs a closer look in any case (gate.SPECIAL)
-    paths: Mapping[str, tuple[str, ...]]
-    fixed: Mapping[str, str]
-
-    @classmethod
-    def of(cls, settings: SourceSettings, gate: Gate, source: str = "default") -> SourceMap:
-        """The map that the settings tell; ConfigError for an unknown event, field or place."""
-        where = f"footfall.toml: [collect.sources.{source}]"
-        # Senders write "Order Completed"; whatever else is found in lower case.
-        names = {given.title(): name for given, name in gate.names.items()} | gate.names
-        for given, name in settings.events.items():
-            ours = canonical_event(name)
-            if ours is None:
-                raise ConfigError(f"{where} events: {given!r} = {name!r}, which is no event", "see `footfall import`")
-            names[given] = names[given.lower()] = ours
-        try:
-            fixed = check_options(None, dict(settings.fields), dict(settings.fixed))
-        except InputError as error:
-            raise ConfigError(f"{where}: {error}", "fields and fixed name fields of the log") from None
-        own = {"ts", "message_id", "properties"} & {*settings.fields, *fixed}
-        if own:
-            raise ConfigError(f"{where}: {min(own)} is the tracking API's own", "leave it out")
-        paths = {name: tuple(path.split(".")) for name, path in settings.fields.items()}
-        for name, path in paths.items():
-            if path[0] not in _ROOTS or (path[0] == "context" and path[1:2] and path[1] not in _IN_CONTEXT):
-                raise ConfigError(
-                    f"{where} fields: {name} = {'.'.join(path)!r} is no place in a call that may be read",
-                    f"begin with one of: {', '.join(_ROOTS)}; of the context: {', '.join(_IN_CONTEXT)}",
-                )
-        plain = {given: name for given, name in names.items() if name not in SPECIAL}
-        at_provider = {given: name for given, name in plain.items() if name in AT_PROVIDER}
-        elsewhere = {given: name for given, name in plain.items() if name not in AT_PROVIDER}
-        return cls(names, at_provider, elsewhere, paths, fixed)
-
-
-def take(body: bytes, kind: Kind, gate: Gate, means: SourceMap, source: str, received: datetime, most: int) -> Taken:
+def take(
+    body: bytes,
+    kind: Kind,
+    gate: Gate,
+    means: SourceMap,
+    source: str,
+    received: datetime,
+    most: int,
+    as_they_came: bool = False,
+) -> Taken:
     """Check the calls of a request. kind: which call, or batch. most: calls at most, else TooManyError.
+
+    as_they_came: the plain calls of a batch are not made into rows now; the batch is kept for the drain
+    (``Taken.calls``), which reads them again by ``reread``.
 
     Raises FormatError where the body is no JSON of that kind; single calls that are wrong are kept aside.
     """
@@ -137,13 +101,49 @@ def take(body: bytes, kind: Kind, gate: Gate, means: SourceMap, source: str, rec
     if context is not None:
         for call in batch.batch:
             call.context = call.context or context
-    reading.all(batch.batch)
+    if as_they_came and not means.is_own and len(body) <= LARGEST and b"\n" not in body and b"\r" not in body:
+        reading.keep(body, batch.batch)
+    else:
+        reading.all(batch.batch)
+    return reading.ended()
+
+
+def reread(line: bytes, gate: Gate, maps: Mapping[str, SourceMap]) -> Taken:
+    """The plain calls of a batch that was kept as it came: they pass as they did, unless the settings have changed.
+
+    line: of the inbox, a ``KeptCalls``. Raises FormatError where it is none, as in a damaged file.
+    """
+    try:
+        kept = _KEPT.decode(line)
+        batch = BATCH.decode(kept.body)
+    except BAD as error:
+        raise FormatError(f"calls that were kept cannot be read: {error}", "see the quarantine") from None
+    means = maps.get(kept.source) or maps[DEFAULT]
+    reading = _Reading(bytes(kept.body), gate, means, kept.source, kept.received_at)
+    others = frozenset(kept.others)
+    reading.sent(batch.sent_at)
+    for call in batch.batch:
+        call.context = call.context or batch.context
+    reading.all([call for number, call in enumerate(batch.batch) if number not in others])
     return reading.ended()
 
 
 def _bound(calls: Sequence[object], most: int) -> None:
     if len(calls) > most:
         raise TooManyError(f"{len(calls):,} events in one request; {most:,} at most", "send them in several")
+
+
+class KeptCalls(Struct, gc=False):
+    """A batch as it stands in the inbox as it came, on one line; ``others`` are the numbers of the calls in it that
+    were dealt with by themselves."""
+
+    source: str
+    received_at: datetime
+    others: list[int]
+    body: Raw
+
+
+_KEPT = msgspec.json.Decoder(KeptCalls)
 
 
 class _Reading:
@@ -171,85 +171,100 @@ class _Reading:
 
     def ended(self) -> Taken:
         """What became of the request."""
-        self._taken.accepted = len(self._rows)
-        self._taken.body = _ENCODER.encode_lines(self._rows)
+        self._taken.accepted += len(self._rows)
+        self._taken.rows = self._rows
         return self._taken
 
     # ------------------------------------------------------------ the usual way
 
-    def all(self, calls: Sequence[Call]) -> None:
-        """Check calls: the plain ones among them, which are nearly all, in one go."""
+    def keep(self, body: bytes, calls: Sequence[Call]) -> None:
+        """Check calls of a batch, and keep it as it came where at least half of them are plain."""
+        others = self.all(calls, as_they_came=True)
+        plain = len(calls) - len(others)
+        if plain and plain * 2 >= len(calls):
+            self._taken.calls = _ENCODER.encode(KeptCalls(self._source, self._received, others, Raw(body))) + b"\n"
+            self._taken.accepted = plain
+        else:
+            apart = frozenset(others)
+            self.all([call for number, call in enumerate(calls) if number not in apart])
+
+    def all(self, calls: Sequence[Call], as_they_came: bool = False) -> list[int]:
+        """Check calls: the plain ones among them, which are nearly all, in one go; the numbers of the others.
+
+        as_they_came: the plain ones are to be read again when they are drained, so that no rows are made of them.
+        """
         given, flat = self._given(calls)
-        at_provider, elsewhere, shift, received = (
-            self._means.at_provider,
-            self._means.elsewhere,
-            self._shift,
-            self._received,
-        )
-        source, append = self._source, self._rows.append
-        currency, earliest, latest = self._gate.currency, self._gate.earliest, self._latest
-        for call in calls:
+        shift = self._shift
+        try:
+            earliest, latest = self._gate.earliest - shift, self._latest - shift  # by the sender's clock
+        except OverflowError:
+            given = None
+        if given is None:
+            for call in calls:
+                self.call(call, call.type)
+            return list(range(len(calls)))
+        at_provider, elsewhere, currency = self._means.at_provider, self._means.elsewhere, self._gate.currency
+        source, received, append = self._source, self._received, self._rows.append
+        others: list[int] = []
+        for number, call in enumerate(calls):
             raw = call.properties
-            if not raw or given is None:
-                self.call(call, call.type)
-                continue
-            found = next(given)
-            provider = found.provider_id or found.shop_id or found.seller_id or found.merchant_id or found.creator_id
-            event = call.event
-            name = at_provider.get(event) if provider else None  # type: ignore[arg-type]
-            if name is None:
-                name = elsewhere.get(event)  # type: ignore[arg-type]
-            visitor, user = call.anonymous_id, call.user_id
-            ts = call.original_timestamp or call.timestamp
-            if (
-                name is None
-                or call.type != "track"
-                or ts is None
-                or call.sent_at is not None
-                or not call.message_id
-                or not (visitor or user)
-                or found.propensity
-                or (found.currency and found.currency != currency)
-                or not (flat or self._is_shallow(raw))
-            ):
-                self.call(call, call.type)
-                continue
-            try:
-                ts += shift
-            except OverflowError:
-                self.call(call, "track")
-                continue
-            if not earliest <= ts <= latest:
-                self.call(call, "track")
-                continue
-            context, position = call.context, found.position
-            channel, campaign, device, country, locale = _NO_CONTEXT if context is None else _context(context)
-            append(
-                Row(
-                    call.message_id,
-                    ts,
-                    name,
-                    visitor,
-                    user,
-                    None,
-                    found.visit_id or found.session_id or found.session_camel,
-                    provider,
-                    found.item_id or found.product_id or found.product_camel,
-                    found.order_id or found.order_camel or found.transaction_id,
-                    channel,
-                    campaign,
-                    device,
-                    country,
-                    None,
-                    str(position) if position is not None else None,
-                    None,
-                    None,
-                    raw,
-                    locale if not found.locale else None,
-                    source,
-                    received,
+            if raw:
+                found = next(given)
+                provider = (
+                    found.provider_id or found.shop_id or found.seller_id or found.merchant_id or found.creator_id
                 )
-            )
+                event = call.event
+                name = at_provider.get(event) if provider else None  # type: ignore[arg-type]
+                if name is None:
+                    name = elsewhere.get(event)  # type: ignore[arg-type]
+                visitor, user = call.anonymous_id, call.user_id
+                ts = call.original_timestamp or call.timestamp
+                if (
+                    name is not None
+                    and call.type == "track"
+                    and ts is not None
+                    and earliest <= ts <= latest
+                    and call.sent_at is None
+                    and call.message_id
+                    and (visitor or user)
+                    and not found.propensity
+                    and (not found.currency or found.currency == currency)
+                    and (flat or self._is_shallow(raw))
+                ):
+                    if as_they_came:
+                        continue
+                    context, position = call.context, found.position
+                    channel, campaign, device, country, locale = _NO_CONTEXT if context is None else _context(context)
+                    append(
+                        Row(
+                            call.message_id,
+                            ts + shift,
+                            name,
+                            visitor,
+                            user,
+                            None,
+                            found.visit_id or found.session_id or found.session_camel,
+                            provider,
+                            found.item_id or found.product_id or found.product_camel,
+                            found.order_id or found.order_camel or found.transaction_id,
+                            channel,
+                            campaign,
+                            device,
+                            country,
+                            None,
+                            str(position) if position is not None else None,
+                            None,
+                            None,
+                            raw,
+                            locale if not found.locale else None,
+                            source,
+                            received,
+                        )
+                    )
+                    continue
+            self.call(call, call.type)
+            others.append(number)
+        return others
 
     def _given(self, calls: Sequence[Call]) -> tuple[Iterator[Properties] | None, bool]:
         """What is read of the properties of those calls that have any, in their order, and whether all of them are flat

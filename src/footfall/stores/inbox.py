@@ -8,8 +8,8 @@ WAL with synchronous=FULL: a commit is on disk when it returns. An append is one
 lock is let go of once for all of it, the wait for the disk included. Several processes may append; SQLite's own lock
 orders them.
 
-Larger bodies stand there compressed (kind ``event+lz4``: the length as four bytes, then an LZ4 frame): events say the
-same words again and again, so that a fifth has to be written, waited for, read and deleted.
+Larger bodies stand there compressed (kind ``event+frames``: parts, each its length, its length here and an LZ4 frame):
+events say the same words again and again, so that a fifth has to be written, waited for, read and deleted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import pyarrow as pa
 
 from footfall.errors import StorageError
 from footfall.model import Sticky
-from footfall.ports import InboxKind
+from footfall.ports import InboxKind, Packed
 
 BUSY_WAIT_S = 10.0
 # Rows of some kB: larger pages mean fewer to link and to check, smaller ones less to write for a single decision.
@@ -37,9 +37,11 @@ _PAGE_BYTES = 8192
 # The drain moves the write-ahead log into the file as it goes; an append does so only where none has for 64 MB, since
 # its requests wait for it.
 _CHECKPOINT_PAGES = 8000
-_PACKED = "+lz4"
+_PACKED = "+frames"
+_ONE_FRAME = "+lz4"  # of earlier versions: the length, then the frame
 _PACK_BYTES = 2048  # bodies of at least so many are compressed
 _LENGTH = struct.Struct("<I")
+_LENGTHS = struct.Struct("<II")
 _MOST_ROWS = 400  # of one statement (two parameters each)
 _DELETE_BYTES = 2 << 20  # at once: appends wait for that long,
 _GAP_S = 0.005  # and get a turn in between: who waits for SQLite's lock looks for it every few milliseconds only
@@ -80,11 +82,12 @@ class SqliteInbox:
     def append(self, rows: Sequence[tuple[InboxKind, bytes]], sticky: Sequence[Sticky] = ()) -> int:
         """Put rows at the end, all or none, durable on return; the sequence of the last one (0 for none).
 
-        ``sticky`` are written in the same transaction. StorageError where they cannot be written.
+        Bodies may be packed already, so that less time is spent here. ``sticky`` are written in the same transaction.
+        StorageError where they cannot be written.
         """
         if not rows and not sticky:
             return 0
-        packed = [_packed(kind, body) for kind, body in rows]
+        packed = [_kept(kind, self.pack(body)) for kind, body in rows]
         with self._using() as connection:
             if len(rows) <= _MOST_ROWS and not sticky:
                 return _insert(connection, packed)
@@ -96,6 +99,13 @@ class SqliteInbox:
             connection.execute("COMMIT")
             return last
 
+    def pack(self, body: bytes) -> bytes:
+        """The body ``Packed``, where that makes it smaller; else as it is."""
+        if len(body) < _PACK_BYTES or isinstance(body, Packed):
+            return body
+        frame = pa.compress(body, codec="lz4", asbytes=True)
+        return Packed(_LENGTHS.pack(len(body), len(frame)) + frame)
+
     def read(self, after: int, most_bytes: int) -> list[tuple[int, InboxKind, bytes]]:
         """Rows after a sequence, in order: the first, and those after it with which it is ``most_bytes`` at most."""
         found: list[tuple[int, InboxKind, bytes]] = []
@@ -104,10 +114,11 @@ class SqliteInbox:
             cursor = connection.execute("SELECT seq, kind, body FROM inbox WHERE seq > ? ORDER BY seq", (after,))
             try:
                 for seq, kind, body in cursor:
-                    held += _LENGTH.unpack_from(body)[0] if kind.endswith(_PACKED) else len(body)
+                    parts = _parts(kind, body)
+                    held += sum(length for length, _ in parts)
                     if found and held > most_bytes:
                         break
-                    found.append((seq, *_unpacked(kind, body)))
+                    found.append((seq, cast(InboxKind, kind.partition("+")[0]), _unpacked(parts)))
             finally:
                 cursor.close()
         return found
@@ -140,12 +151,20 @@ class SqliteInbox:
     def counts(self) -> Mapping[str, int]:
         """Rows that wait, by kind; ``bytes`` of the whole inbox on disk; ``last`` sequence given."""
         with self._using() as connection:
-            kinds = f"SELECT replace(kind, '{_PACKED}', '') AS plain, count(*) FROM inbox GROUP BY plain"  # noqa: S608
+            kinds = "SELECT substr(kind, 1, instr(kind || '+', '+') - 1) AS plain, count(*) FROM inbox GROUP BY plain"
             found = dict(connection.execute(kinds).fetchall())
             last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'inbox'").fetchone()
         parts = [self.path, self.path.with_name(self.path.name + "-wal")]
         size = sum(p.stat().st_size for p in parts if p.exists())
-        return {"event": 0, "reject": 0, "decision": 0, **found, "bytes": size, "last": last[0] if last else 0}
+        return {
+            "event": 0,
+            "calls": 0,
+            "reject": 0,
+            "decision": 0,
+            **found,
+            "bytes": size,
+            "last": last[0] if last else 0,
+        }
 
     def stuck(self, visitor_id: str, key: str, now: datetime) -> bytes | None:
         """The body that was kept last for this visitor and key, while it holds."""
@@ -221,22 +240,38 @@ class SqliteInbox:
                 raise _storage_error(self.path, error) from error
 
 
-def _packed(kind: InboxKind, body: bytes) -> tuple[str, bytes]:
-    """As it is kept; the interpreter's lock is let go of meanwhile."""
-    if len(body) < _PACK_BYTES:
-        return kind, body
-    return kind + _PACKED, _LENGTH.pack(len(body)) + pa.compress(body, codec="lz4", asbytes=True)
+def _kept(kind: InboxKind, body: bytes) -> tuple[str, bytes]:
+    return (kind + _PACKED if isinstance(body, Packed) else kind), body
 
 
-def _unpacked(kind: str, body: bytes) -> tuple[InboxKind, bytes]:
-    """As it was appended; StorageError by way of ``_using`` where it is damaged."""
-    if not kind.endswith(_PACKED):
-        return cast(InboxKind, kind), body
+def _parts(kind: str, body: bytes) -> list[tuple[int, memoryview | bytes]]:
+    """(length, frame) of each part of a body; a plain one is its own. An error of ``_using`` where it is damaged."""
+    if kind.endswith(_PACKED):
+        parts: list[tuple[int, memoryview | bytes]] = []
+        held, at = memoryview(body), 0
+        try:
+            while at < len(body):
+                length, size = _LENGTHS.unpack_from(body, at)
+                at += _LENGTHS.size
+                parts.append((length, held[at : at + size]))
+                at += size
+        except struct.error as error:
+            raise sqlite3.DatabaseError(f"a row is malformed: {error}") from error
+        return parts
+    if kind.endswith(_ONE_FRAME):
+        return [(_LENGTH.unpack_from(body)[0], memoryview(body)[_LENGTH.size :])]
+    return [(len(body), body)]
+
+
+def _unpacked(parts: Sequence[tuple[int, memoryview | bytes]]) -> bytes:
+    """As it was appended; an error of ``_using`` where it is damaged."""
     try:
-        plain = pa.decompress(memoryview(body)[4:], _LENGTH.unpack_from(body)[0], codec="lz4", asbytes=True)
-    except (pa.ArrowException, OSError, struct.error) as error:
+        return b"".join(
+            frame if isinstance(frame, bytes) else pa.decompress(frame, length, codec="lz4", asbytes=True)
+            for length, frame in parts
+        )
+    except (pa.ArrowException, OSError) as error:
         raise sqlite3.DatabaseError(f"a row is malformed: {error}") from error
-    return cast(InboxKind, kind.removesuffix(_PACKED)), plain
 
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[str, bytes]]) -> int:

@@ -23,15 +23,15 @@ import msgspec
 
 from footfall.app.http.hot import Hot, Kept
 from footfall.app.http.problems import Problem, of_error
-from footfall.config import Config, SourceSettings
+from footfall.config import Config
 from footfall.errors import FormatError, StorageError
 from footfall.ports import Clock, InboxKind
 from footfall.record import posted, tracking
 from footfall.record.gate import Gate, Taken, TooManyError
+from footfall.record.sources import DEFAULT, source_maps
 
 Take = Callable[[bytes, str, datetime], Taken]
 KINDS: tuple[tracking.Kind, ...] = ("track", "page", "screen", "identify", "alias", "group", "batch")
-DEFAULT = "default"
 SOURCE = "collect"  # of events that came without a key
 
 # What /metrics counts rejected events by, for the field or the kind of a fault (footfall.record.faults).
@@ -63,10 +63,7 @@ class Collector:
         self._clock = clock
         self._tell = tell
         self._gate = Gate(config)
-        self._maps = {
-            name: tracking.SourceMap.of(settings, self._gate, name) for name, settings in config.collect.sources.items()
-        }
-        self._maps.setdefault(DEFAULT, tracking.SourceMap.of(SourceSettings(), self._gate))
+        self._maps = source_maps(config, self._gate)
 
     def addresses(self) -> dict[str, Hot]:
         """Path -> what answers it."""
@@ -83,7 +80,7 @@ class Collector:
         def take(body: bytes, source: str, received: datetime) -> Taken:
             means = self._maps.get(source) or self._maps[DEFAULT]
             most = self._serve.max_batch
-            return tracking.take(body, kind, self._gate, means, source or SOURCE, received, most)
+            return tracking.take(body, kind, self._gate, means, source or SOURCE, received, most, True)
 
         return take
 
@@ -100,7 +97,9 @@ class Collector:
         except FormatError as error:
             raise Problem(400, "unreadable", error.message, error.way_out) from None
         rows: list[tuple[InboxKind, bytes]] = []
-        if taken.body:
+        if taken.calls:
+            rows.append(("calls", taken.calls))
+        if taken.rows:
             rows.append(("event", taken.body))
         if taken.kept:
             rows.append(("reject", taken.kept_lines()))

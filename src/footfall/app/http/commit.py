@@ -2,6 +2,9 @@
 
 A request puts its rows and waits. One thread takes all that waits, joins it, has the inbox write it in one
 transaction, and wakes the waiters: how many wait decides how many share, so nobody waits for a timer.
+
+Bodies are packed on the event loop: the thread has to wait for the interpreter's lock after each step that lets go of
+it, and a request waits for the thread.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 from footfall.errors import FootfallError, StorageError
 from footfall.model import Sticky
-from footfall.ports import Inbox, InboxKind
+from footfall.ports import Inbox, InboxKind, Packed
 
 Rows = Sequence[tuple[InboxKind, bytes]]
 _MOST_ROW_BYTES = 4 << 20  # bodies are joined up to this
@@ -77,6 +80,7 @@ class GroupCommit:
     def submit(self, rows: Rows, sticky: Sequence[Sticky], done: Done) -> None:
         """As ``put``, for who does not wait: ``done`` is called on the event loop, with None when the rows are on the
         disk, else with what kept them from it. It must not raise. StorageError at once where ``put`` would refuse."""
+        rows = [(kind, self._inbox.pack(body)) for kind, body in rows]
         size = sum(len(body) for _, body in rows) + sum(len(s.body) for s in sticky)
         if self.waiting_bytes and self.waiting_bytes + size > self._most:
             raise StorageError(
@@ -159,19 +163,20 @@ class GroupCommit:
 
 def _joined(group: Sequence[_Waiting]) -> list[tuple[InboxKind, bytes]]:
     """The rows of a group with the bodies of each kind joined: a row less is a page less to write."""
-    bodies: dict[InboxKind, list[bytes]] = {}
+    bodies: dict[tuple[InboxKind, bool], list[bytes]] = {}
     for waiting in group:
         for kind, body in waiting.rows:
-            bodies.setdefault(kind, []).append(body)
+            bodies.setdefault((kind, isinstance(body, Packed)), []).append(body)
     joined: list[tuple[InboxKind, bytes]] = []
-    for kind, parts in bodies.items():
+    for (kind, packed), parts in bodies.items():
+        made = Packed if packed else bytes
         held: list[bytes] = []
         size = 0
         for part in parts:
             if held and size + len(part) > _MOST_ROW_BYTES:
-                joined.append((kind, b"".join(held)))
+                joined.append((kind, made(b"".join(held))))
                 held, size = [], 0
             held.append(part)
             size += len(part)
-        joined.append((kind, b"".join(held)))
+        joined.append((kind, made(b"".join(held))))
     return joined
