@@ -63,6 +63,8 @@ def arrays(**changes):
         ({"value": np.ones(5, dtype=np.float16)}, "value has type float16; it must be float32 or float64"),
         ({"capacity": [1.0, 2.0, 3.0]}, "capacity is list"),
         ({"demand": np.ones((2, 1))}, r"demand has shape \(2, 1\)"),
+        ({"demand": np.ma.array([1.0, 2.0], mask=[0, 1])}, "demand is a MaskedArray; it must be a plain numpy array"),
+        ({"demand": np.ones(2, dtype=">f8")}, "it must be float64 in the machine's own byte order"),
         ({"limits": []}, "limits is list"),
         ({"limits": (1,)}, r"limits\[0\] is int"),
     ],
@@ -84,6 +86,8 @@ def test_faults_are_named(change, told):
         ({"low": 3.0}, "low 3.0 and high 2.0 leave no room"),
         ({"low": np.nan}, "low nan and high 2.0 leave no room"),
         ({"low": "much"}, "low 'much' and high 2.0 must be numbers"),
+        ({"high": 10**400}, r"low 0.0 and high 10+\.\.\. must be numbers that a float holds"),
+        ({"high": True}, "low 0.0 and high True must be numbers"),
         ({"edge": np.array([-1])}, r"an edge is outside 0..4 \(entry 0 is -1\)"),
         (
             {"edge": np.array([3, 1, 3]), "coefficient": np.ones(3)},
@@ -108,6 +112,50 @@ def test_the_first_ten_faults_are_told_and_the_rest_counted():
     with pytest.raises(ProblemError, match=r"and 5 more") as told:
         Problem(**many)
     assert told.value.message.count(";") == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"inertia": "0.3"}, "inertia is '0.3' \\(str\\)"),
+        ({"inertia": 10**400}, "inertia is 10+... \\(int\\); it must be finite"),
+        ({"inertia": float("nan")}, "inertia is nan"),
+        ({"inertia": 5e-324}, "too small to compute with"),
+        ({"gap": 0}, "gap is 0 \\(int\\); it must be between 0 and 1"),
+        ({"gap": None}, "gap is None"),
+        ({"threads": 1.5}, "threads is 1.5 \\(float\\); it must be a whole number"),
+        ({"threads": float("nan")}, "threads is nan"),
+        ({"threads": True}, "threads is True"),
+        ({"threads": 0}, "threads is 0"),
+        ({"time_limit_s": -1}, "time_limit_s is -1 \\(int\\); it must be seconds, 0 or more"),
+        ({"time_limit_s": "5"}, "time_limit_s is '5'"),
+        ({"prices": [0.0, 0.0, 0.0]}, "prices must be a finite float64 array of 3 entries"),
+        ({"progress": 3}, "progress is 3 \\(int\\); it must be callable"),
+        ({"names": "a"}, "names is 'a' \\(str\\); it must be LimitNames"),
+    ],
+)
+def test_options_that_cannot_be_worked_with(options, told):
+    with pytest.raises(ProblemError, match=told) as error:
+        solve(Problem(**arrays(reference=None)), **options)
+    assert error.value.way_out
+
+
+def test_what_is_no_problem_is_told():
+    with pytest.raises(ProblemError, match=r"problem is 3 \(int\); it must be a Problem"):
+        solve(3)
+
+
+def test_arrays_that_are_read_only_or_strided_are_copied():
+    plain = arrays()
+    shown = {**plain, "value": np.repeat(plain["value"], 2)[::2], "demand": plain["demand"].copy()}
+    shown["demand"].setflags(write=False)
+    problem = Problem(**shown)
+    assert problem.demand.flags.writeable and problem.value.flags.c_contiguous
+    assert problem.capacity is plain["capacity"]  # all others are used as they are
+    assert not shown["demand"].flags.writeable
+    limit = LinearLimit(np.arange(4)[::2], np.ones(2), 0.0, 1.0, "gifts")
+    assert limit.edge.flags.c_contiguous and limit.edge.tolist() == [0, 2]
+    assert solve(problem).objective == solve(Problem(**plain)).objective
 
 
 @pytest.mark.parametrize("sums", [0.0, 0.999, 1.001])

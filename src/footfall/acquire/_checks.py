@@ -57,6 +57,16 @@ class Complaints:
         )
 
 
+def as_float(value: Any) -> float | None:
+    """A number as a float; None where it is none, or none that a float holds."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
 @nb.njit(cache=True, nogil=True)
 def _outside(array, low, high, first):  # type: ignore[no-untyped-def]
     count = 0

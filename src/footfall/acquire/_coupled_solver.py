@@ -210,17 +210,19 @@ def _phase_one(problem: Problem, search: CoupledSearch, inner: Solve, status: St
         else:
             found = phase_one_at_scale(work, coupling, _open_part(problem, work), inner, search.tick)
     except OverTimeError:
-        raise _unsolved(problem) from None
+        raise _unsolved(problem, True) from None
     refuse_limits(problem, work, coupling.unit, found, search.names)
     if not search.offer_share(found.share, np.zeros(work.m + coupling.k)):
-        raise _unsolved(problem)
+        raise _unsolved(problem, status == "time_limit")
     return "optimal" if search.gap() <= search.wanted else status
 
 
-def _unsolved(problem: Problem) -> UnsolvedError:
+def _unsolved(problem: Problem, in_time: bool) -> UnsolvedError:
+    """in_time: whether a time limit ended the search."""
+    names = ", ".join(limit.name for limit in problem.limits[:3])
     return UnsolvedError(
         "no plan that holds every limit was found, nor a proof that there is none",
-        "allow more time, or loosen limits that are just met: " + ", ".join(limit.name for limit in problem.limits[:3]),
+        ("allow more time, or " if in_time else "") + f"loosen limits that are just met: {names}",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from footfall.acquire._checks import Complaints, Faults, above, duplicate_edges, outside, repeated
+from footfall.acquire._checks import Complaints, Faults, above, as_float, duplicate_edges, outside, repeated
 from footfall.model import Floats
 
 REFERENCE_TOLERANCE = 1e-6  # how far a row of the reference may be from 1
@@ -32,6 +32,9 @@ class LinearLimit:
     high: float
     name: str
 
+    def __post_init__(self) -> None:
+        _lay_out(self, ("edge", "coefficient"))
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Problem:
@@ -49,6 +52,7 @@ class Problem:
     limits: further linear limits.
     upper: float32 or float64 (E,), the largest share of each edge, in [0, 1], or None; 1 is no bound.
 
+    Arrays are kept as they are, and never written to; those that are read-only or strided are copied.
     Raises ProblemError, which lists the first ten faults with row, provider and bound.
     """
 
@@ -63,6 +67,7 @@ class Problem:
     upper: npt.NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
+        _lay_out(self, ("demand", "row_start", "provider", "value", "capacity", "floor", "reference", "upper"))
         found = Complaints()
         if _check_arrays(self, found) and _check_rows(self, found):
             _check_entries(self, found)
@@ -113,6 +118,14 @@ class Allocation:
     passes: float = 0.0
 
 
+def _lay_out(holder: Any, names: tuple[str, ...]) -> None:
+    """Arrays that the kernels would have to be compiled anew for become plain ones; what is none is told later."""
+    for name in names:
+        array = getattr(holder, name)
+        if type(array) is np.ndarray and array.ndim == 1 and not (array.flags.c_contiguous and array.flags.writeable):
+            object.__setattr__(holder, name, array.copy())
+
+
 _LARGEST = float(np.finfo(np.float64).max)  # what is above it is infinite
 _MOST_WORTH = 1e200  # demand x value; squares of it are taken
 _F64 = (np.dtype(np.float64),)
@@ -137,8 +150,11 @@ def _check_arrays(problem: Problem, found: Complaints) -> bool:
         expected = " or ".join(k.name for k in kinds)
         if not isinstance(array, np.ndarray):
             found.add(f"{name} is {type(array).__name__}; it must be a numpy array of {expected}")
+        elif type(array) is not np.ndarray:  # a masked array's numbers are not what they seem
+            found.add(f"{name} is a {type(array).__name__}; it must be a plain numpy array (numpy.asarray)")
         elif array.dtype not in kinds:
-            found.add(f"{name} has type {array.dtype}; it must be {expected}")
+            foreign = "" if array.dtype.isnative else " in the machine's own byte order"
+            found.add(f"{name} has type {array.dtype}; it must be {expected}{foreign}")
         elif array.ndim != 1:
             found.add(f"{name} has shape {array.shape}; it must have one dimension")
         else:
@@ -231,9 +247,9 @@ def _check_limits(problem: Problem, found: Complaints) -> None:
 
 def _check_limit(problem: Problem, where: str, limit: LinearLimit, found: Complaints) -> None:
     edge, coefficient, last = limit.edge, limit.coefficient, problem.edges - 1
-    if not isinstance(edge, np.ndarray) or edge.dtype != np.int64 or edge.ndim != 1:
+    if type(edge) is not np.ndarray or edge.dtype != np.int64 or edge.ndim != 1:
         found.add(f"{where}: edge must be a numpy array of int64 with one dimension")
-    elif not isinstance(coefficient, np.ndarray) or coefficient.dtype != np.float64:
+    elif type(coefficient) is not np.ndarray or coefficient.dtype != np.float64:
         found.add(f"{where}: coefficient must be a numpy array of float64")
     elif coefficient.shape != edge.shape:
         found.add(f"{where}: edge has {len(edge)} entries, coefficient has shape {coefficient.shape}")
@@ -246,10 +262,15 @@ def _check_limit(problem: Problem, where: str, limit: LinearLimit, found: Compla
             outside(coefficient, -_LARGEST, _LARGEST),
             lambda t: f"{where}: a coefficient is not finite ({_edge(problem, int(edge[t]))}: {coefficient[t]})",
         )
-    if not all(isinstance(bound, (int, float, np.floating, np.integer)) for bound in (limit.low, limit.high)):
-        found.add(f"{where}: low {limit.low!r} and high {limit.high!r} must be numbers")
+    if as_float(limit.low) is None or as_float(limit.high) is None:
+        found.add(f"{where}: low {_short(limit.low)} and high {_short(limit.high)} must be numbers that a float holds")
     elif not limit.low <= limit.high or limit.low == np.inf or limit.high == -np.inf:
         found.add(f"{where}: low {limit.low} and high {limit.high} leave no room")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 30 else f"{text[:30]}..."
 
 
 def check_reference(problem: Problem) -> None:

@@ -18,6 +18,7 @@ from footfall.acquire._coupled_solver import solve_coupled
 from footfall.acquire._descent import descend_entropic, descend_plain
 from footfall.acquire._entropic import solve_entropic
 from footfall.acquire._interior import interior, with_room
+from footfall.acquire._options import check_options
 from footfall.acquire._passes import DualPoint, Passes
 from footfall.acquire._polish import polish
 from footfall.acquire._ridge_plan import allocate, suits
@@ -25,7 +26,6 @@ from footfall.acquire._search import OutOfTimeError, Progress, Search
 from footfall.acquire._work import Work, entropic_work, plain_work
 from footfall.acquire.conflict import LimitNames
 from footfall.acquire.problem import Allocation, Problem, Status, check_reference
-from footfall.errors import ProblemError
 from footfall.model import Floats
 
 _FINE = 1e-10  # gap that the interior-point method goes on to on small problems, where the caller asks for less
@@ -52,16 +52,18 @@ def solve(
 ) -> Allocation:
     """Allocate visits: the most reward under the limits, held to the reference by ``inertia``.
 
-    inertia: >= 0; 0 is the plain linear programme, else tau_i = inertia x sum_j p_ij max(v_ij, 0). gap: relative gap
-    to certify, in (0, 1). threads: None for as many as the size is worth. prices: float64 (m,), reward per visit, a
-    warm start. time_limit_s: seconds, after which the best plan so far is returned. progress: called with (iteration,
-    bound, objective or nan). names: names of the limits, for conflicts.
+    inertia: 0 is the plain linear programme, else 1e-200 or more: tau_i = inertia x sum_j p_ij max(v_ij, 0). gap: the
+    relative gap to certify, in (0, 1). threads: None for as many as the size is worth. prices: float64 (m,), reward
+    per visit, a warm start. time_limit_s: seconds, after which the best plan so far is returned. progress: called with
+    (iteration, bound, objective or nan). names: names of the limits, for conflicts.
 
     Returns an Allocation whose status is "optimal" only where ``gap`` is certified; at a time limit or an interrupt,
     the best plan so far, which holds all limits. Raises ProblemError for what is not valid, InfeasibleError with a
     proof where floors cannot all be met. Deterministic for a given number of threads.
     """
-    _check_options(problem, inertia, gap, threads, prices, time_limit_s)
+    check_options(problem, inertia, gap, threads, prices, time_limit_s, progress, names)
+    if inertia > 0:
+        check_reference(problem)
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
     names = names or LimitNames()
     try:
@@ -273,27 +275,3 @@ def _idle_rows(passes: Passes, share: Floats, price: Floats) -> Floats:
         else:
             _capped.best_rows(*rows, work.upper, price, 0, work.n, at_price)
     return np.where(np.repeat(work.demand <= 0, np.diff(work.row_start)), at_price, share)
-
-
-def _check_options(
-    problem: Problem,
-    inertia: float,
-    gap: float,
-    threads: int | None,
-    prices: Floats | None,
-    time_limit_s: float | None,
-) -> None:
-    if not (np.isfinite(inertia) and inertia >= 0):
-        raise ProblemError(f"inertia {inertia} must be finite and 0 or more")
-    if not 0 < gap < 1:
-        raise ProblemError(f"gap {gap} must be between 0 and 1")
-    if threads is not None and threads < 1:
-        raise ProblemError(f"threads {threads} must be 1 or more")
-    if time_limit_s is not None and not time_limit_s >= 0:
-        raise ProblemError(f"time_limit_s {time_limit_s} must be 0 or more")
-    if prices is not None:
-        array = isinstance(prices, np.ndarray) and prices.dtype == np.float64
-        if not array or prices.shape != (problem.providers,) or not np.isfinite(prices).all():
-            raise ProblemError(f"prices must be a finite float64 array of {problem.providers} entries")
-    if inertia > 0:
-        check_reference(problem)
