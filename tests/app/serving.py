@@ -157,14 +157,14 @@ def lines(names: Sequence[str] = ("shop-a", "shop-b"), visitors: int = 100) -> I
 def planned_workspace(folder: Path, settings: Mapping[str, Mapping[str, object]] | None = None) -> Path:
     """A workspace with a log of yesterday and a published plan."""
     from footfall import make_workspace
-    from footfall.app import cycle
+    from footfall.app import planning, recording
 
     overrides = {name: dict(values) for name, values in (settings or {}).items()}
     here = make_workspace(folder, overrides)
     log = folder / "log.ndjson"
     log.write_text("\n".join(lines()) + "\n")
-    cycle.import_files(here, [str(log)])
-    here.state.publish(cycle.plan(here).version)
+    recording.import_files(here, [str(log)])
+    here.state.publish(planning.plan(here).version)
     return folder
 
 

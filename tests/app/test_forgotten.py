@@ -11,7 +11,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from footfall.app import cycle
+from footfall.app import recording
 from footfall.app.build import Workspace, make_workspace
 from footfall.model import Coupon, Message, Offer, Redemption, Sticky
 from footfall.record import posted
@@ -110,7 +110,7 @@ def test_nothing_of_the_person_is_left_anywhere(here: Workspace) -> None:
     counts = here.offers.counts()
     assert b"q4711z" in bytes_of(here.directory)
 
-    erased = cycle.forget(here, ANN)
+    erased = recording.forget(here, ANN)
 
     assert (erased.events, erased.rejects, erased.ids, erased.shared) == (3, 1, (ANN, PHONE), (TABLET,))
     assert erased.decisions == 3
@@ -134,12 +134,12 @@ def test_nothing_of_the_person_is_left_anywhere(here: Workspace) -> None:
 def test_what_was_erased_is_not_drained_again(here: Workspace) -> None:
     fill(here)
     last = here.inbox.counts()["last"]
-    cycle.forget(here, ANN)
+    recording.forget(here, ANN)
     assert here.store.applied(here.inbox.id) == here.decisions.applied(here.inbox.id) == last
     post(here, event("6", PHONE, ANN, 8))  # who comes back is there again
     assert here.inbox.counts()["last"] == last + 1
-    assert cycle.forget(here, ANN).events == 1
-    assert cycle.forget(here, ANN).events == 0
+    assert recording.forget(here, ANN).events == 1
+    assert recording.forget(here, ANN).events == 0
 
 
 def test_a_run_that_was_killed_can_be_made_again(here: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,8 +147,8 @@ def test_a_run_that_was_killed_can_be_made_again(here: Workspace, monkeypatch: p
     with monkeypatch.context() as context:
         context.setattr(here.store, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            cycle.forget(here, ANN)
-    erased = cycle.forget(here, ANN)
+            recording.forget(here, ANN)
+    erased = recording.forget(here, ANN)
     assert (erased.events, erased.ids) == (3, (ANN, PHONE))
     for store in (here.entries, here.outbox, here.offers, here.inbox):
         store.close()
@@ -156,7 +156,7 @@ def test_a_run_that_was_killed_can_be_made_again(here: Workspace, monkeypatch: p
 
 
 def test_a_workspace_that_never_served_gets_no_inbox(here: Workspace) -> None:
-    assert cycle.forget(here, ANN).events == 0
+    assert recording.forget(here, ANN).events == 0
     assert not (here.directory / "inbox").exists() and not (here.lake / "decisions").exists()
 
 

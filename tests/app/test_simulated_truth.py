@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from footfall.acquire import plans
-from footfall.app import cycle, inputs
+from footfall.app import inputs, valuing
 from footfall.app.build import Workspace, make_workspace
 from footfall.learn.simulate import CATEGORIES, Fall, Market, MarketSettings
 from footfall.value import valuation
@@ -40,7 +40,7 @@ def valued(path: Path, settings: MarketSettings) -> tuple[Market, valuation.Valu
     market = Market(settings)
     here = workspace(path, market)
     here.record(pa.concat_tables(market.run()))
-    return market, cycle.valued(here)
+    return market, valuing.valued(here)
 
 
 def provider_truth(market: Market, day: int) -> dict[str, tuple[float, str]]:
@@ -139,7 +139,7 @@ class Loop:
 
     def _planned(self, day: int, how: str) -> np.ndarray:
         as_of = self.market.settings.start_day + timedelta(days=day)
-        known = cycle.valued(self.here, as_of)
+        known = valuing.valued(self.here, as_of)
         if how == "truth":
             known = self._with_truth(known, min(day + 1, self.days - 1))
         made_from = inputs.plan_inputs(known, as_of + timedelta(days=1), inputs.read_files(), self.here.config.plan)

@@ -13,7 +13,7 @@ from msgspec import structs
 
 from footfall import make_workspace
 from footfall.acquire.decide import encode_decision
-from footfall.app import cycle, nightly, steering
+from footfall.app import nightly, recording, steering
 from footfall.app.build import Workspace
 from footfall.app.draining import Drainer, compact
 from footfall.config import ServeSettings
@@ -74,7 +74,7 @@ def log(here: Workspace, decisions: list[Decision], visits: list[tuple[str, str,
         for visitor, provider, ago, named in visits
     ]
     if rows:
-        cycle.record(here, pa.Table.from_pylist(rows))
+        recording.record(here, pa.Table.from_pylist(rows))
 
 
 def delivered(here: Workspace) -> dict[str, Delivered]:
@@ -208,7 +208,7 @@ def test_a_plan_that_cannot_be_made_leaves_yesterdays_and_says_why(here: Workspa
 def test_small_files_are_joined_when_their_day_is_over(here: Workspace) -> None:
     for number in range(3):
         rows = [{"ts": f"2026-11-20T08:0{number}:00Z", "name": "page_view", "visitor_id": "v", "provider_id": "a"}]
-        cycle.record(here, pa.Table.from_pylist(rows))
+        recording.record(here, pa.Table.from_pylist(rows))
     assert len(here.store.files()) == 3
     assert compact(here) == 3
     assert len(here.store.files()) == 1

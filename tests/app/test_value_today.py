@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from footfall import make_workspace
-from footfall.app import cycle
+from footfall.app import valuing
 from footfall.testing import FixedClock
 from footfall.value.valuation import ESTIMATE
 
@@ -31,10 +31,10 @@ def test_one_visit_of_today_moves_no_estimate(tmp_path: Path) -> None:
         for n in range(4)
     ]
     here.record(pa.Table.from_pylist(rows))
-    before = {row["provider_id"]: row for row in cycle.value(here).rows}
+    before = {row["provider_id"]: row for row in valuing.value(here).rows}
 
     here.record(pa.Table.from_pylist([event(10, 0, "page_view", "shop-0"), event(10, 1, "page_view", "shop-new")]))
-    now = cycle.value(here)
+    now = valuing.value(here)
     after = {row["provider_id"]: row for row in now.rows}
     for name, row in before.items():
         assert {key: after[name][key] for key in ESTIMATE} == {key: row[key] for key in ESTIMATE}
@@ -42,7 +42,7 @@ def test_one_visit_of_today_moves_no_estimate(tmp_path: Path) -> None:
     assert after["shop-new"]["visitors"] == 1 and after["shop-new"]["value_mean"] > 0
     assert now.notes[0] == "2026-03-10 is not over: estimates are of 2026-03-09"
 
-    days = cycle.value(here, by="day").rows
+    days = valuing.value(here, by="day").rows
     assert days[-1]["day"] == date(2026, 3, 10) and days[-1]["visitors"] == 2 and days[-1]["value_mean"] is None
     # asked for, today is taken as it is
-    assert cycle.value(here, as_of=date(2026, 3, 10)).rows[0]["value_mean"] < before["shop-0"]["value_mean"]
+    assert valuing.value(here, as_of=date(2026, 3, 10)).rows[0]["value_mean"] < before["shop-0"]["value_mean"]

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from footfall.app import messaging
+from footfall.app import messaging, proving
 from footfall.app.build import Workspace, make_workspace, open_workspace
 from footfall.retain.arms import draws
 from footfall.stores.entries import SCHEMA
@@ -71,14 +71,14 @@ def test_what_counts_by_hand(tmp_path: Path) -> None:
             ["o0", "o1", "o2", "o3", "o3", "o4", "", "o5", "o5"],
         )
     )
-    rows = {row["metric"]: row for row in messaging.lifts(here)}
+    rows = {row["metric"]: row for row in proving.lifts(here)}
     # Treated: a bought 20 (once, not before entering), b 30. Held out: c gave all back, d kept 40 of 50; 70 came late.
     assert [rows["gmv"][key] for key in ("treated", "holdout", "treated_mean", "holdout_mean")] == [2, 2, 25.0, 20.0]
     assert (rows["conversion"]["treated_mean"], rows["conversion"]["holdout_mean"]) == (1.0, 0.5)
     assert (rows["margin"]["treated_mean"], rows["margin"]["holdout_mean"]) == (12.5, 10.0)  # nothing was sent
     assert rows["unsubscribed"]["treated_mean"] == 0.0  # b left on day 40, after the days that count
     messaging.unsubscribe(here, "b", "")
-    rows = {row["metric"]: row for row in messaging.lifts(here)}
+    rows = {row["metric"]: row for row in proving.lifts(here)}
     assert rows["unsubscribed"]["treated_mean"] == 0.5  # by the link in a letter
     assert {row["verdict"] for row in rows.values() if row["metric"] != "unsubscribed"} == {"not enough evidence"}
 
@@ -87,7 +87,7 @@ def test_a_split_that_is_not_as_planned_is_flagged(tmp_path: Path) -> None:
     here = place(tmp_path, ["one"], holdout=0.1)
     entered(here, "one", [f"p{n}" for n in range(400)], ["holdout"] * 80 + ["treated"] * 320)
     here.record(log(["p1"], ["purchase"], np.array([1.0]), [5.0], ["o"]))
-    (row, *_) = messaging.lifts(here)
+    (row, *_) = proving.lifts(here)
     assert row["split_p"] < 1e-6  # 40 of 400 planned
 
 
@@ -117,7 +117,7 @@ def simulated(tmp_path: Path, journeys: int, people: int, rates: tuple[float, fl
     here.record(log(who, ["purchase"] * len(who), days, amounts.tolist(), orders))
     refunds = [who[n] for n in sent_back], ["refund"] * len(sent_back), days[sent_back] + 1
     here.record(log(*refunds, amounts[sent_back].tolist(), [orders[n] for n in sent_back]))
-    rows = messaging.lifts(here)
+    rows = proving.lifts(here)
     return {
         metric: np.array([(r["low"], r["high"], r["verdict"]) for r in rows if r["metric"] == metric], dtype=object)
         for metric in ("conversion", "gmv")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_rounds import CARTS, NOON, PAPER, at, event, shop, table, turn
 
-from footfall.app import messaging
+from footfall.app import messaging, offering
 from footfall.app.build import Workspace, make_workspace, open_workspace
 from footfall.errors import ConfigError
 from footfall.testing import FixedClock
@@ -134,4 +134,4 @@ def test_money_in_words_has_the_decimals_of_its_currency(
     made = make_workspace(tmp_path / "shop", {"workspace": {"currency": currency}}, FixedClock(NOON))
     path = made.directory / "footfall.toml"
     path.write_text(path.read_text(encoding="utf-8") + f"[offers.off]\namount = {amount}\n", encoding="utf-8")
-    assert messaging.offer_in_words(open_workspace(made.directory, FixedClock(NOON)), "off") == words
+    assert offering.offer_in_words(open_workspace(made.directory, FixedClock(NOON)), "off") == words

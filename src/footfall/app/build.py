@@ -236,9 +236,9 @@ class Workspace:
 
         ``options``: event, mapping (field -> column), fixed (field -> value), decimal, time_zone, source.
         """
-        from footfall.app import cycle
+        from footfall.app import recording
 
-        return cycle.record(self, frame, **options)
+        return recording.record(self, frame, **options)
 
 
 def open_workspace(directory: Path | str | None = None, clock: Clock | None = None) -> Workspace:

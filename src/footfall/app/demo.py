@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from footfall.app import cycle, open_bandit_log, output
+from footfall.app import open_bandit_log, output, planning, recording, reporting, valuing
 from footfall.app.build import Workspace, make_workspace, open_workspace
 from footfall.app.progress import bar
 from footfall.app.simulation import write_market
@@ -59,22 +59,22 @@ def simulated(directory: Path, *, seed: int, visits: int) -> None:
     here = make_workspace(directory / "workspace", SETTINGS)
     with step("import") as said, bar("import") as advance:
         _read_providers(here, written.providers)
-        summary = cycle.import_files(here, [str(written.log)], progress=advance)
+        summary = recording.import_files(here, [str(written.log)], progress=advance)
         said.append(f"{summary.added:,} events added, {summary.rejected:,} kept aside")
     with step("check") as said:
-        found = cycle.check(here).findings
+        found = recording.check(here).findings
         warnings = [finding for finding in found if finding.level in ("warning", "error")]
         said.append(f"{len(warnings)} warning{'s' * (len(warnings) != 1)}")
         said += [finding.message.split(", with signs")[0] for finding in warnings[:2]]
     here = _leave_out_suspects(here)
     with step("value") as said:
-        rows = cycle.value(here).rows
+        rows = valuing.value(here).rows
         ladder = sorted(rows, key=lambda row: -row["value_mean"])
         said += [
             f"a visitor is worth {row['value_mean']:.2f} at {row['provider_id']}" for row in (ladder[0], ladder[-1])
         ]
     with step("plan") as said, bar("plan") as advance:
-        made = cycle.plan(here, progress=advance)
+        made = planning.plan(here, progress=advance)
         said.append(outcome(made))
     _closing(here, began, _explain_and_report(here, made))
 
@@ -82,7 +82,7 @@ def simulated(directory: Path, *, seed: int, visits: int) -> None:
 def _leave_out_suspects(here: Workspace) -> Workspace:
     """Do what the check's warning advises: an operator has looked, and leaves the visitors out in footfall.toml."""
     with step("exclude") as said:
-        suspects = cycle.suspects(here)
+        suspects = recording.suspects(here)
         visitors = tuple(sorted(visitor for suspect in suspects for visitor in suspect.visitors))
         settings = {**SETTINGS, "value": {**SETTINGS["value"], "exclude_visitors": visitors}}
         (here.directory / FILE_NAME).write_text(template(settings), encoding="utf-8")
@@ -111,11 +111,11 @@ def _explain_and_report(here: Workspace, made: Plan) -> str:
     """Explain the largest loser, write the report; the loser's id."""
     with step("explain") as said:
         least = min(made.providers, key=lambda line: line.visits_tomorrow - line.visits_today)
-        why = cycle.explain(here, least.provider_id)
+        why = planning.explain(here, least.provider_id)
         said.append(why.sentence())
     with step("report") as said:
         path = here.directory / "report.html"
-        cycle.report(here, path)
+        reporting.report(here, path)
         said.append(f"{path.stat().st_size / 1024:,.0f} kB")
     return least.provider_id
 
@@ -163,12 +163,12 @@ def open_bandit(directory: Path, *, policy: str) -> None:
         summary = here.record(open_bandit_log.events(impressions), source=f"open-bandit {policy}")
         said.append(f"{summary.added:,} events added")
     with step("value") as said:
-        valued = cycle.value(here)
+        valued = valuing.value(here)
         clicks = sum(row["orders"] for row in valued.rows)
         said.append(f"{clicks} clicks on {len(valued.rows)} items")
         said += valued.notes
     with step("plan") as said:
-        made = cycle.plan(here)
+        made = planning.plan(here)
         said.append(outcome_of_clicks(made, clicks))
     _closing(here, began, _explain_and_report(here, made))
 

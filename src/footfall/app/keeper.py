@@ -111,10 +111,10 @@ class Keeper:
 
     def facts(self) -> None:
         """Bring the facts up to date."""
-        from footfall.app import cycle
+        from footfall.app import valuing
 
         if self.here.store.version() >= 0:
-            cycle.count(self.here)
+            valuing.count(self.here)
 
     def compact(self) -> None:
         """Join small files of days that are over."""

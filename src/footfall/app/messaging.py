@@ -1,8 +1,7 @@
-"""Messages: rounds of journeys, what is sent of them, and what they added; retain's parts wired to a workspace.
+"""Messaging: rounds of journeys, and what is sent of them; retain's journeys and outbox wired to a workspace.
 
 plan_round | commit_round     who enters, who leaves, which messages go into the outbox
 send                          what is due, handed to its channels
-lifts                         each journey against its holdout
 """
 
 from __future__ import annotations
@@ -22,28 +21,24 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from footfall import config as settings
-from footfall.app import retention
+from footfall.app import offering, retention
 from footfall.app.build import Workspace
 from footfall.app.progress import Advance
 from footfall.config import ChannelSettings
 from footfall.errors import ConfigError, InputError
-from footfall.model import Caps, Held, Letter, Message, Offer, Redemption, Refusal
+from footfall.model import Caps, Held, Letter, Message, Offer
 from footfall.ports import Channel
-from footfall.record import money
 
 if TYPE_CHECKING:
-    from footfall.learn.lift import Lift, Sums
     from footfall.retain.letters import Templates
     from footfall.retain.rounds import Planned, Setting
 
 _NEEDS = {"smtp": "email", "webhook": "person", "robot": "person", "file": "person"}
-HOLD_S = 900.0  # seconds that a reserved use waits for its order
 _SECRET = "unsubscribe_secret"
 _SPACE = "message_space"
 _QUIET = "quiet_hours"  # the setting under which messages were held last
 QUIET_HOURS = "quiet hours"
 UNSUBSCRIBED = "unsubscribed"  # the reason of those who said so themselves, which counts as an outcome
-_PRICED = {"conversion": 0.1, "gmv": 0.1, "margin": 0.1, "unsubscribed": 0.5}  # least effect, relative to the holdout
 
 
 # ---------------------------------------------------------------- rounds
@@ -80,7 +75,7 @@ def setting(here: Workspace) -> Setting:
         space=message_space(here),
         choose=choose,
     )
-    offers, _ = offers_of(here)
+    offers, _ = offering.offers_of(here)
     rounds.check(found, list(config.channels), templates(here).check, list(offers))
     return found
 
@@ -253,7 +248,7 @@ def _letters(here: Workspace, code: Callable[[Offer, str], str]) -> Callable[[Me
     from footfall.retain.links import token
 
     known, told = templates(here), here.config.retain
-    offers, _ = offers_of(here)
+    offers, _ = offering.offers_of(here)
     secret = unsubscribe_secret(here)
 
     def letter(message: Message) -> Letter:
@@ -262,7 +257,7 @@ def _letters(here: Workspace, code: Callable[[Offer, str], str]) -> Callable[[Me
         if context.get("offer_name") and offer is None:
             raise InputError(f"offer {context['offer_name']!r} is gone from footfall.toml", "put it back, or cancel")
         if offer is not None:
-            context |= {"code": code(offer, context["customer_id"]), "offer": offer_in_words(here, offer.name)}
+            context |= {"code": code(offer, context["customer_id"]), "offer": offering.offer_in_words(here, offer.name)}
         if told.public_url:
             link = token(secret, message.person, message.address)
             context["unsubscribe_url"] = f"{told.public_url.rstrip('/')}/u/{link}"
@@ -271,61 +266,6 @@ def _letters(here: Workspace, code: Callable[[Offer, str], str]) -> Callable[[Me
         return known.letter(replace(message, context=msgspec.json.encode(context).decode()))
 
     return letter
-
-
-def offer_in_words(here: Workspace, name: str) -> str:
-    """An offer as letters name it: -10 %, -5.00 EUR, -500 JPY, -1.250 KWD, or a gift by its name."""
-    one, currency = here.config.offers[name], here.config.workspace.currency
-    if one.kind == "gift":
-        return name
-    parts = [f"-{one.percent:g} %"] if one.percent else []
-    if one.amount:
-        parts.append(f"-{one.amount:,.{money.exponent(currency)}f} {currency}")
-    return " ".join(parts)
-
-
-def offers_of(here: Workspace) -> tuple[dict[str, Offer], float]:
-    """The offers of footfall.toml, and minor units in a major one."""
-    from footfall.retain import offers
-
-    exponent = money.exponent(here.config.workspace.currency)
-    return offers.offers_of(here.config.offers, exponent), 10.0**exponent
-
-
-def redemption(
-    here: Workspace, code: str, person: str, order_id: str, order_minor: int, provider_id: str
-) -> Redemption | Refusal:
-    """Redeem a coupon for an order, or say why not; the same order again gets the same answer."""
-    from footfall.retain.offers import tidy
-
-    known, _ = offers_of(here)
-    code, now = tidy(code), here.clock.now()
-    key = f"order:{provider_id}:{order_id}:{code}"
-    found = here.offers.reserve(known, code, person, order_id, order_minor, provider_id, key, now, HOLD_S)
-    return here.offers.commit(found.redemption_id, now) if isinstance(found, Redemption) else found
-
-
-def redeemed(
-    here: Workspace, code: str, person: str, order_id: str, order_minor: int, provider_id: str
-) -> dict[str, Any]:
-    """As ``redemption``, as a row; InputError says why not."""
-    found = redemption(here, code, person, order_id, order_minor, provider_id)
-    if isinstance(found, Refusal):
-        raise InputError(found.message, f"refused: {found.reason}")
-    return redemption_row(here, found)
-
-
-def redemption_row(here: Workspace, found: Redemption) -> dict[str, Any]:
-    """A redemption for people and programs, money in major units."""
-    return {
-        "redemption_id": found.redemption_id,
-        "offer": found.offer,
-        "code": found.code,
-        "person": found.person,
-        "order_id": found.order_id,
-        "off": found.off_minor / 10.0 ** money.exponent(here.config.workspace.currency),
-        "status": found.status,
-    }
 
 
 def rules(here: Workspace) -> Callable[[Message, datetime], Held | None]:
@@ -376,116 +316,6 @@ def unsubscribe(here: Workspace, person: str, address: str, reason: str = UNSUBS
     """Write to a person and an address no more; waiting messages are cancelled. How many were."""
     here.outbox.suppress([(who, reason) for who in (person, address) if who], here.clock.now())
     return here.outbox.cancel(reason, person=person) if person else 0
-
-
-# ---------------------------------------------------------------- proof
-
-
-def lifts(here: Workspace) -> list[dict[str, Any]]:
-    """Each journey against its holdout: a row for each metric, with an interval and what may be said.
-
-    A unit is a person, from the first entry on for ``outcome_days``, in the arm drawn then, whatever was sent.
-    """
-    import pyarrow as pa
-
-    from footfall.retain.statements import text
-
-    found = []
-    said = [who for who, reason in here.outbox.suppressed().items() if reason == UNSUBSCRIBED]
-    left = pa.table({"who": pa.array(said, pa.string())})
-    with retention.shown(here) as shown:
-        shown.engine.execute(text("leavers"))
-        for name, journey in here.config.journeys.items():
-            rows = here.entries.all(name)
-            outcome = shown.engine.query(
-                text("outcomes"),
-                {"days": journey.outcome_days, "unit": 10.0**shown.customers.exponent, "margin": journey.margin},
-                given_entries=rows,
-                given_costs=_costs(here, name, rows),
-                given_left=left,
-            )
-            found += _lift_rows(here, name, journey.holdout, outcome, rows)
-    return found
-
-
-def _costs(here: Workspace, journey: str, rows: Any) -> Any:
-    """person, cost: messages of a journey within the days that count, and its offers redeemed, major units.
-
-    Redemptions count in both arms: a code that is shared may reach who was held out.
-    """
-    import pyarrow as pa
-
-    told = here.config.journeys[journey]
-    first = {row["person"]: row["entered_at"] for row in rows.select(["person", "entry", "entered_at"]).to_pylist() if row["entry"] == 1}  # fmt: skip  # noqa: E501
-    costs = dict.fromkeys(first, 0.0)
-    if any(step.cost for step in told.steps):
-        window = timedelta(days=told.outcome_days)
-        for posted in here.outbox.messages(journey=journey, most=0):
-            person, at = posted.message.person, posted.handed_at
-            if at is None or person not in first or posted.status not in ("sent", "unknown", "handing"):
-                continue
-            if at.replace(tzinfo=None) <= first[person] + window:
-                costs[person] += told.steps[min(posted.message.step, len(told.steps) - 1)].cost
-    unit = 10.0 ** money.exponent(here.config.workspace.currency)
-    for offer in dict.fromkeys(step.offer for step in told.steps if step.offer):
-        spent = here.offers.spent(offer)
-        for person in costs if spent else ():
-            costs[person] += spent.get(person[2:], 0) / unit
-    people = pa.array(list(costs), pa.string())
-    return pa.table({"person": people, "cost": pa.array(list(costs.values()), pa.float64())})
-
-
-def _lift_rows(here: Workspace, name: str, holdout: float, outcome: Any, rows: Any) -> list[dict[str, Any]]:
-    import pyarrow.compute as pc
-
-    from footfall.learn.lift import lift, lift_of_shares, mismatch, more_units, sums_of, verdict
-
-    arms: dict[str, dict[str, Sums]] = {}
-    for arm in ("treated", "holdout"):
-        part = outcome.filter(pc.equal(outcome["arm"], arm))
-        arms[arm] = {metric: sums_of(part[metric].to_numpy()) for metric in _PRICED}
-    treated, held = arms["treated"], arms["holdout"]
-    events = min(treated["conversion"].total, held["conversion"].total)
-    days = _entry_days(rows)
-    found = []
-    for metric, least in _PRICED.items():
-        how = lift_of_shares if metric in ("conversion", "unsubscribed") else lift
-        one: Lift = how(treated[metric], held[metric])
-        base = abs(held[metric].mean) or abs(treated[metric].mean)
-        missing = more_units(treated[metric], held[metric], max(least * base, abs(one.difference)))
-        said = verdict(one, events if metric != "unsubscribed" else treated[metric].n, missing)
-        each_day = (treated[metric].n + held[metric].n) / days if days else 0.0
-        more = missing / each_day if each_day and said == "not enough evidence" else None
-        found.append(
-            {
-                "journey": name,
-                "metric": metric,
-                "treated": int(treated[metric].n),
-                "holdout": int(held[metric].n),
-                "treated_mean": one.treated,
-                "holdout_mean": one.holdout,
-                "difference": one.difference,
-                "low": one.low,
-                "high": one.high,
-                "total": one.total,
-                "total_low": one.total_low,
-                "total_high": one.total_high,
-                "verdict": said,
-                "more_days": more if more is not None and more < 36_500 else None,
-                "split_p": mismatch(treated[metric].n, held[metric].n, holdout) if 0 < holdout < 1 else None,
-            }
-        )
-    return found
-
-
-def _entry_days(rows: Any) -> float:
-    """Days over which people have entered, at least one; 0 where nobody has."""
-    import pyarrow.compute as pc
-
-    if not rows.num_rows:
-        return 0.0
-    ends = pc.min_max(rows.filter(pc.equal(rows["entry"], 1))["entered_at"]).as_py()
-    return max(float((ends["max"] - ends["min"]).total_seconds()) / 86400.0, 1.0)
 
 
 def suppressions_of(text: str, name: str) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 
-from footfall.app import cycle
+from footfall.app import planning, recording
 from footfall.app.build import Workspace
 from footfall.config import ServeSettings
 from footfall.errors import FootfallError
@@ -67,13 +67,13 @@ def make(here: Workspace, settings: ServeSettings, still_leading: Any) -> dict[s
         "reasons": [],
     }
     try:
-        plan = cycle.plan(
+        plan = planning.plan(
             here,
             rules=_file(here, settings.plan_rules),
             capacity=_file(here, settings.plan_capacity),
         )
         record["version"] = plan.version
-        reasons = doubts(plan, cycle.check(here).findings, settings)
+        reasons = doubts(plan, recording.check(here).findings, settings)
     except FootfallError as error:
         reasons = (f"{error.message}",)
     record["reasons"] = list(reasons)

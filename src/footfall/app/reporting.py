@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from footfall.acquire import plans, solve
 from footfall.acquire.plan import plan_detail
-from footfall.app import cycle, inputs
+from footfall.app import inputs, planning, recording, valuing
 from footfall.app.build import Workspace
 from footfall.app.report import Day, ExplanationLine, ExplanationPart, ReportData, Totals, ValueLine, WinBack
 from footfall.errors import WorkspaceError
@@ -17,13 +18,16 @@ from footfall.value import valuation
 from footfall.value.recipes import recipe, reward_exponent
 from footfall.value.valuation import Valuation
 
+if TYPE_CHECKING:
+    from footfall.app.report.words import Language
+
 EXPLAINED = 3  # winners and losers each
 
 
 def report_data(here: Workspace, version: int | None = None) -> ReportData:
     """All that the report shows; without a plan yet, the plan's sections say so."""
-    known = cycle.valued(here)
-    made = cycle.stored_plan(here, version) if version is not None else here.state.plan()
+    known = valuing.valued(here)
+    made = planning.stored_plan(here, version) if version is not None else here.state.plan()
     workspace = here.config.workspace
     kind = recipe(workspace.recipe)
     exponent = reward_exponent(kind, money.exponent(workspace.currency))
@@ -41,8 +45,8 @@ def report_data(here: Workspace, version: int | None = None) -> ReportData:
         delay=_delay(known),
         plan=made,
         explanations=_explanations(here, made) if made else (),
-        findings=cycle.check(here).findings,
-        warnings=(*known.values.notes, *cycle.remarks(here, known)),
+        findings=recording.check(here).findings,
+        warnings=(*known.values.notes, *valuing.remarks(here, known)),
         money_decimals=exponent,
         unit_reward=kind.unit_reward,
     )
@@ -112,3 +116,13 @@ def explanation_line(why: plans.Explanation) -> ExplanationLine:
         win_back=WinBack(back.conversion_needed, back.order_value_needed, back.blocked_by) if back else None,
         gainers=tuple((n.provider_id, round(n.visits)) for n in why.neighbours),
     )
+
+
+def report(here: Workspace, path: Path, *, version: int | None = None, language: Language | None = None) -> None:
+    """Write the report to ``path``: one page that works offline."""
+    from footfall.app.report import render
+
+    page = render(report_data(here, version), language or here.config.workspace.language)
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(path)

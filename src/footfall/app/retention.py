@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from footfall.app import cycle
+from footfall.app import valuing
 from footfall.app.build import Workspace
 from footfall.record import money
 from footfall.value.recipes import recipe, reward_exponent
@@ -56,7 +56,7 @@ def timing(here: Workspace, as_of: date | None = None) -> tuple[Moments, ...]:
     """When to follow up and when to remind, by category."""
     from footfall.retain import timing as moments
 
-    known = cycle.valued(here, as_of)
+    known = valuing.valued(here, as_of)
     return _moments(known, customers(here, as_of), moments.moments)[0]
 
 
@@ -90,7 +90,7 @@ def shown(here: Workspace, as_of: date | None = None) -> Iterator[Shown]:
     from footfall.retain import audience, customers, timing
     from footfall.value.facts import rules_of
 
-    known = cycle.valued(here, as_of)
+    known = valuing.valued(here, as_of)
     exponent = reward_exponent(recipe(here.config.workspace.recipe), money.exponent(here.config.workspace.currency))
     with here.engine() as engine:
         customers.relations(here.store, engine, rules_of(here.config, here.state.providers()))

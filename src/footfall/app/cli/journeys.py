@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from footfall.app import messaging, output
+from footfall.app import messaging, output, proving
 from footfall.app.build import open_workspace
 from footfall.app.cli.options import FormatOption, WorkspaceOption
 from footfall.app.progress import bar
@@ -334,7 +334,7 @@ def lift(*, workspace: WorkspaceOption = None, format: FormatOption = "table") -
     if not here.config.journeys:
         raise ConfigError("footfall.toml has no journey", "add a section [journeys.NAME]; `footfall config` shows one")
     with bar("lift"):
-        rows = messaging.lifts(here)
+        rows = proving.lifts(here)
     numbers = dict.fromkeys(("difference", "low", "high"), ",.4f") | {"total": ",.2f", "more_days": ",.0f"}
     output.write(rows, format, LIFT, lambda: output.draw(rows, LIFT_SHOWN, numbers=numbers))
     screen = output.console(stderr=True)

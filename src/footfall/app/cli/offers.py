@@ -25,7 +25,7 @@ def offers(*, workspace: WorkspaceOption = None, format: FormatOption = "table")
         footfall offers
         footfall offers --format json
     """
-    from footfall.app.messaging import offer_in_words, offers_of
+    from footfall.app.offering import offer_in_words, offers_of
 
     here = open_workspace(workspace)
     known, unit = offers_of(here)
@@ -69,7 +69,7 @@ def redeem(
 
         footfall redeem QXRX-EPTF-6Z44 --person ann --order 1007 --amount 59.90
     """
-    from footfall.app.messaging import redeemed
+    from footfall.app.offering import redeemed
     from footfall.record.money import to_minor
 
     here = open_workspace(workspace)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from footfall.app import cycle, output
+from footfall.app import output, planning
 from footfall.app.build import open_workspace
 from footfall.app.cli.options import FormatOption, TextFormat, WorkspaceOption, day
 from footfall.app.progress import bar
@@ -129,7 +129,7 @@ def plan(
     here = open_workspace(workspace)
     try:
         with bar("plan") as advance:
-            made = cycle.plan(
+            made = planning.plan(
                 here,
                 day(date, "--date"),
                 inertia=inertia,
@@ -299,7 +299,7 @@ def show(
         footfall plan show 12
         footfall plan show --by pair --format csv > plan.csv
     """
-    _print_plan(cycle.stored_plan(open_workspace(workspace), version), by, format)
+    _print_plan(planning.stored_plan(open_workspace(workspace), version), by, format)
 
 
 @plan_app.command
@@ -311,7 +311,7 @@ def publish(version: VersionArgument = None, /, *, workspace: WorkspaceOption = 
         footfall plan publish 12
     """
     here = open_workspace(workspace)
-    done = here.state.publish(cycle.stored_plan(here, version).version)
+    done = here.state.publish(planning.stored_plan(here, version).version)
     output.console().print(f"Plan {done.version} for {done.day} is published.")
 
 
@@ -323,7 +323,7 @@ def rollback(version: VersionArgument = None, /, *, workspace: WorkspaceOption =
 
         footfall plan rollback
     """
-    done = cycle.rollback(open_workspace(workspace), version)
+    done = planning.rollback(open_workspace(workspace), version)
     output.console().print(f"Rolled back: plan {done.version} for {done.day} is published.")
 
 
@@ -346,8 +346,8 @@ def diff(
         footfall plan diff 3 7 --by pair --format csv
     """
     here = open_workspace(workspace)
-    before, after = cycle.plans_to_compare(here, first, second)
-    changes = cycle.plan_diff(before, after, by)
+    before, after = planning.plans_to_compare(here, first, second)
+    changes = planning.plan_diff(before, after, by)
     keys = ("provider_id",) if by == "provider" else ("segment", "provider_id")
     columns = (*keys, "visits_before", "visits_after", "change", "value_before", "value_after")
     numbers = dict.fromkeys(("visits_before", "visits_after"), ",.1f") | {
@@ -387,7 +387,7 @@ def explain(
         The provider's id, or its name.
     """
     here = open_workspace(workspace)
-    why = cycle.explain(here, provider, version)
+    why = planning.explain(here, provider, version)
     if format == "json":
         sys.stdout.write(output.to_json(why.as_dict()) + "\n")
         return

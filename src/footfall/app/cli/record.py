@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from footfall.app import cycle, output
+from footfall.app import output, recording
 from footfall.app.build import Workspace, open_workspace
 from footfall.app.cli.options import FormatOption, TextFormat, WorkspaceOption, day, pairs
 from footfall.app.progress import bar
@@ -92,7 +92,7 @@ def import_(
         return
     if list_:
         _alone("--list shows what is there", files, remove)
-        brought = [{name: getattr(line, name) for name in BROUGHT} for line in cycle.imports(here)]
+        brought = [{name: getattr(line, name) for name in BROUGHT} for line in recording.imports(here)]
         output.write(brought, format, BROUGHT)
         return
     if remove is not None:
@@ -100,7 +100,7 @@ def import_(
         _remove(here, remove, format)
         return
     with bar("import") as advance:
-        summary = cycle.import_files(
+        summary = recording.import_files(
             here,
             _named(files),
             event=event,
@@ -131,7 +131,7 @@ def _alone(what: str, files: tuple[str, ...], *others: object) -> None:
 
 
 def _remove(here: Workspace, named: str, format: str) -> None:
-    removed = cycle.remove_import(here, named)
+    removed = recording.remove_import(here, named)
     if format == "json":
         output.write([{name: getattr(removed, name) for name in removed.__slots__}], "json", ())
         return
@@ -238,7 +238,7 @@ def check(*, workspace: WorkspaceOption = None, format: TextFormat = "table") ->
         footfall check --format json
     """
     here = open_workspace(workspace)
-    result = cycle.check(here)
+    result = recording.check(here)
     if format == "json":
         print_check_json(result)
     else:
@@ -331,7 +331,7 @@ def rows(
 
     here = open_workspace(workspace)
     first, last = (day(on, "--day"),) * 2 if on else (day(from_, "--from"), day(to, "--to"))
-    table = cycle.rows(
+    table = recording.rows(
         here,
         kind=kind,
         provider=provider,
@@ -381,7 +381,7 @@ def forget(visitor: str, /, *, yes: bool = False, workspace: WorkspaceOption = N
         ):
             output.console().print("Nothing was erased.")
             return
-    erased = cycle.forget(here, visitor)
+    erased = recording.forget(here, visitor)
     screen = output.console()
     elsewhere = {place: rows for place, rows in {"decisions": erased.decisions, **erased.elsewhere}.items() if rows}
     if not erased.events and not erased.rejects and not elsewhere:

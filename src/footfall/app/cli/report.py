@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from footfall.app import cycle, output
+from footfall.app import output, reporting
 from footfall.app.build import open_workspace
 from footfall.app.cli.options import WorkspaceOption
 
@@ -36,5 +36,5 @@ def report(
     """
     here = open_workspace(workspace)
     path = file or here.directory / "report.html"
-    cycle.report(here, path, version=version, language=language)
+    reporting.report(here, path, version=version, language=language)
     output.console().print(f"Wrote {path}", soft_wrap=True)

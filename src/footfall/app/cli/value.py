@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from footfall.app import cycle, output
+from footfall.app import output, valuing
 from footfall.app.build import open_workspace
 from footfall.app.cli.options import FormatOption, WorkspaceOption, day
 from footfall.app.progress import bar
@@ -61,7 +61,7 @@ def value(
     """
     here = open_workspace(workspace)
     with bar("count") as advance:
-        valued = cycle.value(
+        valued = valuing.value(
             here,
             by=by,
             as_of=day(as_of, "--as-of"),
@@ -93,7 +93,7 @@ def demand(
         footfall demand --date 2026-11-11 --format csv > double11.csv
     """
     here = open_workspace(workspace)
-    forecast = cycle.demand(here, day(date, "--date"), day(as_of, "--as-of"))
+    forecast = valuing.demand(here, day(date, "--date"), day(as_of, "--as-of"))
     rows = [
         {"segment": segment, "visits": visits, "low": low, "high": high}
         for segment, visits, low, high in zip(

@@ -11,7 +11,7 @@ import html
 
 import msgspec
 
-from footfall.app import messaging
+from footfall.app import messaging, offering
 from footfall.app.http.bodies import REDEEM_PATH, RedeemBody
 from footfall.app.http.context import Context
 from footfall.app.http.limits import check_depth, read_body
@@ -61,11 +61,11 @@ async def redeem(context: Context, scope: Scope, receive: Receive, send: Send) -
     if minor < 0:
         raise Problem(400, "bad-request", f"amount {asked.amount} is below 0", "give the order's amount")
     found = await asyncio.to_thread(
-        messaging.redemption, context.here, asked.code, asked.person, asked.order_id, minor, asked.provider_id
+        offering.redemption, context.here, asked.code, asked.person, asked.order_id, minor, asked.provider_id
     )
     if isinstance(found, Refusal):
         raise Problem(409, "offer-refused", found.message, more={"reason": found.reason})
-    await answer_json(send, msgspec.json.encode(messaging.redemption_row(context.here, found)))
+    await answer_json(send, msgspec.json.encode(offering.redemption_row(context.here, found)))
 
 
 async def _page(send: Send, text: str, button: str) -> None:

@@ -153,10 +153,10 @@ class _Desk:
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
     def _value(self, words: dict[str, Any]) -> dict[str, Any]:
-        from footfall.app import cycle
+        from footfall.app import valuing
 
         as_of, first, last = (_day(words.get(key), key) for key in ("as_of", "from", "to"))
-        found = cycle.value(self._here, words["by"], as_of, first, last)
+        found = valuing.value(self._here, words["by"], as_of, first, last)
         return {"by": words["by"], "notes": found.notes, "items": found.rows}
 
     def _plan(self, words: dict[str, Any]) -> dict[str, Any]:
@@ -184,14 +184,14 @@ class _Desk:
         return {**told, "by": words["by"], "items": plan.providers if words["by"] == "provider" else plan.pairs}
 
     def _explain(self, words: dict[str, Any]) -> dict[str, Any]:
-        from footfall.app import cycle
+        from footfall.app import planning
         from footfall.errors import ConfigError, WorkspaceError
 
         version = words.get("version")
         if version is not None and self._here.state.plan(version) is None:
             raise Problem(404, "not-found", f"there is no plan {version}", "`footfall plan list` shows the plans")
         try:
-            return dict(cycle.explain(self._here, words["provider_id"], version).as_dict())
+            return dict(planning.explain(self._here, words["provider_id"], version).as_dict())
         except ConfigError as error:
             raise Problem(404, "not-found", error.message, error.way_out) from None
         except WorkspaceError as error:

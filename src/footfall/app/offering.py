@@ -1,0 +1,67 @@
+"""Offering: the offers of footfall.toml, and coupons redeemed; retain's offers wired to a workspace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from footfall.app.build import Workspace
+from footfall.errors import InputError
+from footfall.model import Offer, Redemption, Refusal
+from footfall.record import money
+
+HOLD_S = 900.0  # seconds that a reserved use waits for its order
+
+
+def offer_in_words(here: Workspace, name: str) -> str:
+    """An offer as letters name it: -10 %, -5.00 EUR, -500 JPY, -1.250 KWD, or a gift by its name."""
+    one, currency = here.config.offers[name], here.config.workspace.currency
+    if one.kind == "gift":
+        return name
+    parts = [f"-{one.percent:g} %"] if one.percent else []
+    if one.amount:
+        parts.append(f"-{one.amount:,.{money.exponent(currency)}f} {currency}")
+    return " ".join(parts)
+
+
+def offers_of(here: Workspace) -> tuple[dict[str, Offer], float]:
+    """The offers of footfall.toml, and minor units in a major one."""
+    from footfall.retain import offers
+
+    exponent = money.exponent(here.config.workspace.currency)
+    return offers.offers_of(here.config.offers, exponent), 10.0**exponent
+
+
+def redemption(
+    here: Workspace, code: str, person: str, order_id: str, order_minor: int, provider_id: str
+) -> Redemption | Refusal:
+    """Redeem a coupon for an order, or say why not; the same order again gets the same answer."""
+    from footfall.retain.offers import tidy
+
+    known, _ = offers_of(here)
+    code, now = tidy(code), here.clock.now()
+    key = f"order:{provider_id}:{order_id}:{code}"
+    found = here.offers.reserve(known, code, person, order_id, order_minor, provider_id, key, now, HOLD_S)
+    return here.offers.commit(found.redemption_id, now) if isinstance(found, Redemption) else found
+
+
+def redeemed(
+    here: Workspace, code: str, person: str, order_id: str, order_minor: int, provider_id: str
+) -> dict[str, Any]:
+    """As ``redemption``, as a row; InputError says why not."""
+    found = redemption(here, code, person, order_id, order_minor, provider_id)
+    if isinstance(found, Refusal):
+        raise InputError(found.message, f"refused: {found.reason}")
+    return redemption_row(here, found)
+
+
+def redemption_row(here: Workspace, found: Redemption) -> dict[str, Any]:
+    """A redemption for people and programs, money in major units."""
+    return {
+        "redemption_id": found.redemption_id,
+        "offer": found.offer,
+        "code": found.code,
+        "person": found.person,
+        "order_id": found.order_id,
+        "off": found.off_minor / 10.0 ** money.exponent(here.config.workspace.currency),
+        "status": found.status,
+    }

@@ -1,0 +1,120 @@
+"""Planning: a day's plan, its versions, and why; acquire wired to a workspace."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from footfall.app import valuing
+from footfall.app.build import Workspace
+from footfall.errors import ConfigError, WorkspaceError
+from footfall.model import Plan
+
+if TYPE_CHECKING:
+    from footfall.acquire.plans import Explanation
+
+Progress = Callable[[float, float], None]
+
+
+def plan(
+    here: Workspace,
+    day: date | None = None,
+    *,
+    inertia: float | None = None,
+    capacity: Path | None = None,
+    rules: Path | None = None,
+    demand: Path | None = None,
+    eligible: Path | None = None,
+    as_of: date | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """Plan a day's visits and keep the plan as a draft; InfeasibleError where limits cannot all hold."""
+    from footfall.acquire import plans, solve
+    from footfall.app import inputs
+
+    counted = valuing.count(here)
+    as_of, notes = valuing.whole_day(here, counted, as_of)
+    if day is not None and day <= as_of:
+        raise ConfigError(
+            f"the log already has {as_of}; {day} cannot be planned",
+            f"plan {as_of + timedelta(days=1)} or later",
+        )
+    files = inputs.read_files(capacity=capacity, rules=rules, demand=demand, eligible=eligible)
+    known = valuing.valued(here, as_of, files.eligible, counted)
+    settings = here.config.plan if inertia is None else _with_inertia(here, inertia)
+    made_from = inputs.plan_inputs(known, day or as_of + timedelta(days=1), files, settings)
+    made = plans.make_plan(
+        made_from, uuid.uuid4().hex, here.clock.now(), solve=solve, progress=inputs.solver_progress(progress)
+    )
+    made = replace(made, notes=(*notes, *known.values.notes, *made.notes))
+    inputs.keep(here.common, made.plan_id, made_from)
+    return here.state.save_plan(made)
+
+
+def _with_inertia(here: Workspace, inertia: float) -> Any:
+    from msgspec.structs import replace as with_setting
+
+    if not 0 <= inertia <= 100:
+        raise ConfigError(f"--inertia {inertia} is out of its range", "give a number from 0 to 100; 0.3 is the default")
+    return with_setting(here.config.plan, inertia=inertia)
+
+
+def stored_plan(here: Workspace, version: int | None = None) -> Plan:
+    """The plan of that version, else the newest."""
+    found = here.state.plan(version)
+    if found is None:
+        what = f"no plan {version}" if version is not None else "no plan yet"
+        raise WorkspaceError(f"there is {what}", "`footfall plan list` shows the plans; `footfall plan` makes one")
+    return found
+
+
+def rollback(here: Workspace, version: int | None = None) -> Plan:
+    """Put an earlier plan in force again: the given one, else the latest retired one that is older than it."""
+    if version is None:
+        now = here.state.plan(status="published")
+        earlier = [p for p in here.state.plans() if p.status == "retired" and now and p.version < now.version]
+        before = earlier[0] if earlier else None
+        if before is None:
+            raise WorkspaceError(
+                "there is no earlier published plan to go back to", "name a version: `footfall plan list`"
+            )
+        version = before.version
+    return here.state.publish(stored_plan(here, version).version)
+
+
+def plans_to_compare(here: Workspace, first: int | None = None, second: int | None = None) -> tuple[Plan, Plan]:
+    """The plans of two versions: by default the published one and the newest, else the two newest."""
+    after = stored_plan(here, second)
+    if first is not None:
+        return stored_plan(here, first), after
+    before = here.state.plan(status="published")
+    if before is None or before.version == after.version:
+        earlier = [version for version in here.state.versions() if version < after.version]
+        before = stored_plan(here, max(earlier)) if earlier else None
+    if before is None:
+        raise WorkspaceError("there is one plan only", "make another with `footfall plan` to compare it with")
+    return before, after
+
+
+def plan_diff(before: Plan, after: Plan, by: Literal["provider", "pair"]) -> list[dict[str, Any]]:
+    """Two plans side by side."""
+    from footfall.acquire.diff import diff
+
+    return diff(before, after, by)
+
+
+def explain(here: Workspace, provider: str, version: int | None = None) -> Explanation:
+    """Why a provider's visits change from today to the planned day, in parts that sum to the change."""
+    from footfall.acquire import plans, solve
+    from footfall.app import inputs
+
+    made = stored_plan(here, version)
+    made_from = inputs.kept(here.common, made.plan_id)
+    if provider not in made_from.providers:
+        named = [key for key, row in here.state.providers().items() if row.get("name") == provider]
+        provider = named[0] if len(named) == 1 else provider
+    return plans.explain(made_from, provider, solve=solve)

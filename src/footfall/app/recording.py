@@ -1,0 +1,134 @@
+"""Recording: what comes into the log and goes out of it, and what is wrong with it; record wired to a workspace."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from footfall.app.build import Workspace
+from footfall.model import Finding, ImportSummary
+from footfall.value.recipes import recipe
+
+if TYPE_CHECKING:
+    from footfall.record.erase import Erased
+    from footfall.record.fakes import Suspect
+    from footfall.record.removal import Brought, Removed
+
+Progress = Callable[[float, float], None]
+
+
+def import_files(
+    here: Workspace, files: Sequence[str], *, progress: Progress | None = None, **options: Any
+) -> ImportSummary:
+    """Read files into the lake; ``options`` as in ``record.intake.import_files``."""
+    from footfall.record import intake
+
+    with here.engine() as engine:
+        return intake.import_files(
+            here.store,
+            engine,
+            here.config,
+            here.clock,
+            files,
+            quarantine_dir=here.quarantine,
+            progress=progress,
+            **options,
+        )
+
+
+def imports(here: Workspace) -> tuple[Brought, ...]:
+    """What imports brought and the log still has, oldest first."""
+    from footfall.record import removal
+
+    with here.engine() as engine:
+        return removal.imports(here.store, engine)
+
+
+def remove_import(here: Workspace, named: str) -> Removed:
+    """Take what an import brought out of the log, by its source or batch id."""
+    from footfall.record import removal
+
+    with here.engine() as engine:
+        return removal.remove(here.store, engine, here.config, here.clock, named, quarantine_dir=here.quarantine)
+
+
+def record(here: Workspace, frame: Any, **options: Any) -> ImportSummary:
+    """Take in any Arrow-capable data frame; ``options`` as in ``record.intake.record_frame``."""
+    from footfall.record import intake
+
+    with here.engine() as engine:
+        return intake.record_frame(
+            here.store, engine, here.config, here.clock, frame, quarantine_dir=here.quarantine, **options
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What ``check`` found, and tables of events and visitors by name, source and day."""
+
+    findings: tuple[Finding, ...]
+    profile: Mapping[str, pa.Table]
+
+
+def check(here: Workspace) -> Checked:
+    """Look for what is wrong with the log; changes nothing."""
+    from footfall.record import checks, quarantine
+    from footfall.value import facts, refunds
+
+    kind = recipe(here.config.workspace.recipe)
+    kept_aside = Counter(reject.reason for reject in quarantine.rejects(here.quarantine))
+    with here.engine() as engine:
+        known = here.state.providers() or None
+        fates = refunds.fates(here.store, engine, facts.rules_of(here.config, known))
+        now = here.clock.now()
+        found = checks.check(engine, here.store, here.config, now, known, kept_aside, recipe=kind, refunds=fates)
+        profile = checks.profile(engine, recipe=kind) if here.store.days() else {}
+        return Checked(found, profile)
+
+
+def suspects(here: Workspace) -> tuple[Suspect, ...]:
+    """Providers whose orders look faked, with the visitors; the operator decides."""
+    from footfall.record import fakes, queries
+
+    with here.engine() as engine:
+        here.store.attach(engine)
+        return fakes.suspects(queries.Queries(engine, recipe(here.config.workspace.recipe), here.config))
+
+
+def rows(here: Workspace, **question: Any) -> pa.Table:
+    """The events behind a figure; ``question`` as in ``value.trace.rows``."""
+    from footfall.value import trace
+
+    with here.engine() as engine:
+        return trace.rows(here.store, engine, here.config, providers=here.state.providers(), **question)
+
+
+def forget(here: Workspace, visitor: str) -> Erased:
+    """Erase a person from the lake, the rows kept aside, this host's inbox, decisions, journeys and coupons.
+
+    What the inbox holds is drained first, so that all that was acknowledged until now is reached.
+    """
+    from footfall.record import drained, erase
+    from footfall.value import facts
+
+    received = (here.directory / "inbox" / "inbox.db").exists()
+
+    def elsewhere(ids: Sequence[str]) -> dict[str, int]:
+        kept = {"journeys": here.entries.forget(ids), "messages": here.outbox.forget(ids)}
+        kept["coupons"] = here.offers.forget(ids)
+        return kept | ({"sticky choices": here.inbox.forget(ids)} if received else {})
+
+    facts.forget(here.facts_directory)  # before and after: it may be killed between, and facts may be counted between
+    with here.engine() as engine:
+        if received:
+            where = (here.inbox, here.store, here.decisions, engine, here.config, here.clock)
+            drained.drain(*where, quarantine_dir=here.quarantine)
+        erased = erase.forget(
+            here.store, engine, visitor, here.quarantine, decisions=here.decisions, elsewhere=elsewhere
+        )
+    facts.forget(here.facts_directory)
+    return erased

@@ -1,0 +1,194 @@
+"""Valuing: facts, values with their intervals, and the demand of a day; value wired to a workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, timedelta
+from typing import TYPE_CHECKING, Any
+
+from footfall.app.build import Workspace
+from footfall.errors import ConfigError
+from footfall.model import DemandForecast
+from footfall.record import money
+from footfall.texts import say
+from footfall.value.recipes import recipe, reward_exponent
+
+if TYPE_CHECKING:
+    from footfall.value.fact_tables import FactTables
+    from footfall.value.valuation import By, Valuation
+
+Progress = Callable[[float, float], None]
+
+
+def count(here: Workspace, progress: Callable[[str], None] | None = None) -> FactTables:
+    """Facts of the whole log, brought up to date by what is new in it."""
+    from footfall.value import facts
+
+    with here.engine() as engine:
+        return facts.facts(here.store, engine, here.config, here.facts_directory, progress, here.state.providers())
+
+
+def categories(here: Workspace) -> dict[str, str]:
+    """provider_id -> category, as the providers file has it."""
+    return {key: row["category"] for key, row in here.state.providers().items() if row.get("category")}
+
+
+def valued(
+    here: Workspace,
+    as_of: date | None = None,
+    extra_pairs: Sequence[tuple[str, str]] = (),
+    counted: FactTables | None = None,
+) -> Valuation:
+    """Values of all pairs and providers as of a day, by default the last that is over and whole: on a day that has just
+    begun, orders are missing that its visitors will still place today, and all values would look lower.
+
+    counted: the facts, where they are at hand.
+    """
+    from footfall.value import facts, propensity, valuation
+    from footfall.value.counts import Settings
+
+    config, counted = here.config, counted or count(here)
+    day, notes = whole_day(here, counted, as_of)
+    unit_reward = recipe(config.workspace.recipe).unit_reward
+    settings = Settings(half_life_days=config.value.half_life_days, unit_reward=unit_reward)
+    known = valuation.valuate(
+        counted,
+        day,
+        exponent=reward_exponent(recipe(config.workspace.recipe), money.exponent(config.workspace.currency)),
+        window_days=config.value.window_days,
+        settings=settings,
+        categories=categories(here),
+        extra_pairs=extra_pairs,
+    )
+    known = replace(known, values=replace(known.values, notes=(*notes, *known.values.notes)))
+    if not unit_reward:
+        return known
+    with here.engine() as engine:
+        here.store.attach(engine)
+        sums = propensity.drawn(engine, facts.rules_of(config, here.state.providers()), day)
+    return propensity.weigh(known, sums, settings) if sums.num_rows else known
+
+
+@dataclass(frozen=True, slots=True)
+class Valued:
+    """Rows of ``footfall value``, with what a reader has to know."""
+
+    rows: list[dict[str, Any]]
+    notes: tuple[str, ...]
+
+
+def value(
+    here: Workspace,
+    by: By = "provider",
+    as_of: date | None = None,
+    first: date | None = None,
+    last: date | None = None,
+    progress: Progress | None = None,
+) -> Valued:
+    """What a visitor is worth: plain figures of ``first`` to ``last``, the estimate of a visit on the as-of day.
+
+    Plain figures count all that there is, a last day that is not over included; the estimate is as in ``valued``.
+    """
+    from footfall.value import valuation
+
+    if first and last and first > last:
+        raise ConfigError(f"--from {first} is after --to {last}", "turn them round")
+    counted = count(here)
+    plain = counted.as_of(as_of or here.last_day())
+    known = replace(valued(here, as_of, valuation.pairs_of(plain), counted), facts=plain)
+    notes = [*known.values.notes, *remarks(here, known), *_beyond(here.store.days(), as_of, first, last)]
+    if as_of is None and here.last_complete_day() < here.last_day():
+        day = here.last_day()
+        notes.insert(0, say("{day} is not over: estimates are of {last}", day=day, last=known.as_of))
+    return Valued(valuation.rows(known, by, first, last), tuple(notes))
+
+
+def _beyond(days: Sequence[date], as_of: date | None, first: date | None, last: date | None) -> list[str]:
+    """What to know of days that were asked for and are not in the log (``days``, ascending)."""
+    if not days:
+        return []
+    span: dict[str, object] = {"begin": days[0], "end": days[-1]}
+    found = []
+    if as_of is not None and not days[0] <= as_of <= days[-1]:
+        found.append(
+            say(
+                "{day} is outside the log, which goes from {begin} to {end}: the estimate rests on what is known from "
+                "afar",
+                day=as_of,
+                **span,
+            )
+        )
+    if (first is not None and first > days[-1]) or (last is not None and last < days[0]):
+        found.append(
+            say(
+                "no day of the log, {begin} to {end}, is within the days asked for: the plain figures count nothing",
+                **span,
+            )
+        )
+    return found
+
+
+def remarks(here: Workspace, known: Valuation) -> tuple[str, ...]:
+    """What a reader of the figures has to know about the settings and the log."""
+    from footfall.value import valuation
+
+    found = []
+    left_out = len(here.config.value.exclude_visitors)
+    if left_out:
+        found.append(
+            say(
+                "{visitors:,} visitors are left out of all counts: [value] exclude_visitors in footfall.toml",
+                visitors=left_out,
+            )
+        )
+    conversion = valuation.plain_figures(known, None)[()]["conversion"]
+    if conversion > 1:
+        found.append(
+            say(
+                "{share:.0%} of the visits have an order: if a row of the log is a line of an invoice, sum the lines "
+                "of each order before importing it; if visits are missing, import them",
+                share=conversion,
+            )
+        )
+    return tuple(found)
+
+
+def demand(here: Workspace, day: date | None = None, as_of: date | None = None) -> DemandForecast:
+    """Forecast visits per segment of a day, by default the day after the last complete one."""
+    from footfall.app import inputs
+
+    facts = count(here)
+    last, _ = whole_day(here, facts, as_of)
+    return inputs.forecast(facts.as_of(last), last, day or last + timedelta(days=1))
+
+
+def whole_day(here: Workspace, facts: FactTables, as_of: date | None) -> tuple[date, tuple[str, ...]]:
+    """The last day of the log that is over and whole: the day to plan from; with what a reader has to know.
+
+    A day whose log breaks off early with less than half of the usual visits (an export cut by another zone's midnight,
+    a file still to come) would halve tomorrow's forecast: it is left out, and said.
+    """
+    from footfall.app import inputs
+
+    if as_of is not None:
+        return as_of, ()
+    last = here.last_complete_day()
+    usual = inputs.usual_visits(facts, last)
+    if usual is None or usual.today >= 0.5 * usual.before:
+        return last, ()
+    with here.engine() as engine:
+        here.store.attach(engine, last, last)
+        (latest,) = engine.query("SELECT max(ts) AS ts FROM events").to_pylist()
+    ended = latest["ts"].replace(tzinfo=UTC).astimezone(here.zone)
+    if ended.date() > last or ended.hour >= 22:
+        return last, ()
+    note = say(
+        "{day} is left out: its log ends at {ended:%H:%M} with {visits:,.0f} visits, where {usual:,.0f} are usual; "
+        "`--as-of {day}` takes it all the same",
+        day=last,
+        ended=ended,
+        visits=usual.today,
+        usual=usual.before,
+    )
+    return usual.day_before, (note,)
