@@ -77,10 +77,10 @@ def log(here: Workspace, decisions: list[Decision], visits: list[tuple[str, str,
         recording.record(here, pa.Table.from_pylist(rows))
 
 
-def delivered(here: Workspace) -> dict[str, Delivered]:
+def delivered(here: Workspace, *known: str) -> dict[str, Delivered]:
     with here.engine() as engine:
         steering._attach(here, engine, DAY)
-        return steering.delivered(here, engine, DAY, NOW)
+        return steering.delivered(here, engine, DAY, NOW, known)
 
 
 def test_what_became_of_reservations_and_visits(here: Workspace) -> None:
@@ -121,6 +121,17 @@ def test_a_sticky_repeats_visit_keeps_the_first_decisions_reservation(here: Work
         [("v1", "a", 9, "repeat")],
     )
     assert delivered(here) == {"a": Delivered(committed=VISIT)}
+
+
+def test_strangers_have_no_place_in_the_ledger(here: Workspace) -> None:
+    """Whoever sends events can name providers without end; only those with a capacity or a reservation are kept."""
+    here.ledger.open_day(DAY, {"b": 10.0})
+    visits = [("v", "b", 9, None), *[("v", f"stranger-{i}", 9, None) for i in range(50)]]
+    log(here, [decision("d", 10, "a")], visits)
+    assert delivered(here) == {"a": Delivered(outstanding=VISIT)}
+    assert delivered(here, "b") == {"a": Delivered(outstanding=VISIT), "b": Delivered(organic=VISIT)}
+    steering.settle(here)
+    assert {name: one.delivered for name, one in here.ledger.allowances(DAY).items()} == delivered(here, "b")
 
 
 def test_dead_workers_leases_come_back_less_what_they_logged(here: Workspace) -> None:

@@ -8,7 +8,7 @@ recall    so do those of hosts that do not come back, when all that they may hav
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib.resources import files
@@ -71,16 +71,15 @@ def settle(here: Workspace) -> Pacing | None:
         days = {}
         for day in sorted({before, today}):
             _attach(here, engine, day)
-            days[day] = delivered(here, engine, day, now)
+            days[day] = delivered(here, engine, day, now, here.ledger.allowances(day))
         recall(here, now - timedelta(seconds=window))  # before settling: see ``Ledger.recall``
         for day, amounts in days.items():
             here.ledger.settle(day, amounts)
-        arrivals = _arrivals(here, engine, today, now)
+        found = published(here)
+        plan = None if found is None else LivePlan.of(found)
+        arrivals = [] if plan is None else _arrivals(here, engine, today, now, plan.segments)
         profile = _profile(here, engine, today) if arrivals else {}
-    if not arrivals:
-        return None
-    plan = published(here)
-    return None if plan is None else _pace(here, LivePlan.of(plan), today, now, arrivals, profile)
+    return None if plan is None or not arrivals else _pace(here, plan, today, now, arrivals, profile)
 
 
 def _attach(here: Workspace, engine: Engine, day: date) -> None:
@@ -97,18 +96,26 @@ def _times(here: Workspace, day: date, now: datetime) -> dict[str, object]:
     }
 
 
-def delivered(here: Workspace, engine: Engine, day: date, now: datetime) -> dict[str, Delivered]:
-    """What became of a day's reservations and visits, by provider; views ``events`` and ``decisions`` are attached."""
-    found = engine.query(_statement(here, "delivered"), _times(here, day, now))
+def delivered(
+    here: Workspace, engine: Engine, day: date, now: datetime, known: Collection[str]
+) -> dict[str, Delivered]:
+    """What became of a day's reservations and visits, by provider; views ``events`` and ``decisions`` are attached.
+
+    known: providers to tell in any case; of all others, those of which something was reserved.
+    """
+    found = engine.query(_statement(here, "delivered"), {**_times(here, day, now), "known": list(known)})
     return {
         row["provider_id"]: Delivered(row["committed"], row["outstanding"], row["released"], row["organic"])
         for row in found.to_pylist()
     }
 
 
-def _arrivals(here: Workspace, engine: Engine, day: date, now: datetime) -> list[dict[str, Any]]:
+def _arrivals(
+    here: Workspace, engine: Engine, day: date, now: datetime, segments: Sequence[str]
+) -> list[dict[str, Any]]:
     _attach(here, engine, day)
-    found: list[dict[str, Any]] = engine.query(_statement(here, "arrivals"), _times(here, day, now)).to_pylist()
+    asked = {**_times(here, day, now), "segments": list(segments)}
+    found: list[dict[str, Any]] = engine.query(_statement(here, "arrivals"), asked).to_pylist()
     return found
 
 

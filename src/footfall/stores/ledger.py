@@ -138,24 +138,20 @@ class SqlLedger(OnDatabase):
             self._lower(connection, rows)
 
     def settle(self, day: date, delivered: Mapping[str, Delivered]) -> None:
-        """Record totals by provider; one that has no allowance yet gets one of capacity 0."""
-        rows = [
-            {
-                "at_day": day,
-                "at_provider": name,
-                "is_committed": one.committed,
-                "is_outstanding": one.outstanding,
-                "is_released": one.released,
-                "is_organic": one.organic,
-            }
-            for name, one in delivered.items()
-        ]
+        """Record totals by provider, where they have changed; one that has no allowance yet gets one of capacity 0."""
         columns = ("committed", "outstanding", "released", "organic")
         with self._writing() as connection:
-            known = self._providers(connection, day)
+            query = sa.select(allowances.c.provider_id, *(allowances.c[name] for name in columns))
+            found = connection.execute(query.where(allowances.c.day == day))
+            known = {row.provider_id: Delivered(*(int(row[at]) for at in range(1, 5))) for row in found}
             new = [{"day": day, "provider_id": name, "capacity": 0} for name in delivered if name not in known]
             if new:
                 connection.execute(allowances.insert(), new)
+            rows = [
+                {"at_day": day, "at_provider": name, **{f"is_{column}": getattr(one, column) for column in columns}}
+                for name, one in delivered.items()
+                if known.get(name, Delivered()) != one
+            ]
             if rows:
                 values: dict[str, Any] = {name: sa.bindparam(f"is_{name}") for name in columns}
                 connection.execute(allowances.update().where(_AT).values(**values), rows)

@@ -1,6 +1,8 @@
 -- What became of a day's reservations and visits, by provider, in millionths of a visit.
 -- A visit to a chosen provider that names its decision (property decision_id; a sticky repeat stands for the decision
--- it repeats) and came in time keeps that choice's reservation. What no reservation held of a visit is organic.
+-- it repeats) and came in time keeps that choice's reservation. What no reservation held of a visit is organic. Told are
+-- the providers of which the ledger knows ($known) and those of which something was reserved: whoever else is in the log
+-- has no capacity to be held, and there is no end of them.
 WITH drawn AS (
     SELECT message_id AS decision_id, ts, day,
            unnest(from_json(choices, '["VARCHAR"]')) AS provider_id,
@@ -54,4 +56,6 @@ SELECT coalesce(h.provider_id, c.provider_id) AS provider_id,
        CAST(greatest(coalesce(c.parts, 0) - coalesce(h.of_visits, 0), 0) AS BIGINT) AS organic
 FROM held h
 FULL JOIN came c ON c.provider_id = h.provider_id
+WHERE h.committed + h.outstanding + h.released > 0
+   OR coalesce(h.provider_id, c.provider_id) IN (SELECT unnest($known))
 ORDER BY 1
