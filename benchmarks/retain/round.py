@@ -123,14 +123,14 @@ def child(folder: Path, what: str, minutes: int) -> tuple[float, float, float, s
 
 def one(folder: Path, what: str, minutes: int) -> int:
     """One step in this process; its last line is what ``child`` reads."""
-    from footfall.app import cycle, messaging
+    from footfall.app import messaging, valuing
     from footfall.app.build import open_workspace
     from footfall.testing import FixedClock
 
     began = time.perf_counter()
     here = open_workspace(folder / "shop", FixedClock(NOON + timedelta(minutes=minutes)))
     if what == "facts":
-        cycle.count(here)
+        valuing.count(here)
         told = "counted"
     else:
         planned = messaging.plan_round(here)

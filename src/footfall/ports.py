@@ -150,9 +150,9 @@ class Store(Protocol):
 
 
 InboxKind = Literal["event", "calls", "reject", "decision"]
-"""What a body of the inbox holds, one or more JSON objects, each a line: canonical events that passed the checks;
-requests of the tracking API whose calls passed them, as they came; events that did not pass, with what is wrong;
-decisions."""
+"""What a body of the inbox holds, one or more lines: canonical events that passed the checks, JSON objects; requests of
+the tracking API whose calls passed them, as they came (``record.tracking.KeptCalls``); events that did not pass, with
+what is wrong; decisions."""
 
 
 class Packed(bytes):

@@ -248,12 +248,22 @@ def test_events_that_pass_no_longer_are_kept_aside(place: Place) -> None:
 
 def test_a_line_that_no_reader_takes_does_not_stop_the_drain(place: Place) -> None:
     place.post(event("a"))
-    place.inbox.append([("event", b'{"message_id":"x", broken\n{"message_id":"caf\xe9"}\n')])
+    place.inbox.append([("event", b'{"message_id":"x", broken\n{"message_id":"caf\xe9"}\nbroken, too\n')])
     place.post(event("b"))
     found = place.drain()
-    assert (found.events, found.rejected) == (2, 2)
+    assert (found.events, found.rejected) == (2, 3)
     assert place.inbox.counts()["event"] == 0
     assert {r.reason for r in rejects(place.quarantine)} == {"not valid JSON"}
+    told = {r.raw for r in rejects(place.quarantine)}
+    assert told == {'{"message_id":"x", broken', '{"message_id":"caf\\xe9"}', "broken, too"}
+    assert place.ids() == ["a", "b"]
+
+
+def test_a_line_may_be_as_long_as_an_event(place: Place) -> None:
+    """Properties of nearly a million characters, which take six bytes each where they are escaped."""
+    place.post(event("long", properties={"text": "\x01" * 150_000}), event("b"))
+    assert place.drain().events == 2
+    assert len(json.loads(place.rows()[1]["properties"])["text"]) == 150_000
 
 
 def calls(*message_ids: str, config: Config | None = None, at: str = "2024-05-01T10:00:00Z", **more: Any) -> bytes:

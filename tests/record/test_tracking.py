@@ -626,7 +626,8 @@ def test_what_is_kept_as_it_came() -> None:
 
 def test_calls_that_were_damaged_are_told() -> None:
     maps = source_maps(Config(), gate())
-    for line in (b"", b"{}", b'{"source":"web","received_at":"2024-06-01T12:00:00Z","others":[],"body":{"batch":3}}'):
+    about = b'{"source":"web","received_at":"2024-06-01T12:00:00Z","others":[]}'
+    for line in (b"", b"{}", about, about + b'\t{"batch":3}', b'{}\t{"batch":[]}'):
         with pytest.raises(FormatError, match="cannot be read"):
             tracking.reread(line, gate(), maps)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
@@ -41,9 +42,13 @@ def write_market(
     visits: int,
     seed: int,
     start: str | None = None,
+    addresses: bool = False,
     progress: Callable[[float, float], None] | None = None,
 ) -> Written:
-    """Write a log of ``days`` days with about ``visits`` visits, day by day, and the truth of each day."""
+    """Write a log of ``days`` days with about ``visits`` visits, day by day, and the truth of each day.
+
+    addresses: whoever puts something into the cart or buys signs up then, with an address at example.com.
+    """
     suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if path.name.endswith(s)), None)
     if suffix is None:
         raise ConfigError(f"{path} does not say what to write", f"end it in one of {', '.join(SUFFIXES)}")
@@ -54,10 +59,12 @@ def write_market(
     )
     market = Market(MarketSettings(shops=shops, days=days, visitors=visits, seed=seed, start_day=_start(start, days)))
     path.parent.mkdir(parents=True, exist_ok=True)
-    events = 0
-    with _writer(path, suffix) as write, pq.ParquetWriter(truth_path, market.truth(0).schema) as truth:
+    events, signed_up = 0, SignUps()
+    with _writer(path, suffix, addresses) as write, pq.ParquetWriter(truth_path, market.truth(0).schema) as truth:
         for index in range(days):
             table = market.step(index)
+            if addresses:
+                table = signed_up.among(table)
             write(table)
             truth.write_table(market.truth(index))
             events += table.num_rows
@@ -76,15 +83,43 @@ def _start(start: str | None, days: int) -> date:
         raise ConfigError(f"--start {start!r} is no date", "write it as YYYY-MM-DD") from None
 
 
+class SignUps:
+    """Those who have signed up so far."""
+
+    def __init__(self) -> None:
+        self._known = pa.array([], pa.string())
+
+    def among(self, events: pa.Table) -> pa.Table:
+        """The events of a day and, with an address in a column ``email``, the sign-ups at first carts or orders."""
+        at_heart = events.filter(pc.is_in(events["name"], pa.array(["add_to_cart", "purchase"])))
+        first = at_heart.group_by("visitor_id").aggregate([("ts", "min")])
+        new = first.filter(pc.invert(pc.is_in(first["visitor_id"], self._known)))
+        who = new["visitor_id"].combine_chunks()
+        self._known = pa.concat_arrays([self._known, who])
+        rows = pa.table(
+            {
+                "message_id": pc.binary_join_element_wise("sign-up", who, "-"),
+                "ts": new["ts_min"],
+                "name": pa.array(["sign_up"] * len(who), pa.string()),
+                "visitor_id": who,
+                "email": pc.binary_join_element_wise(who, "example.com", "@"),
+            }
+        )
+        return pa.concat_tables([events, rows], promote_options="default").sort_by([("ts", "ascending")])
+
+
 @contextmanager
-def _writer(path: Path, suffix: str) -> Iterator[Write]:
+def _writer(path: Path, suffix: str, addresses: bool) -> Iterator[Write]:
+    schema = event_schema()
+    if addresses:
+        schema = schema.append(pa.field("email", pa.string()))
     if suffix == ".parquet":
-        with pq.ParquetWriter(path, event_schema(), compression="zstd") as parquet:
+        with pq.ParquetWriter(path, schema, compression="zstd") as parquet:
             yield parquet.write_table
         return
     with gzip.open(path, "wb", compresslevel=3) if suffix.endswith(".gz") else path.open("wb") as out:
         if suffix.startswith(".csv"):
-            with pa_csv.CSVWriter(out, event_schema()) as writer:
+            with pa_csv.CSVWriter(out, schema) as writer:
                 yield writer.write_table
         else:
             yield lambda table: _write_ndjson(out, table)

@@ -25,16 +25,25 @@ _KEPT = msgspec.json.Decoder(Kept)
 class Arrived:
     """Some rows of an inbox. first, last: sequence numbers of the first that the log does not know, and of all.
 
-    events: bodies of lines, in their order; kept: what did not pass; decisions: (number, body), of all rows;
-    size: bytes of all.
+    events: bodies of lines, in their order, each line with its number (``line``) in it; lines: how many; longest: bytes
+    of the longest; kept: what did not pass; decisions: (number, body), of all rows; size: bytes of all.
     """
 
     first: int
     last: int
     events: list[bytes] = field(default_factory=list)
+    lines: int = 0
+    longest: int = 0
     kept: list[Kept] = field(default_factory=list)
     decisions: list[tuple[int, bytes]] = field(default_factory=list)
     size: int = 0
+
+    def add(self, body: bytes) -> None:
+        """Further events, as lines of objects; a parallel reader keeps no order, so that each gets its number."""
+        lines = [line for line in body.split(b"\n") if line[:1] == b"{"]
+        self.longest = max(self.longest, *map(len, lines)) if lines else self.longest
+        self.events.append(b"\n".join([b'{"line":%d,%b' % (n, line[1:]) for n, line in enumerate(lines, self.lines)]))
+        self.lines += len(lines)
 
 
 class Reader:
@@ -72,12 +81,14 @@ class Reader:
         if kind == "reject":
             found.kept += [kept for line in _lines(body) for kept in self._kept(line)]
         elif kind == "event":
-            found.events.append(body)
+            odd = [line for line in _lines(body) if line[:1] != b"{"]
+            found.kept += [kept for line in odd for kept in self._damaged(line).kept]
+            found.add(body)
         else:
             for line in _lines(body):
                 taken = self._reread(line)
                 if taken.rows:
-                    found.events.append(taken.body)
+                    found.add(taken.body)
                 found.kept += taken.kept
 
     def _reread(self, line: bytes) -> Taken:
@@ -96,6 +107,11 @@ class Reader:
         taken = Taken()
         self._gate.keep(taken, Row(None, None, None), Said(raw=line), "row:json")
         return taken
+
+
+def unnumbered(line: bytes) -> bytes:
+    """A line as it was before it got its number."""
+    return b"{" + line.partition(b",")[2]
 
 
 def _lines(body: bytes) -> Iterator[bytes]:

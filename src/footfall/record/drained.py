@@ -10,7 +10,7 @@ the same file.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from footfall.config import Config
 from footfall.model import DECISION_COLUMNS, EVENT_COLUMNS, Reject
 from footfall.ports import Clock, Inbox, Store
 from footfall.record import quarantine
-from footfall.record.arrived import Arrived, Reader
+from footfall.record.arrived import Arrived, Reader, unnumbered
 from footfall.record.batch import DEDUPE_DAYS, CursorEngine, Place, settle
 from footfall.record.faults import explain
 from footfall.record.fields import FIELDS, Column, Layout, quote
@@ -36,6 +36,8 @@ _LAYOUT = Layout({f: Column(f) for f in FIELDS if f not in ("amount", "currency"
 # Comparing contents is for those that come twice.
 _NO_REPEATS = "SELECT CAST(NULL AS BIGINT) AS line, FALSE AS keep, FALSE AS conflicting LIMIT 0"
 _FEW_DAYS = 2
+_SHORT_LINE = 1 << 16  # DuckDB reads in pieces of twice the longest line, in as many threads as there are pieces
+_NUMBER_BYTES = 64
 _COPY_ONE = "(FORMAT parquet, DICTIONARY_SIZE_LIMIT 64)"
 _COPY = "(FORMAT parquet, PARTITION_BY (day), OVERWRITE_OR_IGNORE, DICTIONARY_SIZE_LIMIT 64)"
 
@@ -136,8 +138,8 @@ class _Pass:
         batch_id = new_batch_id(int(self.clock.now().timestamp()))
         self._set("footfall_batch", batch_id)
         self._set("footfall_source", "")
-        lines = _written(self.place.work_dir / "arrived.ndjson", _numbered(arrived.events))
-        self._set("footfall_arrived", str(lines))
+        self._set("footfall_arrived", str(_written(self.place.work_dir / "arrived.ndjson", arrived.events)))
+        self._set("footfall_longest", max(_SHORT_LINE, arrived.longest + _NUMBER_BYTES))
         cursor.execute(sql("arrived_sound"))
         if self._one("SELECT count(*) FILTER (unsound) FROM spooled"):
             self._look_closely(arrived.events)
@@ -178,7 +180,8 @@ class _Pass:
             name, reason = explain(fault, culprit, self.config)
             self._rejects.append(Reject(source, line, name, reason, raw))
         if self._one("SELECT count(*) FROM arrived WHERE message_id IS NULL"):
-            lines = [x.decode("utf-8", "backslashreplace") for body in bodies for x in body.splitlines() if x.strip()]
+            found = (unnumbered(line) for body in bodies for line in body.split(b"\n") if line)
+            lines = [line.decode("utf-8", "backslashreplace") for line in found]
             told = pa.table({"line": pa.array(lines, pa.large_string())})
             self.place.cursor.register("footfall_lines", told)
             bad = "SELECT line FROM footfall_lines WHERE NOT json_valid(line)"
@@ -326,15 +329,6 @@ def _written(path: Path, bodies: Iterable[bytes]) -> Path:
             if not body.endswith(b"\n"):
                 out.write(b"\n")
     return path
-
-
-def _numbered(bodies: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines of bodies with their numbers: a parallel reader keeps no order."""
-    first = 0
-    for body in bodies:
-        lines = [line for line in body.split(b"\n") if line]
-        yield b"\n".join([b'{"line":%d,%s' % (n, line[1:]) for n, line in enumerate(lines, first)])
-        first += len(lines)
 
 
 def _spans(days: Sequence[date], margin: timedelta) -> list[tuple[date, date]]:

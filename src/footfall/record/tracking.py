@@ -111,15 +111,16 @@ def take(
 def reread(line: bytes, gate: Gate, maps: Mapping[str, SourceMap]) -> Taken:
     """The plain calls of a batch that was kept as it came: they pass as they did, unless the settings have changed.
 
-    line: of the inbox, a ``KeptCalls``. Raises FormatError where it is none, as in a damaged file.
+    line: of the inbox, ``KeptCalls`` and the batch. Raises FormatError where it is none, as in a damaged file.
     """
+    about, _, body = line.partition(b"\t")
     try:
-        kept = _KEPT.decode(line)
-        batch = BATCH.decode(kept.body)
+        kept = _KEPT.decode(about)
+        batch = BATCH.decode(body)
     except BAD as error:
         raise FormatError(f"calls that were kept cannot be read: {error}", "see the quarantine") from None
     means = maps.get(kept.source) or maps[DEFAULT]
-    reading = _Reading(bytes(kept.body), gate, means, kept.source, kept.received_at)
+    reading = _Reading(body, gate, means, kept.source, kept.received_at)
     others = frozenset(kept.others)
     reading.sent(batch.sent_at)
     for call in batch.batch:
@@ -134,13 +135,14 @@ def _bound(calls: Sequence[object], most: int) -> None:
 
 
 class KeptCalls(Struct, gc=False):
-    """A batch as it stands in the inbox as it came, on one line; ``others`` are the numbers of the calls in it that
-    were dealt with by themselves."""
+    """What stands before a batch that is kept as it came, with a tab between them, on one line of the inbox.
+
+    others: the numbers of the calls in it that were dealt with by themselves.
+    """
 
     source: str
     received_at: datetime
     others: list[int]
-    body: Raw
 
 
 _KEPT = msgspec.json.Decoder(KeptCalls)
@@ -182,7 +184,8 @@ class _Reading:
         others = self.all(calls, as_they_came=True)
         plain = len(calls) - len(others)
         if plain and plain * 2 >= len(calls):
-            self._taken.calls = _ENCODER.encode(KeptCalls(self._source, self._received, others, Raw(body))) + b"\n"
+            about = _ENCODER.encode(KeptCalls(self._source, self._received, others))
+            self._taken.calls = b"%b\t%b\n" % (about, body)
             self._taken.accepted = plain
         else:
             apart = frozenset(others)

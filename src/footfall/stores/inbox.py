@@ -39,6 +39,7 @@ _PAGE_BYTES = 8192
 _CHECKPOINT_PAGES = 8000
 _PACKED = "+frames"
 _ONE_FRAME = "+lz4"  # of earlier versions: the length, then the frame
+_CODEC = pa.Codec("lz4", compression_level=-10)  # a third quicker than its default, a tenth larger
 _PACK_BYTES = 2048  # bodies of at least so many are compressed
 _LENGTH = struct.Struct("<I")
 _LENGTHS = struct.Struct("<II")
@@ -103,7 +104,7 @@ class SqliteInbox:
         """The body ``Packed``, where that makes it smaller; else as it is."""
         if len(body) < _PACK_BYTES or isinstance(body, Packed):
             return body
-        frame = pa.compress(body, codec="lz4", asbytes=True)
+        frame = _CODEC.compress(body, asbytes=True)
         return Packed(_LENGTHS.pack(len(body), len(frame)) + frame)
 
     def read(self, after: int, most_bytes: int) -> list[tuple[int, InboxKind, bytes]]:

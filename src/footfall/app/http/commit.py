@@ -21,7 +21,7 @@ from footfall.ports import Inbox, InboxKind, Packed
 Rows = Sequence[tuple[InboxKind, bytes]]
 _MOST_ROW_BYTES = 4 << 20  # bodies are joined up to this
 _MOST_GROUP_BYTES = 16 << 20
-_TURN_BYTES = 32 << 10
+_TURN_BYTES = 1 << 20  # packed, of one turn of the loop: more than that is worth a commit beside the rest of the turn
 
 
 Done = Callable[[StorageError | None], None]
@@ -94,7 +94,7 @@ class GroupCommit:
         self.waiting_bytes += size
         self._gathered.append(_Waiting(rows, sticky, size, done))
         self._gathered_bytes += size
-        if self._gathered_bytes >= _TURN_BYTES:  # worth a commit, which goes on beside the rest of the turn
+        if self._gathered_bytes >= _TURN_BYTES:
             self._hand_over()
 
     def _hand_over(self) -> None:

@@ -6,7 +6,7 @@ FROM read_json(
     format = 'newline_delimited',
     records = true,
     ignore_errors = true,
-    maximum_object_size = 8388608,
+    maximum_object_size = getvariable('footfall_longest'),
     columns = {
         line: 'BIGINT', message_id: 'VARCHAR', ts: 'VARCHAR', name: 'VARCHAR', visitor_id: 'VARCHAR', user_id: 'VARCHAR',
         previous_id: 'VARCHAR', visit_id: 'VARCHAR', provider_id: 'VARCHAR', item_id: 'VARCHAR', order_id: 'VARCHAR',
