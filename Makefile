@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.set-up
 PEERS := $(VENV)/.peers
 .DEFAULT_GOAL := help
+# What is compiled is kept, beside the kernels that Numba keeps there: tests start many processes.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
