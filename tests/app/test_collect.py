@@ -23,7 +23,7 @@ from footfall.app.http.problems import Problem, answer
 from footfall.config import CollectSettings, Config, ServeSettings, SourceSettings
 from footfall.errors import StorageError
 from footfall.model import Sticky
-from footfall.ports import Inbox, InboxKind
+from footfall.ports import Inbox, InboxKind, Packed
 from footfall.record.drained import drain
 from footfall.record.faults import _REASONS
 from footfall.record.quarantine import rejects
@@ -258,6 +258,20 @@ def test_those_who_wait_share_a_transaction() -> None:
     assert events.split() == [b"%d" % i for i in range(500)]
     assert b"".join(body for kind, body in inbox.rows if kind == "reject") == b"r\n" * 500
     assert commit.waiting_bytes == 0
+
+
+def test_rows_are_bounded_by_what_they_unpack_to() -> None:
+    """The drain unpacks a row as a whole: a thousand small frames of large bodies must not become one row."""
+    inbox = SlowInbox()
+    inbox.pack = lambda body: Packed(body[:10])  # type: ignore[method-assign]
+    commit = GroupCommit(inbox)  # type: ignore[arg-type]
+
+    async def work() -> None:
+        await asyncio.gather(*(commit.put([("calls", b"x" * (3 << 20))]) for _ in range(4)))
+
+    asyncio.run(work())
+    commit.close()
+    assert [(kind, len(body), type(body)) for kind, body in inbox.rows] == [("calls", 10, Packed)] * 4
 
 
 def test_a_full_disk_is_told_to_everyone_and_goes_by_itself() -> None:

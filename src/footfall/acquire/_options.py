@@ -34,20 +34,14 @@ def check_options(
         raise ProblemError(f"gap is {_told(gap)}; it must be between 0 and 1", "1e-4 is usual")
     whole = isinstance(threads, (int, np.integer)) and not isinstance(threads, bool)
     if threads is not None and not (whole and threads >= 1):
-        raise ProblemError(
-            f"threads is {_told(threads)}; it must be a whole number, 1 or more", "leave it out for the default"
-        )
+        raise ProblemError(f"threads is {_told(threads)}; it must be a whole number, 1 or more", _LEAVE_OUT)
     limit = as_float(time_limit_s)
     if time_limit_s is not None and not (limit is not None and limit >= 0):
-        raise ProblemError(
-            f"time_limit_s is {_told(time_limit_s)}; it must be seconds, 0 or more", "leave it out for the default"
-        )
+        raise ProblemError(f"time_limit_s is {_told(time_limit_s)}; it must be seconds, 0 or more", _LEAVE_OUT)
     if prices is not None:
         array = isinstance(prices, np.ndarray) and prices.dtype == np.float64
         if not array or prices.shape != (problem.providers,) or not np.isfinite(prices).all():
-            raise ProblemError(
-                f"prices must be a finite float64 array of {problem.providers} entries", "leave it out for the default"
-            )
+            raise ProblemError(f"prices must be a finite float64 array of {problem.providers} entries", _LEAVE_OUT)
     if progress is not None and not callable(progress):
         raise ProblemError(f"progress is {_told(progress)}; it must be callable", _LEAVE_OUT)
     if names is not None and not isinstance(names, LimitNames):

@@ -45,7 +45,7 @@ def turn(here: Workspace, files: Sequence[str] = ()) -> Turn:
 
     known = valuing.valued(here)
 
-    plan = here.state.publish(planning.plan(here).version)
+    plan = here.state.publish(planning.plan(here, known=known).version)
 
     planned = messaging.plan_round(here) if here.config.journeys else None
     if planned is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from footfall.app import valuing
 from footfall.app.build import Workspace
+from footfall.app.progress import Advance
 from footfall.errors import ConfigError, WorkspaceError
 from footfall.model import Plan
 
 if TYPE_CHECKING:
     from footfall.acquire.plans import Explanation
-
-Progress = Callable[[float, float], None]
+    from footfall.value.valuation import Valuation
 
 
 def plan(
@@ -30,21 +29,25 @@ def plan(
     demand: Path | None = None,
     eligible: Path | None = None,
     as_of: date | None = None,
-    progress: Progress | None = None,
+    known: Valuation | None = None,
+    progress: Advance | None = None,
 ) -> Plan:
-    """Plan a day's visits and keep the plan as a draft; InfeasibleError where limits cannot all hold."""
+    """Plan a day's visits and keep the plan as a draft; InfeasibleError where limits cannot all hold.
+
+    known: what ``valuing.valued`` says, where it is at hand; without ``as_of`` and ``eligible``.
+    """
     from footfall.acquire import plans, solve
     from footfall.app import inputs
 
-    counted = valuing.count(here)
-    as_of, notes = valuing.whole_day(here, counted, as_of)
+    counted = valuing.count(here) if known is None else known.facts
+    as_of, notes = valuing.whole_day(here, counted, as_of) if known is None else (known.as_of, ())
     if day is not None and day <= as_of:
         raise ConfigError(
             f"the log already has {as_of}; {day} cannot be planned",
             f"plan {as_of + timedelta(days=1)} or later",
         )
     files = inputs.read_files(capacity=capacity, rules=rules, demand=demand, eligible=eligible)
-    known = valuing.valued(here, as_of, files.eligible, counted)
+    known = known or valuing.valued(here, as_of, files.eligible, counted)
     settings = here.config.plan if inertia is None else _with_inertia(here, inertia)
     made_from = inputs.plan_inputs(known, day or as_of + timedelta(days=1), files, settings)
     made = plans.make_plan(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from footfall.app.build import Workspace
+from footfall.app.progress import Advance
 from footfall.model import Finding, ImportSummary
 from footfall.value.recipes import recipe
 
@@ -18,11 +19,9 @@ if TYPE_CHECKING:
     from footfall.record.fakes import Suspect
     from footfall.record.removal import Brought, Removed
 
-Progress = Callable[[float, float], None]
-
 
 def import_files(
-    here: Workspace, files: Sequence[str], *, progress: Progress | None = None, **options: Any
+    here: Workspace, files: Sequence[str], *, progress: Advance | None = None, **options: Any
 ) -> ImportSummary:
     """Read files into the lake; ``options`` as in ``record.intake.import_files``."""
     from footfall.record import intake

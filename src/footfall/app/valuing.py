@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from footfall.value.fact_tables import FactTables
     from footfall.value.valuation import By, Valuation
 
-Progress = Callable[[float, float], None]
-
 
 def count(here: Workspace, progress: Callable[[str], None] | None = None) -> FactTables:
     """Facts of the whole log, brought up to date by what is new in it."""
@@ -84,7 +82,6 @@ def value(
     as_of: date | None = None,
     first: date | None = None,
     last: date | None = None,
-    progress: Progress | None = None,
 ) -> Valued:
     """What a visitor is worth: plain figures of ``first`` to ``last``, the estimate of a visit on the as-of day.
 

@@ -1,7 +1,7 @@
 """Gate: the checks of one event that is to be acknowledged at once, as sql/check.sql makes them for a whole file.
 
 Both name the first thing that is wrong by the same code (faults.py has the words); a test holds them together. What
-passes here is written as a canonical line, and goes through sql/check.sql once more when it is drained.
+passes here becomes a canonical line, now or when it is drained (``tracking.reread``), and is checked once more then.
 """
 
 from __future__ import annotations

@@ -207,7 +207,7 @@ class _Reading:
                 self.call(call, call.type)
             return list(range(len(calls)))
         at_provider, elsewhere, currency = self._means.at_provider, self._means.elsewhere, self._gate.currency
-        source, received, append = self._source, self._received, self._rows.append
+        append = self._rows.append
         others: list[int] = []
         for number, call in enumerate(calls):
             raw = call.properties
@@ -234,36 +234,8 @@ class _Reading:
                     and (not found.currency or found.currency == currency)
                     and (flat or self._is_shallow(raw))
                 ):
-                    if as_they_came:
-                        continue
-                    context, position = call.context, found.position
-                    channel, campaign, device, country, locale = _NO_CONTEXT if context is None else _context(context)
-                    append(
-                        Row(
-                            call.message_id,
-                            ts + shift,
-                            name,
-                            visitor,
-                            user,
-                            None,
-                            found.visit_id or found.session_id or found.session_camel,
-                            provider,
-                            found.item_id or found.product_id or found.product_camel,
-                            found.order_id or found.order_camel or found.transaction_id,
-                            channel,
-                            campaign,
-                            device,
-                            country,
-                            None,
-                            str(position) if position is not None else None,
-                            None,
-                            None,
-                            raw,
-                            locale if not found.locale else None,
-                            source,
-                            received,
-                        )
-                    )
+                    if not as_they_came:
+                        append(self._row(call, "track", found))
                     continue
             self.call(call, call.type)
             others.append(number)

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import pyarrow as pa
 
@@ -157,15 +157,8 @@ class SqliteInbox:
             last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'inbox'").fetchone()
         parts = [self.path, self.path.with_name(self.path.name + "-wal")]
         size = sum(p.stat().st_size for p in parts if p.exists())
-        return {
-            "event": 0,
-            "calls": 0,
-            "reject": 0,
-            "decision": 0,
-            **found,
-            "bytes": size,
-            "last": last[0] if last else 0,
-        }
+        none = dict.fromkeys(get_args(InboxKind), 0)
+        return {**none, **found, "bytes": size, "last": last[0] if last else 0}
 
     def stuck(self, visitor_id: str, key: str, now: datetime) -> bytes | None:
         """The body that was kept last for this visitor and key, while it holds."""

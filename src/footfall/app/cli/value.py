@@ -60,14 +60,13 @@ def value(
         What a row is: provider, segment, pair (segment and provider) or day.
     """
     here = open_workspace(workspace)
-    with bar("count") as advance:
+    with bar("count"):
         valued = valuing.value(
             here,
             by=by,
             as_of=day(as_of, "--as-of"),
             first=day(from_, "--from"),
             last=day(to, "--to"),
-            progress=advance,
         )
     columns = (*KEYS[by], *PLAIN, *ESTIMATE)
     output.write(valued.rows, format, columns, lambda: output.draw(valued.rows, columns, numbers=NUMBERS))

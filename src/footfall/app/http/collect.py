@@ -80,7 +80,7 @@ class Collector:
         def take(body: bytes, source: str, received: datetime) -> Taken:
             means = self._maps.get(source) or self._maps[DEFAULT]
             most = self._serve.max_batch
-            return tracking.take(body, kind, self._gate, means, source or SOURCE, received, most, True)
+            return tracking.take(body, kind, self._gate, means, source or SOURCE, received, most, as_they_came=True)
 
         return take
 

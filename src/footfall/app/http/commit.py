@@ -19,7 +19,7 @@ from footfall.model import Sticky
 from footfall.ports import Inbox, InboxKind, Packed
 
 Rows = Sequence[tuple[InboxKind, bytes]]
-_MOST_ROW_BYTES = 4 << 20  # bodies are joined up to this
+_MOST_ROW_BYTES = 4 << 20  # bodies are joined up to this, as they came: the drain unpacks a row as a whole
 _MOST_GROUP_BYTES = 16 << 20
 _TURN_BYTES = 1 << 20  # packed, of one turn of the loop: more than that is worth a commit beside the rest of the turn
 
@@ -32,8 +32,10 @@ class _Waiting:
 
     __slots__ = ("done", "rows", "size", "sticky")
 
-    def __init__(self, rows: Rows, sticky: Sequence[Sticky], size: int, done: Done) -> None:
-        self.rows = rows
+    def __init__(
+        self, rows: Sequence[tuple[InboxKind, bytes, int]], sticky: Sequence[Sticky], size: int, done: Done
+    ) -> None:
+        self.rows = rows  # kind, body as it is to be written, bytes of the body as it came
         self.sticky = sticky
         self.size = size
         self.done = done
@@ -80,8 +82,8 @@ class GroupCommit:
     def submit(self, rows: Rows, sticky: Sequence[Sticky], done: Done) -> None:
         """As ``put``, for who does not wait: ``done`` is called on the event loop, with None when the rows are on the
         disk, else with what kept them from it. It must not raise. StorageError at once where ``put`` would refuse."""
-        rows = [(kind, self._inbox.pack(body)) for kind, body in rows]
-        size = sum(len(body) for _, body in rows) + sum(len(s.body) for s in sticky)
+        packed = [(kind, self._inbox.pack(body), len(body)) for kind, body in rows]
+        size = sum(len(body) for _, body, _ in packed) + sum(len(s.body) for s in sticky)
         if self.waiting_bytes and self.waiting_bytes + size > self._most:
             raise StorageError(
                 f"{self.waiting_bytes:,} bytes wait for the disk already", "send it again in a second, or more slowly"
@@ -92,7 +94,7 @@ class GroupCommit:
         if not self._gathered:  # what else comes in this turn of the loop goes along: fewer commits, fewer wakings
             loop.call_soon(self._hand_over)
         self.waiting_bytes += size
-        self._gathered.append(_Waiting(rows, sticky, size, done))
+        self._gathered.append(_Waiting(packed, sticky, size, done))
         self._gathered_bytes += size
         if self._gathered_bytes >= _TURN_BYTES:
             self._hand_over()
@@ -163,20 +165,20 @@ class GroupCommit:
 
 def _joined(group: Sequence[_Waiting]) -> list[tuple[InboxKind, bytes]]:
     """The rows of a group with the bodies of each kind joined: a row less is a page less to write."""
-    bodies: dict[tuple[InboxKind, bool], list[bytes]] = {}
+    bodies: dict[tuple[InboxKind, bool], list[tuple[bytes, int]]] = {}
     for waiting in group:
-        for kind, body in waiting.rows:
-            bodies.setdefault((kind, isinstance(body, Packed)), []).append(body)
+        for kind, body, length in waiting.rows:
+            bodies.setdefault((kind, isinstance(body, Packed)), []).append((body, length))
     joined: list[tuple[InboxKind, bytes]] = []
     for (kind, packed), parts in bodies.items():
         made = Packed if packed else bytes
         held: list[bytes] = []
         size = 0
-        for part in parts:
-            if held and size + len(part) > _MOST_ROW_BYTES:
+        for part, length in parts:
+            if held and size + length > _MOST_ROW_BYTES:
                 joined.append((kind, made(b"".join(held))))
                 held, size = [], 0
             held.append(part)
-            size += len(part)
+            size += length
         joined.append((kind, made(b"".join(held))))
     return joined
