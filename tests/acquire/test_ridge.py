@@ -357,3 +357,27 @@ def test_more_providers_than_sixteen_bits_count():
     assert plan.bound >= optimum * (1 - 1e-7)
     assert optimum * (1 - 1e-4) <= plan.objective <= optimum * (1 + 1e-7)
     check_limits(problem, plan)
+
+
+def test_an_interrupt_that_lands_in_compiled_code_is_one(monkeypatch):
+    """Python raises SystemError, the interrupt its cause, where a compiled function ends with it (Objects/call.c)."""
+    plain, calls = solver.plain_work, []
+
+    def interrupted(problem):
+        calls.append(problem)
+        if len(calls) == 1:
+            raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
+        return plain(problem)
+
+    monkeypatch.setattr(solver, "plain_work", interrupted)
+    problem = Problem(np.ones(1), np.array([0, 1]), np.zeros(1, np.int32), np.ones(1), np.ones(1), np.zeros(1), None)
+    plan = solve(problem)
+    assert plan.status == "interrupted"
+    check_limits(problem, plan)
+
+    def broken(problem):
+        raise SystemError("of another kind")
+
+    monkeypatch.setattr(solver, "plain_work", broken)
+    with pytest.raises(SystemError):
+        solve(problem)

@@ -338,3 +338,34 @@ def test_choosing_is_as_good_as_an_exact_solver() -> None:
         best = milp(-value, constraints=[LinearConstraint(each, ub=1), LinearConstraint(cost[None], ub=budget)], integrality=1, bounds=Bounds(0, 1))  # fmt: skip  # noqa: E501
         # One price cannot split a message: short of the optimum by less than the best single one.
         assert value[go].sum() >= -best.fun - value.max()
+
+
+def test_a_step_that_was_taken_out_of_a_journey_sends_nothing(tmp_path: Path) -> None:
+    here = shop(tmp_path, PAPER + CARTS.format(holdout=0.0))
+    assert turn(here)["planned"] == 40
+    path = here.directory / "footfall.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(text[text.rindex("[[journeys.carts.steps]]") :], ""), encoding="utf-8")
+    later = at(here, NOON + timedelta(days=3))
+    assert turn(later)["planned"] == 0
+    assert set(later.entries.all("carts")["status"].to_pylist()) == {"done"}
+
+
+@pytest.mark.parametrize("listed", ["ann@xn--bcher-kva.de", "Ann@b\u00fccher.de"])  # one domain, RFC 3490
+def test_whom_not_holds_for_either_spelling_of_a_domain(tmp_path: Path, listed: str) -> None:
+    mail = '[channels.paper]\nkind = "smtp"\nhost = "127.0.0.1"\nsender = "shop@example.com"\n'
+    for spelling in ("ann@xn--bcher-kva.de", "ann@b\u00fccher.de"):
+        traits = json.dumps({"traits": {"email": spelling}})
+        rows = [event(0, "page_view", 19), event(0, "add_to_cart", 19, hour=9, amount=30.0), event(0, "identify", 19, properties=traits)]  # fmt: skip  # noqa: E501
+        folder = tmp_path / spelling
+        folder.mkdir()
+        here = shop(folder, mail + CARTS.format(holdout=0.0), carts=0, more=rows)
+        assert messaging.plan_round(here).messages.rows  # else nothing is shown by the next line
+        here.outbox.suppress([(listed, "asked")], NOON)
+        assert not messaging.plan_round(here).messages.rows
+
+
+def test_a_file_of_whom_not_is_read_as_csv() -> None:
+    text = 'who,reason\n"bob@example.com","hard bounce"\nann@example.com\n"u:p1","said ""no"", twice"\n\n'
+    expected = [("bob@example.com", "hard bounce"), ("ann@example.com", "from l.csv"), ("u:p1", 'said "no", twice')]
+    assert messaging.suppressions_of(text, "l.csv") == expected

@@ -62,16 +62,25 @@ def solve(
     proof where floors cannot all be met. Deterministic for a given number of threads.
     """
     check_options(problem, inertia, gap, threads, prices, time_limit_s, progress, names)
-    if inertia > 0:
-        check_reference(problem)
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
     names = names or LimitNames()
     try:
+        if inertia > 0:
+            check_reference(problem)
         return _solved(problem, inertia, gap, threads, prices, deadline, progress, names)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemError) as error:
+        if not _is_interrupt(error):
+            raise
         # It came where no plan stood yet, while threads start or arrays are laid out: the quickest one still holds all.
+        if inertia > 0:
+            check_reference(problem)
         quick = _solved(problem, inertia, gap, threads, prices, time.monotonic(), None, names)
         return replace(quick, status="interrupted")
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Ctrl-C; where it lands in compiled code, Python tells it as the cause of a SystemError."""
+    return isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt)
 
 
 def _solved(

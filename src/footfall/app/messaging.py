@@ -6,6 +6,7 @@ send                          what is due, handed to its channels
 
 from __future__ import annotations
 
+import csv
 import os
 import secrets
 import socket
@@ -319,12 +320,12 @@ def unsubscribe(here: Workspace, person: str, address: str, reason: str = UNSUBS
 
 
 def suppressions_of(text: str, name: str) -> list[tuple[str, str]]:
-    """Rows of a file of addresses or persons, one a line, with an optional reason after a comma."""
+    """Rows of a CSV file of addresses or persons, one a line, with an optional reason; what the list prints is read."""
     found = []
-    for line in text.splitlines():
-        who, _, reason = line.partition(",")
-        if who.strip() and who.strip().lower() not in ("address", "email", "person"):
-            found.append((who.strip(), reason.strip() or f"from {name}"))
+    for row in csv.reader(text.splitlines(), skipinitialspace=True):
+        who, reason = (row[0].strip() if row else ""), ",".join(row[1:]).strip()
+        if who and who.lower() not in ("address", "email", "person", "who"):
+            found.append((who, reason or f"from {name}"))
     return found
 
 

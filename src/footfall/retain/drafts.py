@@ -80,7 +80,7 @@ class Drafts:
         found = []
         for row in _rows(rows, ("person", "step", "entry", "address", "language", "name", "provider_id", "category", "timezone", "since", "value")):  # fmt: skip  # noqa: E501
             person, number, entry, address, tongue, called, provider, category, timezone, since, value = row
-            step = steps[min(number, len(steps) - 1)]
+            step = steps[number]
             if tongue not in spoken:
                 spoken[tongue] = language(tongue, self.language)
             context = {

@@ -8,8 +8,9 @@ leaves alone what is there, so that a round that died is finished by the next, a
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -135,7 +136,7 @@ def plan(
     """What a round would do now; changes nothing. progress: called with journeys done, of all."""
     for name in ("last_order", "leavers"):
         engine.execute(text(name))
-    suppressed = pa.table({"who": pa.array(list(outbox.suppressed()), pa.string())})
+    suppressed = pa.table({"who": pa.array(_spellings(outbox.suppressed()), pa.string())})
     held: Counter[tuple[str, str]] = Counter()
     entering, due = [], []
     moving: dict[str, list[pa.Table]] = {}
@@ -146,7 +147,7 @@ def plan(
             continue
         found = _one(engine, entries, setting, name, journey, suppressed, now, held)
         entering.append(found.entering)
-        moving[name] = [found.leaving, found.held_out]
+        moving[name] = [found.leaving, found.passed]
         due.append(found.due)
         if found.later is not None:
             next_due[name] = found.later
@@ -197,7 +198,7 @@ def commit(planned: Planned, entries: Entries, outbox: Outbox, known: Sequence[s
 class _Found:
     entering: pa.Table
     leaving: pa.Table
-    held_out: pa.Table
+    passed: pa.Table  # whose step sends nothing: the holdout's, and steps that were taken out of the journey
     due: pa.Table
     later: datetime | None
 
@@ -247,16 +248,18 @@ def _one(
     stays = active.filter(pc.invert(pc.is_in(_keys(active), value_set=gone)))
     ready = stays.filter(pc.less_equal(stays["due_at"], _scalar(now)))
     is_held_out = pc.equal(ready["arm"], "holdout")
-    held_out, treated = ready.filter(is_held_out), ready.filter(pc.invert(is_held_out))
+    is_past = pc.greater_equal(ready["step"], len(journey.steps))  # a step that footfall.toml has no more
+    silent = pc.or_(is_held_out, is_past)
+    passed, treated = ready.filter(silent), ready.filter(pc.invert(silent))
     due = treated.join(reachable, "person", join_type="inner").sort_by("person")
-    held[name, "holdout"] += held_out.num_rows
+    held[name, "holdout"] += int(pc.sum(is_held_out).as_py() or 0)
     held[name, "not reachable"] += members.num_rows - int(
         pc.sum(pc.is_in(members["person"], value_set=reachable["person"].combine_chunks())).as_py() or 0
     )
     held[name, "not yet due"] += stays.num_rows - ready.num_rows
     later = pc.min(stays.filter(pc.greater(stays["due_at"], _scalar(now)))["due_at"]).as_py()
     later = None if later is None else later.replace(tzinfo=UTC)
-    return _Found(entering, left, _next(held_out, journey, now), due, later)
+    return _Found(entering, left, _next(passed, journey, now), due, later)
 
 
 def _overtaken(engine: Shown, entries: Entries, outbox: Outbox, setting: Setting) -> pa.Table:
@@ -284,6 +287,17 @@ def _overtaken(engine: Shown, entries: Entries, outbox: Outbox, setting: Setting
                 ).cast(_OVERTAKEN)
             )
     return pa.concat_tables(found) if found else _OVERTAKEN.empty_table()
+
+
+def _spellings(listed: Iterable[str]) -> list[str]:
+    """Those on the list of whom not, with domains beyond ASCII as they go over the wire, too (RFC 3490)."""
+    found = set(listed)
+    for who in listed:
+        name, at, domain = who.rpartition("@")
+        if at and not domain.isascii():
+            with contextlib.suppress(UnicodeError):  # no domain: only as it is
+                found.add(name + at + domain.encode("idna").decode("ascii"))
+    return sorted(found)
 
 
 def _addressed(engine: Shown, people: pa.Array, needs: str) -> pa.Table:
@@ -440,8 +454,7 @@ def _priced(rows: pa.Table, setting: Setting) -> pa.Table:
     """Messages with what each is expected to win beyond its cost: stake x lift - cost, and with that cost."""
     name = rows["journey"][0].as_py()
     steps = setting.journeys[name].steps
-    step = np.minimum(np.asarray(rows["step"].to_numpy(), np.int64), len(steps) - 1)
-    cost = np.array([s.cost for s in steps])[step]
+    cost = np.array([s.cost for s in steps])[np.asarray(rows["step"].to_numpy(), np.int64)]
     lift = setting.lift.get(name, setting.prior_lift)
     value = np.asarray(rows["stake"].to_numpy(), np.float64) * lift - cost
     # A stake that nobody could tell (0) is no reason to stay silent where a message costs nothing.

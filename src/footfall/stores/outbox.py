@@ -11,6 +11,7 @@ writer shares: no number of workers, journeys or rounds gets around them.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -363,8 +364,14 @@ class SqlOutbox(OnDatabase):
 
 
 def _key(who: str) -> str:
-    """An address whatever its capitals; a person as it is."""
-    return who.strip().lower() if "@" in who else who.strip()
+    """An address whatever its capitals, its domain as people read it (RFC 3490: xn-- is decoded); a person as it is."""
+    name, at, domain = who.strip().rpartition("@")
+    if not at:
+        return who.strip()
+    if "xn--" in domain.lower():
+        with contextlib.suppress(UnicodeError):  # no domain: as it is
+            domain = domain.lower().encode("ascii").decode("idna")
+    return (name + at + domain).lower()
 
 
 def _plain(person: str) -> str:
