@@ -70,6 +70,15 @@ def test_answers_of_the_other_side(status: int, outcome: str) -> None:
     assert int(seconds) == int(CLOCK.now().timestamp())
 
 
+@pytest.mark.parametrize("status", [301, 401, 403, 404, 405])  # RFC 9110: of the resource or its key, not the content
+def test_a_webhook_that_takes_nothing_is_away_and_no_letter_dies(status: int) -> None:
+    with hook(status) as (url, _):
+        channel = WebhookChannel("hook", WebhookSettings(url, "secret", 2.0), CLOCK)
+        receipt = channel.send(LETTER)
+        channel.close()
+    assert (receipt.outcome, receipt.away) == ("retry", True)
+
+
 def test_no_answer_is_tried_again() -> None:
     with hook(200, wait_s=0.6) as (url, _):
         assert WebhookChannel("hook", WebhookSettings(url, "s", 0.2), CLOCK).send(LETTER).outcome == "retry"

@@ -19,6 +19,7 @@ from footfall.model import Letter, Receipt
 from footfall.ports import Clock
 
 _LATER = (408, 409, 425, 429)
+_AWAY = (401, 403, 404, 405, 407)  # said of the webhook, its key or its address; not of the letter
 _READ = 1000  # bytes of an answer
 
 
@@ -87,6 +88,8 @@ class WebhookChannel:
             return Receipt("sent", told)
         if answer.status_code == 410:
             return Receipt("dead", told, suppress=True)
+        if answer.is_redirect or answer.status_code in _AWAY:
+            return Receipt("retry", told, away=True)
         return Receipt("retry" if answer.status_code in _LATER or answer.status_code >= 500 else "dead", told)
 
     def _answer(self, body: bytes, headers: dict[str, str]) -> tuple[httpx.Response, str]:
