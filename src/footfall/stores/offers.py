@@ -77,7 +77,8 @@ class SqlOffers(OnDatabase):
         now: datetime,
         hold_s: float,
     ) -> Redemption | Refusal:
-        """Hold a use for an order, if ceilings in number and money leave room; the same ``key`` gives the same answer.
+        """Hold a use for an order, if ceilings in number and money leave room; the same ``key`` gives the same answer,
+        and where that use was released or has expired, holds one anew.
 
         InputError without a person or a key, and for a key that was used for another code, person or order.
         """
@@ -86,12 +87,13 @@ class SqlOffers(OnDatabase):
                 f"person {person!r}, key {key!r}, order of {order_minor}", "name a person, a key, an order of 0 or more"
             )
         with self._writing() as connection:
+            self._expire(connection, now)
             known = connection.execute(sa.select(redemptions).where(redemptions.c.key == key)).first()
             if known is not None:
                 if (known.code, known.person, known.order_id) != (code, person, order_id):
                     raise InputError(f"key {key!r} was used for another redemption", "give each redemption its own key")
-                return _redemption(known)
-            self._expire(connection, now)
+                if known.status in _HELD:
+                    return _redemption(known)
             found = self._offer_of(connection, offers, code, person, now)
             if isinstance(found, Refusal):
                 return found
@@ -111,8 +113,11 @@ class SqlOffers(OnDatabase):
                 "status": "reserved",
                 "reserved_at": naive(now),
                 "expires_at": naive(now + timedelta(seconds=hold_s)),
+                "settled_at": None,
             }
-            connection.execute(redemptions.insert().values(**row))
+            mine = redemptions.c.key == key
+            change = redemptions.insert() if known is None else redemptions.update().where(mine)
+            connection.execute(change.values(**row))
             made = connection.execute(sa.select(redemptions).where(redemptions.c.key == key)).one()
         return _redemption(made)
 

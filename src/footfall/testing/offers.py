@@ -92,6 +92,20 @@ class OffersContract:
         assert refused(offers.commit(one.redemption_id, later)) == "expired"
         assert offers.expire(later + timedelta(hours=1)) == 1
 
+    def test_what_expired_is_reserved_anew_by_its_order(self, offers: Offers) -> None:
+        """A shop's till that died between holding a use and making it final asks again with the same order."""
+        first = hold(offers, "a")
+        assert isinstance(first, Redemption)
+        later = NOW + timedelta(days=1)
+        assert offers.expire(later) == 1
+        again = hold(offers, "a", now=later)
+        assert isinstance(again, Redemption)
+        assert again.status == "reserved"
+        final = offers.commit(again.redemption_id, later)
+        assert isinstance(final, Redemption)
+        assert final.status == "committed"
+        assert offers.commit(again.redemption_id, later + timedelta(days=1)) == final
+
     def test_a_code_of_ones_own_serves_once_and_only_its_person(self, offers: Offers) -> None:
         assert offers.issue(OWN, "ann", "AAAA", NOW).code == "AAAA"
         assert offers.issue(OWN, "ann", "BBBB", NOW).code == "AAAA"  # the one that she has
