@@ -348,7 +348,7 @@ class StepSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         str,
         Meta(
             description="Time after what brought the person in, or the step before: 3d, 12h, 30m, now; auto.",
-            pattern=r"^(auto|now|\d+(\.\d+)?[dhm])$",
+            pattern=r"^(auto|now|\d{1,6}(\.\d{1,9})?[dhm])$",
         ),
     ] = "auto"
     channel: Annotated[str, Meta(description="The channel's name.", min_length=1)] = "email"

@@ -369,3 +369,8 @@ def test_a_file_of_whom_not_is_read_as_csv() -> None:
     text = 'who,reason\n"bob@example.com","hard bounce"\nann@example.com\n"u:p1","said ""no"", twice"\n\n'
     expected = [("bob@example.com", "hard bounce"), ("ann@example.com", "from l.csv"), ("u:p1", 'said "no", twice')]
     assert messaging.suppressions_of(text, "l.csv") == expected
+
+
+def test_a_wait_beyond_all_calendars_is_a_wrong_setting(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"wait"):
+        shop(tmp_path, PAPER + CARTS.format(holdout=0.0).replace('"2d"', '"99999999d"'), carts=1)
