@@ -350,7 +350,7 @@ class Ledger(Protocol):
 
 
 class Offers(Protocol):
-    """The ledger of coupons and gifts: a use is reserved, then committed, released or expired, each exactly once."""
+    """The ledger of coupons and gifts: a use is reserved, then committed, released or expired; committed once."""
 
     def issue(self, offer: Offer, person: str, code: str, now: datetime) -> Coupon:
         """Give ``person`` the code, once for an offer and a person: the coupon that they have, where they do."""
@@ -368,7 +368,10 @@ class Offers(Protocol):
         now: datetime,
         hold_s: float,
     ) -> Redemption | Refusal:
-        """Hold a use for an order, if ceilings in number and money leave room; one ``key`` has one answer."""
+        """Hold a use for an order, if ceilings in number and money leave room.
+
+        One ``key`` has one use: it is answered as long as it is held or final, and held anew where it was given back.
+        """
         ...
 
     def commit(self, redemption_id: str, now: datetime) -> Redemption | Refusal:

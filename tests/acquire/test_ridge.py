@@ -381,3 +381,20 @@ def test_an_interrupt_that_lands_in_compiled_code_is_one(monkeypatch):
     monkeypatch.setattr(solver, "plain_work", broken)
     with pytest.raises(SystemError):
         solve(problem)
+
+
+def test_an_interrupt_while_the_reference_is_checked_is_one(monkeypatch):
+    checked, calls = solver.check_reference, []
+
+    def interrupted(problem):
+        calls.append(problem)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        checked(problem)
+
+    monkeypatch.setattr(solver, "check_reference", interrupted)
+    one = np.ones(1)
+    problem = Problem(one, np.array([0, 1]), np.zeros(1, np.int32), one, one, np.zeros(1), one)
+    plan = solve(problem, inertia=0.3)
+    assert plan.status == "interrupted"
+    check_limits(problem, plan)

@@ -155,10 +155,16 @@ def test_a_killed_worker_or_keeper_is_started_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_all_processes_end_with_the_supervisor(tmp_path: Path) -> None:
+@pytest.mark.parametrize("again", [False, True], ids=["at first", "with a keeper that was started again"])
+def test_all_processes_end_with_the_supervisor(tmp_path: Path, again: bool) -> None:
     configure(tmp_path, {"serve": QUIET})
     with Service(tmp_path) as service:
         assert service.process is not None
+        if again:
+            before = service.pids("app.keeper")
+            os.kill(before[0], signal.SIGKILL)
+            service.wait_for(partial(_replaced, service, "app.keeper", before))
+            time.sleep(3)  # it listens for the supervisor's end by now
         children = [pid for pid in service.pids() if pid != service.process.pid]
         assert len(children) == 2
         os.kill(service.process.pid, signal.SIGKILL)

@@ -369,6 +369,9 @@ def test_a_file_of_whom_not_is_read_as_csv() -> None:
     text = 'who,reason\n"bob@example.com","hard bounce"\nann@example.com\n"u:p1","said ""no"", twice"\n\n'
     expected = [("bob@example.com", "hard bounce"), ("ann@example.com", "from l.csv"), ("u:p1", 'said "no", twice')]
     assert messaging.suppressions_of(text, "l.csv") == expected
+    for wrong in ('a@b.example\n"c@b.example\nd@b.example\n', "a@b.example\nAnn <c@b.example>\n", "a@b.example\nc@b.example;x\n"):  # fmt: skip  # noqa: E501
+        with pytest.raises(InputError, match=r"l\.csv, line [23]"):
+            messaging.suppressions_of(wrong, "l.csv")
 
 
 def test_a_wait_beyond_all_calendars_is_a_wrong_setting(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ is logged, counted and tried again; all of them may be killed at any line.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import sys
@@ -254,9 +255,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _orphaned(alive: int, stop: threading.Event) -> None:
-    """Wait for the end of the supervisor."""
-    while os.read(alive, 1):
-        continue
+    """Wait for the end of the supervisor. The pipe is not read from: a worker's loop makes it one that never waits."""
+    select.select([alive], [], [])
     stop.set()
 
 

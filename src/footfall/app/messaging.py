@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import secrets
 import socket
 import uuid
@@ -40,6 +41,8 @@ _SPACE = "message_space"
 _QUIET = "quiet_hours"  # the setting under which messages were held last
 QUIET_HOURS = "quiet hours"
 UNSUBSCRIBED = "unsubscribed"  # the reason of those who said so themselves, which counts as an outcome
+_BESIDE_ADDRESS = re.compile(r"[\s;,<>\"]")
+_LIST_FORM = "give one address or person a line, with a reason after a comma if you like; quotes come in pairs"
 
 
 # ---------------------------------------------------------------- rounds
@@ -320,12 +323,21 @@ def unsubscribe(here: Workspace, person: str, address: str, reason: str = UNSUBS
 
 
 def suppressions_of(text: str, name: str) -> list[tuple[str, str]]:
-    """Rows of a CSV file of addresses or persons, one a line, with an optional reason; what the list prints is read."""
+    """Rows of a CSV file of addresses or persons, one a line, with an optional reason; what the list prints is read.
+
+    InputError, with the line, for quotes that do not close and for what looks like more than one address.
+    """
     found = []
-    for row in csv.reader(text.splitlines(), skipinitialspace=True):
-        who, reason = (row[0].strip() if row else ""), ",".join(row[1:]).strip()
-        if who and who.lower() not in ("address", "email", "person", "who"):
-            found.append((who, reason or f"from {name}"))
+    lines = csv.reader(text.splitlines(), skipinitialspace=True, strict=True)
+    try:
+        for row in lines:
+            who, reason = (row[0].strip() if row else ""), ",".join(row[1:]).strip()
+            if "@" in who and _BESIDE_ADDRESS.search(who):
+                raise InputError(f"{name}, line {lines.line_num}: {who!r} is not an address", _LIST_FORM)
+            if who and who.lower() not in ("address", "email", "person", "who"):
+                found.append((who, reason or f"from {name}"))
+    except csv.Error as error:
+        raise InputError(f"{name}, line {lines.line_num}: {error}", _LIST_FORM) from None
     return found
 
 
