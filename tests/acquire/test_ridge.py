@@ -366,7 +366,9 @@ def test_an_interrupt_that_lands_in_compiled_code_is_one(monkeypatch):
     def interrupted(problem):
         calls.append(problem)
         if len(calls) == 1:
-            raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
+            inner = SystemError("_numba_unpickle returned a result with an exception set")
+            inner.__cause__ = KeyboardInterrupt()
+            raise SystemError("transpose returned a result with an exception set") from inner
         return plain(problem)
 
     monkeypatch.setattr(solver, "plain_work", interrupted)

@@ -79,8 +79,11 @@ def solve(
 
 
 def _is_interrupt(error: BaseException) -> bool:
-    """Ctrl-C; where it lands in compiled code, Python tells it as the cause of a SystemError."""
-    return isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt)
+    """Ctrl-C; where it lands in compiled code, Python tells it as what is at the bottom of some SystemErrors."""
+    cause: BaseException | None = error
+    while isinstance(cause, SystemError):
+        cause = cause.__cause__
+    return isinstance(cause, KeyboardInterrupt)
 
 
 def _solved(
