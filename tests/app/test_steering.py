@@ -18,6 +18,7 @@ from footfall.app.build import Workspace
 from footfall.app.draining import Drainer, compact
 from footfall.config import ServeSettings
 from footfall.model import VISIT, Decision, Delivered, Finding, Plan, ProviderLine
+from footfall.record.fakes import Habits, Suspect
 from footfall.testing import FixedClock
 from footfall.testing.state import sample_plan
 
@@ -177,16 +178,21 @@ def plan_of(changes: dict[str, tuple[float, float]], newcomers: tuple[str, ...] 
 def test_a_plan_that_passes_has_no_doubts() -> None:
     settings = ServeSettings()
     quiet = plan_of({"a": (100, 130), "b": (100, 70), "small": (1, 9), "new": (50, 900)}, ("new",))
-    assert nightly.doubts(quiet, [Finding("bots", "warning", "some")], settings) == ()
+    assert nightly.doubts(quiet, [Finding("bots", "warning", "some")], [], settings) == ()
     wild = plan_of({"a": (100, 151), "b": (100, 49)})
-    (told,) = nightly.doubts(wild, [], settings)
+    (told,) = nightly.doubts(wild, [], [], settings)
     assert "publish_change" in told and "51%" in told
-    (told,) = nightly.doubts(replace(quiet, gap=0.01), [], settings)
+    (told,) = nightly.doubts(replace(quiet, gap=0.01), [], [], settings)
     assert "gap" in told
-    (told,) = nightly.doubts(replace(quiet, gap=float("nan")), [], settings)
+    (told,) = nightly.doubts(replace(quiet, gap=float("nan")), [], [], settings)
     assert "gap" in told
-    (told,) = nightly.doubts(quiet, [Finding("refunds", "error", "more refunds than orders")], settings)
+    (told,) = nightly.doubts(quiet, [Finding("refunds", "error", "more refunds than orders")], [], settings)
     assert "more refunds" in told
+    # a shop that fakes orders is not sent visitors for them unseen; where it loses, the plan may go
+    habits = Habits(744, 12, 1.0, 1.0, 1.0)
+    faked = [Suspect(name, habits, 756, ("same amount", "equal intervals"), ("v1",)) for name in ("a", "b")]
+    (told,) = nightly.doubts(plan_of({"a": (100, 110), "b": (100, 90)}), [], faked, settings)
+    assert "'a'" in told and "exclude_visitors" in told
 
 
 @pytest.mark.parametrize(

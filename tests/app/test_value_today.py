@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+import pytest
+
 from footfall import make_workspace
 from footfall.app import valuing
+from footfall.errors import NotEnoughDataError
 from footfall.testing import FixedClock
 from footfall.value.valuation import ESTIMATE
 
@@ -46,3 +49,21 @@ def test_one_visit_of_today_moves_no_estimate(tmp_path: Path) -> None:
     assert days[-1]["day"] == date(2026, 3, 10) and days[-1]["visitors"] == 2 and days[-1]["value_mean"] is None
     # asked for, today is taken as it is
     assert valuing.value(here, as_of=date(2026, 3, 10)).rows[0]["value_mean"] < before["shop-0"]["value_mean"]
+
+
+def test_the_further_the_log_lies_back_the_less_is_known_until_nothing_is(tmp_path: Path) -> None:
+    here = make_workspace(tmp_path / "shop", clock=FixedClock(NOW))
+    rows = [event(day, n, "page_view", f"shop-{n % 2}") for day in range(1, 10) for n in range(40)]
+    rows += [event(day, n, "purchase", "shop-0") for day in range(1, 10) for n in (0, 2, 4, 6)]
+    here.record(pa.Table.from_pylist(rows))
+    last = date(2026, 3, 9)
+
+    seen = [valuing.value(here, as_of=last + timedelta(days=gap)).rows[0] for gap in (0, 30, 137, 140)]
+    assert all(15 < row["value_mean"] < 25 for row in seen)  # 36 orders of 100 in 180 visits: 20
+    width = [row["value_high"] - row["value_low"] for row in seen]
+    assert width == sorted(width) and width[-1] > 2 * width[0]
+    assert all(row["evidence"] > 0 for row in seen)
+
+    with pytest.raises(NotEnoughDataError, match="2026-03-09") as told:
+        valuing.value(here, as_of=last + timedelta(days=141))
+    assert "up to 2026-07-27" in told.value.way_out  # 140 days, five half-lives of 28

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from footfall.app import planning, recording
 from footfall.app.build import Workspace
 from footfall.config import ServeSettings
 from footfall.errors import FootfallError
 from footfall.model import Finding, Plan
+
+if TYPE_CHECKING:
+    from footfall.record.fakes import Suspect
 
 RECORD = "nightly"
 LEAST_SHARE = 0.01  # of the visits: a provider below it may change by more than publish_change
@@ -30,16 +33,19 @@ def due(record: Mapping[str, Any] | None, now: datetime, plan_at: str, in_force:
     return record is None or record.get("night") != now.date().isoformat()
 
 
-def doubts(plan: Plan, findings: Iterable[Finding], settings: ServeSettings) -> tuple[str, ...]:
+def doubts(
+    plan: Plan, findings: Iterable[Finding], suspects: Iterable[Suspect], settings: ServeSettings
+) -> tuple[str, ...]:
     """Why a plan should not be published unseen; empty where it passes.
 
-    Its certified gap, the largest change of a provider's visits (newcomers and those below 1 % apart), and the data
-    checks, of which none may be an error.
+    Its certified gap, the largest change of a provider's visits (newcomers and those below 1 % apart), a provider that
+    gains by orders that look faked, and the data checks, of which none may be an error.
     """
     told = []
     if not plan.gap <= settings.publish_gap:
         told.append(f"its certified gap is {plan.gap:.2g}, above [serve] publish_gap {settings.publish_gap:.2g}")
     total = sum(line.visits_today for line in plan.providers)
+    tomorrow = sum(line.visits_tomorrow for line in plan.providers)
     moved = [
         (abs(line.visits_tomorrow / line.visits_today - 1), line.provider_id)
         for line in plan.providers
@@ -48,6 +54,13 @@ def doubts(plan: Plan, findings: Iterable[Finding], settings: ServeSettings) -> 
     largest, who = max(moved, default=(0.0, ""))
     if largest > settings.publish_change:
         told.append(f"it changes {who!r} by {largest:.0%}, above [serve] publish_change {settings.publish_change:.0%}")
+    faked = {suspect.provider_id for suspect in suspects}
+    told += [
+        f"it gives {line.provider_id!r} a larger share, whose orders look faked (`footfall check`): leave their visitors "
+        "out in [value] exclude_visitors, or give it a cap in [serve] plan_rules"
+        for line in plan.providers
+        if line.provider_id in faked and line.visits_tomorrow * total > line.visits_today * tomorrow * (1 + 1e-6)
+    ]
     told += [f"check {f.check}: {f.message}" for f in findings if f.level == "error"]
     return tuple(told)
 
@@ -73,7 +86,7 @@ def make(here: Workspace, settings: ServeSettings, still_leading: Any) -> dict[s
             capacity=_file(here, settings.plan_capacity),
         )
         record["version"] = plan.version
-        reasons = doubts(plan, recording.check(here).findings, settings)
+        reasons = doubts(plan, recording.check(here).findings, recording.suspects(here), settings)
     except FootfallError as error:
         reasons = (f"{error.message}",)
     record["reasons"] = list(reasons)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from footfall.errors import InputError
 from footfall.model import Floats, Ints
 from footfall.value.delay import DelayCurves
+
+_MEMORY_HALF_LIVES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Settings:
     """How to estimate.
 
     half_life_days: > 0, the longest half-life of a visit's weight; measured drift shortens it.
+    memory_days: five of them; visits older than that beside the newest weigh under 3 % and are left out.
     cv_median: > 0, median of the hyperprior of the spread between providers.
     interval: probability inside [low, high], in (0, 1).
     unit_reward: every order earns exactly 1 (clicks): an order value of 1 is known, not estimated.
@@ -74,6 +78,10 @@ class Settings:
         ):
             if not ok:
                 raise InputError(f"settings.{name} = {getattr(self, name)}, must be {bound}")
+
+    @property
+    def memory_days(self) -> int:
+        return math.ceil(_MEMORY_HALF_LIVES * self.half_life_days)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from footfall.value.table import Table, gather, matured, merged, tabulate
 
 __all__ = ["Counts", "Figures", "Settings", "Values", "estimate"]
 
-_MEMORY_HALF_LIVES = 5.0  # days older than this many half-lives weigh under 3 % and are left out
 _NO_ORDERS = (0.5, 10.0)  # orders and visits put to the whole pool, so that a log without orders has an answer
 _NO_REFUNDS = (0.25, 10.0)
 
@@ -49,7 +48,7 @@ def estimate(counts: Counts, settings: Settings | None = None) -> Values:
     settings = settings or Settings()
     check(counts)
     counts = merged(counts)
-    table = tabulate(counts, int(np.ceil(_MEMORY_HALF_LIVES * settings.half_life_days)))
+    table = tabulate(counts, settings.memory_days)
     motion = follow(table, settings.half_life_days)
     visits = _visit_evidence(table, motion)
     category, cv = counts.provider_category, settings.cv_median

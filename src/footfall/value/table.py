@@ -58,10 +58,11 @@ def merged(counts: Counts) -> Counts:
 
 
 def tabulate(counts: Counts, memory_days: int) -> Table:
-    """Fit the delay curves and lay out the counts; ages above ``memory_days`` are left out of the layout."""
+    """Fit the delay curves and lay out the counts; visits over ``memory_days`` older than the newest are left out."""
     category = counts.provider_category
     reach = min(counts.window_days, counts.log_days)
-    memory = max(reach, min(counts.log_days, memory_days))
+    newest = int(counts.visit_age.min()) if counts.visit_age.size else 0
+    memory = max(reach, min(counts.log_days, newest + memory_days))
     visit_provider = counts.pair_provider[counts.visit_pair]
     order_provider = counts.pair_provider[counts.order_pair]
     refund_provider = counts.pair_provider[counts.refund_pair]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -70,11 +70,17 @@ def valuate(
 
     ``exponent``: decimals of the currency. ``categories``: provider_id -> category, above what events tell.
     ``extra_pairs``: (segment, provider_id) to value although they had no visit. Raises NotEnoughDataError where the
-    log holds no visit on or before the day.
+    log holds no visit on or before the day, or none that an estimate would still remember.
     """
     known = facts.as_of(as_of)
     if not known.visits.num_rows:
         raise NotEnoughDataError(f"there is no visit on or before {as_of}", "choose a later --as-of, or import events")
+    last = pc.max(known.visits["day"]).as_py()
+    if (as_of - last).days > settings.memory_days:
+        raise NotEnoughDataError(
+            f"the last visit before {as_of} was on {last}: nothing that old tells what a visit is worth",
+            f"choose an --as-of up to {last + timedelta(days=settings.memory_days)}, or import later events",
+        )
     told = dict(zip(facts.providers["provider_id"].to_pylist(), facts.providers["category"].to_pylist(), strict=True))
     index = _index(known, told | {key: name for key, name in categories.items() if name}, extra_pairs)
     first_day = pc.min(known.visits["day"]).as_py()
