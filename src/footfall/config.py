@@ -474,9 +474,15 @@ def parse(text: str, name: str = FILE_NAME) -> Config:
     try:
         config = msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}: {error}", "`footfall config` lists every setting with its range") from None
+        raise ConfigError(f"{name}: {error}", _meant(str(error))) from None
     _check(config, name)
     return config
+
+
+def _meant(told: str) -> str:
+    """What the setting means that msgspec tells of, and where all are listed."""
+    meaning = next((f"{key}: {text} " for section, key, _, text in settings() if f"`$.{section}.{key}`" in told), "")
+    return f"{meaning}`footfall config` lists every setting with its range"
 
 
 def _refuse_unknown(raw: dict[str, Any], name: str) -> None:

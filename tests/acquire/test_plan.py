@@ -84,6 +84,13 @@ def test_comparison_by_hand() -> None:
     assert plan.comparison.lp_bound == pytest.approx(70 * 5.7 + 130 * 7.3, rel=1e-4)
 
 
+@pytest.mark.parametrize("inertia", [0.0, 0.1, 1.0])
+def test_keeping_todays_shares_earns_the_same_at_any_inertia(inertia: float) -> None:
+    """600, 300 and 100 visits worth 5, 6 and 9 earn 5700."""
+    inputs = market(np.array([[600.0, 300.0, 100.0]]), np.array([[5.0, 6.0, 9.0]]), settings={"inertia": inertia})
+    assert make_plan(inputs, "a", NOW).comparison.keep_shares == pytest.approx(5700, rel=1e-9)
+
+
 def test_a_boost_moves_visits_but_never_a_reported_value() -> None:
     plain = make_plan(two_shops(settings={"inertia": 5.0}), "a", NOW)
     rules = Rules(boost=(Boost(provider="shop-1", factor=1.5),))

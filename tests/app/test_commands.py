@@ -89,6 +89,12 @@ def test_plans_are_versioned(cli, market: Path) -> None:
     assert states == {1: "published", 2: "retired"}
     assert cli("plan", "show", "2", "--format", "json").json["providers"] == two["providers"]
     assert cli("plan", "publish", "9").status == 1
+    # made to look back, a plan is not put in force by mistake
+    earlier = cli("value", "--by", "day", "--format", "json").json[-3]["day"]
+    assert cli("plan", "--as-of", earlier, "--format", "json").json["version"] == 3
+    refused = cli("plan", "publish")
+    assert refused.status == 1 and "footfall plan publish 3" in refused.err
+    assert cli("plan", "publish", "3").status == 0
 
 
 def test_explanations_sum_to_the_change(cli, market: Path) -> None:

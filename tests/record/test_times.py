@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from importing import Workspace
 
-from footfall.errors import InputError
+from footfall.errors import ConfigError, InputError
 
 HEADER = "at,visitor_id,provider_id\n"
 HOW = {"event": "visit", "mapping": {"ts": "at"}}
@@ -68,7 +68,7 @@ def test_a_number_out_of_bounds_says_how_it_was_read(ws: Workspace, number: str,
 
 @pytest.mark.parametrize("time_format", ["", "%H:%M", "%d.%m. %H:%M", "tomorrow", "%Q", "%Y", "%m/%Y"])
 def test_formats_that_cannot_tell_a_day_are_refused(ws: Workspace, time_format: str) -> None:
-    with pytest.raises(InputError, match="time format") as caught:
+    with pytest.raises(ConfigError, match="time format") as caught:
         ws.text("a.csv", f"{HEADER}4/22/2018 6:00,v,p\n", **HOW, time_format=time_format)
     assert "%m/%d/%Y" in caught.value.way_out
     assert ws.kept_aside() == []

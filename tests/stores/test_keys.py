@@ -39,6 +39,7 @@ class KeysContract:
         assert gone.revoked_at == NOW + timedelta(days=1)
         assert keys.find(text) is None and keys.find(other) is not None
         assert keys.revoke(key.prefix, NOW + timedelta(days=9)) == gone
+        assert keys.revoke(text, NOW + timedelta(days=9)) == gone
         assert [k.revoked_at is None for k in keys.all()] == [False, True]
         assert keys.any()
 
@@ -54,6 +55,9 @@ class KeysContract:
     def test_revoking_what_is_not_there(self, keys: SqlKeys) -> None:
         with pytest.raises(InputError, match="no key 'ff_nothing'"):
             keys.revoke("ff_nothing", NOW)
+        with pytest.raises(InputError) as told:
+            keys.revoke("ff_abcdefgh_" + "s" * 43, NOW)
+        assert "sss" not in str(told.value)
 
     def test_admin_may_all(self, keys: SqlKeys) -> None:
         key, _ = keys.create(["admin"], "", NOW)

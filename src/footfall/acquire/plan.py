@@ -338,7 +338,7 @@ def _compare(detail: PlanDetail, solve: Solve) -> tuple[Comparison, float, float
     options: dict[str, Any] = {"gap": max(settings.gap, 1e-4), "time_limit_s": settings.time_limit_s}
     reference = problem.reference
     assert reference is not None  # every free part has one
-    today = reference if settings.inertia > 0 else with_support(problem, reference)
+    today = reference if (reference > 0).all() else with_support(problem, reference)
     keep = project(problem, today, solve, **options)
     proportional = project(problem, proportional_shares(problem, value), solve, **options)
     lp_bound = allocation.lp_bound

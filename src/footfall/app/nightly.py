@@ -56,8 +56,8 @@ def doubts(
         told.append(f"it changes {who!r} by {largest:.0%}, above [serve] publish_change {settings.publish_change:.0%}")
     faked = {suspect.provider_id for suspect in suspects}
     told += [
-        f"it gives {line.provider_id!r} a larger share, whose orders look faked (`footfall check`): leave their visitors "
-        "out in [value] exclude_visitors, or give it a cap in [serve] plan_rules"
+        f"it gives {line.provider_id!r} a larger share, whose orders look faked (`footfall check`): leave their "
+        "visitors out in [value] exclude_visitors, or give it a cap in [serve] plan_rules"
         for line in plan.providers
         if line.provider_id in faked and line.visits_tomorrow * total > line.visits_today * tomorrow * (1 + 1e-6)
     ]

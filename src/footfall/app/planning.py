@@ -39,6 +39,7 @@ def plan(
     from footfall.acquire import plans, solve
     from footfall.app import inputs
 
+    files = inputs.read_files(capacity=capacity, rules=rules, demand=demand, eligible=eligible)
     counted = valuing.count(here) if known is None else known.facts
     as_of, notes = valuing.whole_day(here, counted, as_of) if known is None else (known.as_of, ())
     if day is not None and day <= as_of:
@@ -46,7 +47,6 @@ def plan(
             f"the log already has {as_of}; {day} cannot be planned",
             f"plan {as_of + timedelta(days=1)} or later",
         )
-    files = inputs.read_files(capacity=capacity, rules=rules, demand=demand, eligible=eligible)
     known = known or valuing.valued(here, as_of, files.eligible, counted)
     settings = here.config.plan if inertia is None else _with_inertia(here, inertia)
     made_from = inputs.plan_inputs(known, day or as_of + timedelta(days=1), files, settings)
@@ -73,6 +73,18 @@ def stored_plan(here: Workspace, version: int | None = None) -> Plan:
         what = f"no plan {version}" if version is not None else "no plan yet"
         raise WorkspaceError(f"there is {what}", "`footfall plan list` shows the plans; `footfall plan` makes one")
     return found
+
+
+def publish(here: Workspace, version: int | None = None) -> Plan:
+    """Put a plan in force: that version, else the newest, unless it is for an earlier day than the one in force."""
+    made = stored_plan(here, version)
+    now = here.state.plan(status="published")
+    if version is None and now is not None and made.day < now.day:
+        raise WorkspaceError(
+            f"the newest plan, {made.version}, is for {made.day}; plan {now.version}, in force, is for {now.day}",
+            f"`footfall plan publish {made.version}` publishes it all the same; `footfall plan` makes a new one",
+        )
+    return here.state.publish(made.version)
 
 
 def rollback(here: Workspace, version: int | None = None) -> Plan:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from footfall.errors import FormatError, InputError
+from footfall.errors import ConfigError, FormatError
 from footfall.model import EVENT_NAMES
 from footfall.record.names import FIELD_ALIASES, PROVIDER_EVENTS, canonical_event, near_events
 
@@ -71,28 +71,28 @@ class Layout:
 
 
 def check_options(event: str | None, mapping: Mapping[str, str], fixed: Mapping[str, str]) -> dict[str, str]:
-    """The fixed values, with ``event`` among them; InputError for fields that do not exist or are told twice."""
+    """The fixed values, with ``event`` among them; ConfigError for fields that do not exist or are told twice."""
     values = dict(fixed)
     if event is not None:
         if "name" in mapping or "name" in values:
-            raise InputError("--event and a map or value of `name` are both given", "give one of them")
+            raise ConfigError("--event and a map or value of `name` are both given", "give one of them")
         values["name"] = event
     for field in [*mapping, *values]:
         if field not in FIELDS:
             near = difflib.get_close_matches(field, FIELDS, 1)
-            raise InputError(
+            raise ConfigError(
                 f"there is no field {field!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
                 f"fields: {', '.join(FIELDS)}",
             )
     twice = sorted(set(mapping) & set(values))
     if twice:
-        raise InputError(f"{twice[0]} is both mapped and fixed", "give one of them")
+        raise ConfigError(f"{twice[0]} is both mapped and fixed", "give one of them")
     if "name" in values:
         name = canonical_event(values["name"])
         if name is None:
             near = near_events(values["name"])
             way_out = f"did you mean {' or '.join(near)}?" if near else f"events: {', '.join(EVENT_NAMES)}"
-            raise InputError(f"unknown event {values['name']!r}", way_out)
+            raise ConfigError(f"unknown event {values['name']!r}", way_out)
         values["name"] = name
     return values
 

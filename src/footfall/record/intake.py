@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from footfall.config import Config, check_zone
-from footfall.errors import InputError
+from footfall.errors import ConfigError, InputError
 from footfall.model import ImportSummary
 from footfall.ports import Clock, Store
 from footfall.record import history, quarantine
@@ -80,11 +80,11 @@ def import_files(
     Importing a file twice adds nothing; in another way (another map, event, zone, ...) it is refused unless it
     replaces, or a ``source`` is named that sets the two readings apart.
 
-    Good rows go on whatever the others are. Raises FormatError for a file that cannot be used at all, InputError for
+    Good rows go on whatever the others are. Raises FormatError for a file that cannot be used at all, ConfigError for
     options that do not fit, WorkspaceError where the lake cannot be written; files before it stay imported.
     """
     if not paths:
-        raise InputError("no file to import", "name one or more files, or - for standard input")
+        raise ConfigError("no file to import", "name one or more files, or - for standard input")
     given = dict(mapping or {})
     values = check_options(event, given, fixed or {})
     summaries = []
@@ -188,7 +188,7 @@ def session(
 ) -> Iterator[Place]:
     """The writer's lock, a DuckDB session with the variables of check.sql, a folder for copies (drained.py, too)."""
     if decimal not in ("point", "comma"):
-        raise InputError(f"decimal is {decimal!r}", "use point or comma")
+        raise ConfigError(f"decimal is {decimal!r}", "use point or comma")
     zone = time_zone or config.workspace.timezone
     check_zone(zone)
     with store.lock(), engine.cursor() as cursor:
@@ -206,7 +206,7 @@ def session(
 
 
 def _check_time_format(cursor: duckdb.DuckDBPyConnection, time_format: str) -> None:
-    """InputError for a format that strptime does not know, or that tells no day: two days must come back from it."""
+    """ConfigError for a format that strptime does not know, or that tells no day: two days must come back from it."""
     tried = "timezone('UTC', CAST(strptime(strftime(t, $format), $format) AS TIMESTAMPTZ))"
     days = "(VALUES (TIMESTAMPTZ '2001-02-13 12:00:00'), (TIMESTAMPTZ '2019-11-30 12:00:00')) AS days(t)"
     way_out = "use strptime's codes, as in '%m/%d/%Y %H:%M' or '%d.%m.%Y %H:%M:%S'"
@@ -215,9 +215,9 @@ def _check_time_format(cursor: duckdb.DuckDBPyConnection, time_format: str) -> N
         row = cursor.execute(asked, {"format": time_format}).fetchone()
     except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
         told = str(error).splitlines()[0].removeprefix("Invalid Input Error: ")
-        raise InputError(f"time format {time_format!r} cannot be used: {told}", way_out) from None
+        raise ConfigError(f"time format {time_format!r} cannot be used: {told}", way_out) from None
     if row is None or not row[0]:
-        raise InputError(f"time format {time_format!r} tells no day of a year", way_out)
+        raise ConfigError(f"time format {time_format!r} tells no day of a year", way_out)
 
 
 def _set_variables(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from footfall.config import Config, SourceSettings
-from footfall.errors import ConfigError, InputError
+from footfall.errors import ConfigError
 from footfall.record.fields import check_options
 from footfall.record.gate import AT_PROVIDER, SPECIAL, Gate
 from footfall.record.names import canonical_event
@@ -45,7 +45,7 @@ class SourceMap:
             names[given] = names[given.lower()] = ours
         try:
             fixed = check_options(None, dict(settings.fields), dict(settings.fixed))
-        except InputError as error:
+        except ConfigError as error:
             raise ConfigError(f"{where}: {error}", "fields and fixed name fields of the log") from None
         own = {"ts", "message_id", "properties"} & {*settings.fields, *fixed}
         if own:

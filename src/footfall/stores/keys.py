@@ -77,12 +77,13 @@ class SqlKeys(OnDatabase):
             return connection.execute(sa.select(api_keys.c.prefix).limit(1)).first() is not None
 
     def revoke(self, prefix: str, at: datetime) -> ServiceKey:
-        """End a key; a second time changes nothing. InputError if there is no such key."""
-        wanted = prefix.removeprefix("ff_")
+        """End a key, named by its prefix or its whole text; a second time changes nothing. InputError if there is none."""
+        whole = _FORM.fullmatch(prefix)
+        wanted = whole.group(1) if whole else prefix.removeprefix("ff_")
         with self._writing() as connection:
             row = connection.execute(sa.select(api_keys).where(api_keys.c.prefix == wanted)).first()
             if row is None:
-                raise InputError(f"there is no key {prefix!r}", "`footfall keys list` shows them")
+                raise InputError(f"there is no key {'ff_' + wanted[:8]!r}", "`footfall keys list` shows them")
             when = row.revoked_at or at.astimezone(UTC).replace(tzinfo=None)
             connection.execute(api_keys.update().where(api_keys.c.prefix == wanted).values(revoked_at=when))
             row = connection.execute(sa.select(api_keys).where(api_keys.c.prefix == wanted)).one()

@@ -59,7 +59,6 @@ class Settings:
     """How to estimate.
 
     half_life_days: > 0, the longest half-life of a visit's weight; measured drift shortens it.
-    memory_days: five of them; visits older than that beside the newest weigh under 3 % and are left out.
     cv_median: > 0, median of the hyperprior of the spread between providers.
     interval: probability inside [low, high], in (0, 1).
     unit_reward: every order earns exactly 1 (clicks): an order value of 1 is known, not estimated.
@@ -81,6 +80,7 @@ class Settings:
 
     @property
     def memory_days(self) -> int:
+        """Visits that are older than the newest by more than this weigh under 3 % and are left out."""
         return math.ceil(_MEMORY_HALF_LIVES * self.half_life_days)
 
 

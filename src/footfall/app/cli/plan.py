@@ -304,14 +304,14 @@ def show(
 
 @plan_app.command
 def publish(version: VersionArgument = None, /, *, workspace: WorkspaceOption = None) -> None:
-    """Put a plan in force; the newest if no version is given. The one before is retired.
+    """Put a plan in force; the newest if no version is given. The one before is retired. A plan for an earlier day than
+    the one in force has to be named by its version.
 
     For example:
 
         footfall plan publish 12
     """
-    here = open_workspace(workspace)
-    done = here.state.publish(planning.stored_plan(here, version).version)
+    done = planning.publish(open_workspace(workspace), version)
     output.console().print(f"Plan {done.version} for {done.day} is published.")
 
 

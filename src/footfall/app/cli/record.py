@@ -93,7 +93,8 @@ def import_(
     if list_:
         _alone("--list shows what is there", files, remove)
         brought = [{name: getattr(line, name) for name in BROUGHT} for line in recording.imports(here)]
-        output.write(brought, format, BROUGHT)
+        shown = [{**line, "imported_at": line["imported_at"].astimezone(here.zone)} for line in brought]
+        output.write(brought, format, BROUGHT, lambda: output.draw(shown, BROUGHT))
         return
     if remove is not None:
         _alone("--remove takes out what was imported", files)
