@@ -12,7 +12,7 @@ import difflib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from footfall.config import Config
@@ -53,11 +53,14 @@ def imports(store: Store, engine: Engine) -> tuple[Brought, ...]:
     lines = []
     for row in engine.query(sql("imports")).to_pylist():
         came_by_file = store.has_batch(row["newest"])
-        for batch in row["batches"] if came_by_file else []:
-            lines.append(Brought(row["source"], **batch))
-        if not came_by_file:
-            told = ("events", "first_day", "last_day", "imported_at")
-            lines.append(Brought(row["source"], "", **{name: row[name] for name in told}))
+        told = row["batches"] if came_by_file else [{"batch_id": "", **row}]
+        lines += [
+            Brought(
+                row["source"], part["batch_id"], part["events"], part["first_day"], part["last_day"],
+                part["imported_at"].replace(tzinfo=UTC),
+            )
+            for part in told
+        ]  # fmt: skip
     return tuple(sorted(lines, key=lambda b: (b.imported_at, b.batch_id)))
 
 
