@@ -77,7 +77,7 @@ class SqlKeys(OnDatabase):
             return connection.execute(sa.select(api_keys.c.prefix).limit(1)).first() is not None
 
     def revoke(self, prefix: str, at: datetime) -> ServiceKey:
-        """End a key, named by its prefix or its whole text; a second time changes nothing. InputError if there is none."""
+        """End a key, by its prefix or its text; a second time changes nothing. InputError if there is none."""
         whole = _FORM.fullmatch(prefix)
         wanted = whole.group(1) if whole else prefix.removeprefix("ff_")
         with self._writing() as connection:

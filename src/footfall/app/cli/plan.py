@@ -387,7 +387,8 @@ def explain(
         The provider's id, or its name.
     """
     here = open_workspace(workspace)
-    why = planning.explain(here, provider, version)
+    with bar("explain"):
+        why = planning.explain(here, provider, version)
     if format == "json":
         sys.stdout.write(output.to_json(why.as_dict()) + "\n")
         return

@@ -239,7 +239,8 @@ def check(*, workspace: WorkspaceOption = None, format: TextFormat = "table") ->
         footfall check --format json
     """
     here = open_workspace(workspace)
-    result = recording.check(here)
+    with bar("check"):
+        result = recording.check(here)
     if format == "json":
         print_check_json(result)
     else:
@@ -332,16 +333,17 @@ def rows(
 
     here = open_workspace(workspace)
     first, last = (day(on, "--day"),) * 2 if on else (day(from_, "--from"), day(to, "--to"))
-    table = recording.rows(
-        here,
-        kind=kind,
-        provider=provider,
-        segment=segment,
-        first=first,
-        last=last,
-        as_of=day(as_of, "--as-of"),
-        limit=limit,
-    )
+    with bar("rows"):
+        table = recording.rows(
+            here,
+            kind=kind,
+            provider=provider,
+            segment=segment,
+            first=first,
+            last=last,
+            as_of=day(as_of, "--as-of"),
+            limit=limit,
+        )
     scale = exponent(here.config.workspace.currency)
     found = [{**row, "amount": _major(row["amount_minor"], scale)} for row in table.to_pylist()]
     columns = [*table.column_names, "amount"]

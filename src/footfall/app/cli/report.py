@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from footfall.app import output, reporting
+from footfall.app import output
 from footfall.app.build import open_workspace
 from footfall.app.cli.options import WorkspaceOption
+from footfall.app.progress import bar
 
 
 def report(
@@ -34,7 +35,10 @@ def report(
     language
         en, zh-Hant or zh-Hans; the workspace's setting otherwise.
     """
+    from footfall.app import reporting  # numerics take a second to load: help does without
+
     here = open_workspace(workspace)
     path = file or here.directory / "report.html"
-    reporting.report(here, path, version=version, language=language)
+    with bar("report"):
+        reporting.report(here, path, version=version, language=language)
     output.console().print(f"Wrote {path}", soft_wrap=True)

@@ -92,7 +92,8 @@ def demand(
         footfall demand --date 2026-11-11 --format csv > double11.csv
     """
     here = open_workspace(workspace)
-    forecast = valuing.demand(here, day(date, "--date"), day(as_of, "--as-of"))
+    with bar("demand"):
+        forecast = valuing.demand(here, day(date, "--date"), day(as_of, "--as-of"))
     rows = [
         {"segment": segment, "visits": visits, "low": low, "high": high}
         for segment, visits, low, high in zip(
