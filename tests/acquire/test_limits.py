@@ -161,6 +161,30 @@ def test_an_exclusion_comes_before_a_pin() -> None:
             ["pin of shop-1: 100 visits", "cap of shop-1: 20 visits"],
             80,
         ),
+        (
+            Rules(floor=(FloorRule(provider="shop-1", visits=50),), exclude=(Exclude(provider="shop-1"),)),
+            {"capacity": {"shop-1": 1000}},
+            ["floor of shop-1: 50 visits", "exclude of shop-1"],
+            50,
+        ),
+        (  # 180 of the 200 visits of s1 are another's; s2 has 80
+            Rules(
+                floor=(FloorRule(provider="shop-1", visits=150),),
+                pin=(Pin(segment="s1", provider="shop-2", share=0.9),),
+            ),
+            {"capacity": {"shop-1": 1000, "shop-2": 1000}},
+            ["floor of shop-1: 150 visits", "pin of shop-2 in s1: 180 visits"],
+            50,
+        ),
+        (
+            Rules(
+                floor=(FloorRule(provider="shop-1", visits=50),),
+                pin=(Pin(provider="shop-1", share=0.1),),
+            ),
+            {"capacity": {"shop-1": 1000}},
+            ["floor of shop-1: 50 visits", "pin of shop-1: 28 visits"],
+            22,
+        ),
     ],
 )  # fmt: skip
 def test_limits_that_cannot_all_hold_are_named_with_what_must_give(

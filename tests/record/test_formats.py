@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import sys
+import zipfile
 from datetime import datetime
 from pathlib import Path
 
@@ -127,6 +130,19 @@ def test_several_files_add_up(ws: Workspace) -> None:
     assert len(summary.batch_ids) == 2
 
 
+def zipped(content: bytes) -> bytes:
+    into = io.BytesIO()
+    with zipfile.ZipFile(into, "w") as archive:
+        archive.writestr("log.csv", content)
+    return into.getvalue()
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.ndjson"])
+@pytest.mark.parametrize("end", ["gz", "zst"])
+def test_what_is_named_as_packed_and_is_not_is_read(ws: Workspace, name: str, end: str) -> None:
+    assert ws.text(f"{name}.{end}", FILES[name]).added == 2
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -147,6 +163,10 @@ def test_several_files_add_up(ws: Workspace) -> None:
         ("no_time.csv", b"name,visitor_id\npage_view,v\n", "no column for ts"),
         ("no_name.csv", b"ts,visitor_id\n2024-05-01,v\n", "no column for name"),
         ("both.csv", b"ts,name,amount,amount_minor\n2024-05-01,purchase,1,100\n", "both amount"),
+        ("book.xlsx", zipped(CSV.encode()), "zip archive or a workbook"),
+        ("log.csv.xz", lzma.compress(CSV.encode()), "packed by xz"),
+        ("log.csv.bz2", bz2.compress(CSV.encode()), "packed by bzip2"),
+        ("log.csv.zst", pa.compress(CSV.encode(), "zstd", asbytes=True), "packed by zstd"),
         ("binary.csv", b"\x00\x01\x02,\x03\n", "NUL"),
     ],
 )

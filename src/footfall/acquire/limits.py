@@ -8,7 +8,7 @@ InfeasibleError.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,10 +140,17 @@ def give_up(message: str, limits: Sequence[ConflictingLimit], excess: float) -> 
     return InfeasibleError(message, Conflict(tuple(limits), excess), f"lower {listing(giving)}")
 
 
-def check_floor_rules(bounds: Bounds, reach: Floats, providers: Sequence[str], from_file: Bools) -> None:
+def check_floor_rules(
+    bounds: Bounds,
+    reach: Floats,
+    providers: Sequence[str],
+    from_file: Bools,
+    beside: Callable[[int], Sequence[ConflictingLimit]],
+) -> None:
     """Refuse operators' floors above the provider's own cap or capacity, or above what its segments can send.
 
-    reach: float64 (m,), visits that the eligible segments can send each provider, pins included.
+    reach: float64 (m,), visits that the eligible segments can send each provider, pins included. beside: the exclusions
+    and pins that bear on what a provider's segments can send it.
     """
     for j in np.flatnonzero(bounds.floor_rule > bounds.hard_high).tolist():
         floor, top = float(bounds.floor_rule[j]), float(bounds.hard_high[j])
@@ -160,11 +167,12 @@ def check_floor_rules(bounds: Bounds, reach: Floats, providers: Sequence[str], f
         raise give_up(f"limits cannot all hold: {names[0]}, but {names[1]}", limits, floor - top)
     for j in np.flatnonzero(bounds.floor_rule > reach * (1 + 1e-9)).tolist():
         floor, top = float(bounds.floor_rule[j]), float(reach[j])
-        name = f"{FLOOR_RULE} of {providers[j]}: {floor:g} visits"
+        name, rules = f"{FLOOR_RULE} of {providers[j]}: {floor:g} visits", beside(j)
+        why = "max_provider_share counts; a pair without visits in the reference days needs a pin to begin"
         raise give_up(
             f"limits cannot all hold: {name}, but its segments can send it {top:.4g} at most "
-            "(max_provider_share counts; a pair without visits in the reference days needs a pin to begin)",
-            (ConflictingLimit(name, floor, 1.0, floor - top),),
+            f"({listing([rule.name for rule in rules]) if rules else why})",
+            (ConflictingLimit(name, floor, 1.0, floor - top), *rules),
             floor - top,
         )
 

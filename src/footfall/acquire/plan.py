@@ -19,6 +19,8 @@ from footfall.acquire.inputs import PlanInputs, check_inputs
 from footfall.acquire.limits import (
     CAP_RULE,
     CAPACITY_DAYS,
+    EXCLUDE,
+    PIN,
     Bounds,
     capacities,
     check_floor_rules,
@@ -113,7 +115,7 @@ def plan_detail(inputs: PlanInputs, solve: Solve = default_solve, progress: Prog
         rise=settings.max_change,
         fall=np.full(len(capacity), min(settings.max_change, 1.0)),
     )
-    check_floor_rules(bounds, free.reach, inputs.providers, from_file)
+    check_floor_rules(bounds, free.reach, inputs.providers, from_file, lambda j: _rules_beside(inputs, pairs, j))
     top = bounds.hard_high
     floor, floor_notes = newcomer_floors(
         newcomer & (pairs.edges.by_provider(pairs.open.astype(np.float64)) > 0),
@@ -213,6 +215,24 @@ def _fit_pins(inputs: PlanInputs, pairs: Pairs, capacity: Floats, cap: Floats) -
     scale = np.minimum(capacity / np.maximum(load, 1e-300), 1.0)
     told = [f"{inputs.providers[j]} ({capacity[j]:.4g} of {load[j]:.4g} visits)" for j in over_full]
     return replace(pairs, pin=pairs.pin * scale[who]), (say("pin yields to capacity: {who}", who=listing(told)),)
+
+
+def _rules_beside(inputs: PlanInputs, pairs: Pairs, j: int) -> list[ConflictingLimit]:
+    """The exclusions of provider j and the pins in its segments, with the visits that each leaves or takes."""
+    own, who = pairs.edges.segment[pairs.edges.provider == j], inputs.providers[j]
+    visits = {inputs.segments[i]: float(inputs.demand.visits[i]) for i in own.tolist()}
+
+    def at(segment: str | None) -> str:
+        return "" if segment is None else f" in {segment}"
+
+    excluded = [f"{EXCLUDE} of {who}{at(e.segment)}" for e in inputs.rules.exclude if e.provider == who]
+    lines = [ConflictingLimit(name, 0.0, 1.0, 0.0) for name in excluded]
+    for pin in inputs.rules.pin:
+        taken = pin.share * (sum(visits.values()) if pin.segment is None else visits.get(pin.segment, 0.0))
+        if taken > 0 or (pin.provider == who and (pin.segment is None or pin.segment in visits)):
+            name = f"{PIN} of {pin.provider}{at(pin.segment)}: {taken:.4g} visits"
+            lines.append(ConflictingLimit(name, taken, 1.0, 0.0))
+    return lines
 
 
 def _solved(

@@ -31,6 +31,12 @@ DELIMITERS = (",", "\t", ";", "|")
 DELIMITER_NAMES = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
 CHUNK = 16 << 20
 _HEAD = 1 << 20
+_PACKED = {  # first bytes -> what it is, and how to unpack it
+    b"PK\x03\x04": ("a zip archive or a workbook", "unzip -p {file} | footfall import -, or save the sheet as CSV"),
+    b"\x28\xb5\x2f\xfd": ("packed by zstd", "zstdcat {file} | footfall import -"),
+    b"\xfd7zX": ("packed by xz", "xzcat {file} | footfall import -"),
+    b"BZh9": ("packed by bzip2", "bzcat {file} | footfall import -"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,9 @@ def _plain(name: str, shown: str, spool: Path) -> Path:
         head = handle.read(4)
     if not head:
         raise FormatError(f"{shown} is empty", "check the export that wrote it")
+    packed = next((told for magic, told in _PACKED.items() if head.startswith(magic)), None)
+    if packed is not None:
+        raise FormatError(f"{shown} is {packed[0]}", packed[1].format(file=shown))
     if head[:2] == b"\x1f\x8b":
         unzipped = spool.with_suffix(".unzipped")
         try:

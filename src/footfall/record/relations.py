@@ -89,7 +89,8 @@ class Relations:
             names = ", ".join(f"{literal(c)}: 'VARCHAR'" for c in source.columns)
             rows = (
                 f"read_csv(getvariable('footfall_path'), auto_detect = false, header = true, quote = '\"', "
-                f"escape = '\"', delim = {literal(source.delimiter)}, columns = {{{names}}}, max_line_size = 16777216)"
+                f"escape = '\"', delim = {literal(source.delimiter)}, columns = {{{names}}}, max_line_size = 16777216, "
+                "compression = 'none')"  # not by the file's name
             )
             return Relation(rows, _LEAD_NONE, self._resolve(columns))
         if source.kind == "parquet":
@@ -105,7 +106,7 @@ class Relations:
         # Formats that no text has keep DuckDB from reading dates itself (it would drop their offsets).
         rows = (
             "read_json(getvariable('footfall_path'), format = 'newline_delimited', records = true, maximum_depth = 2, "
-            "dateformat = '%f', timestampformat = '%f', sample_size = 4096)"
+            "dateformat = '%f', timestampformat = '%f', sample_size = 4096, compression = 'none')"
         )
         try:
             described = self._cursor.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()  # noqa: S608
@@ -118,7 +119,7 @@ class Relations:
         spec = ", ".join(f"{literal(c.name)}: '{'JSON' if c.cell == 'json' else 'VARCHAR'}'" for c in _used(layout))
         rows = (
             f"read_json(getvariable('footfall_path'), format = 'newline_delimited', records = true, "
-            f"ignore_errors = true, columns = {{{spec}}})"
+            f"ignore_errors = true, columns = {{{spec}}}, compression = 'none')"
         )
         return Relation(rows, _LEAD_NONE, layout)
 
