@@ -237,6 +237,10 @@ class State(Protocol):
         """Make this version the published one and retire the one before; atomic."""
         ...
 
+    def rollback(self) -> Plan:
+        """Put the plan back that was in force before this one; again, the one before that. InputError where none is."""
+        ...
+
     def put_providers(self, rows: Sequence[Mapping[str, Any]]) -> int:
         """Insert or update providers (provider_id, category, name); the number stored."""
         ...

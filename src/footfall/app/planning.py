@@ -88,16 +88,9 @@ def publish(here: Workspace, version: int | None = None) -> Plan:
 
 
 def rollback(here: Workspace, version: int | None = None) -> Plan:
-    """Put an earlier plan in force again: the given one, else the latest retired one that is older than it."""
+    """Put an earlier plan in force again: the given one, else the one that was before this one."""
     if version is None:
-        now = here.state.plan(status="published")
-        earlier = [p for p in here.state.plans() if p.status == "retired" and now and p.version < now.version]
-        before = earlier[0] if earlier else None
-        if before is None:
-            raise WorkspaceError(
-                "there is no earlier published plan to go back to", "name a version: `footfall plan list`"
-            )
-        version = before.version
+        return here.state.rollback()
     return here.state.publish(stored_plan(here, version).version)
 
 

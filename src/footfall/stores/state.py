@@ -26,6 +26,8 @@ from footfall.stores.schema import plans, providers, records
 _COMPRESSION = 3  # a plan of a million pairs in about a second; higher levels gain little
 _ROW = (plans.c.body, plans.c.version, plans.c.status)
 _CHUNK = 500  # rows in one IN (...) list
+_IN_FORCE = "in force"  # key of the record of which plans were, oldest first
+_REMEMBERED = 1000
 
 
 class SqlState(OnDatabase):
@@ -51,6 +53,8 @@ class SqlState(OnDatabase):
                 )
             )
             version = _given_key(inserted)
+            if plan.status == "published":
+                _note_in_force(connection, [*_in_force(connection), version])
         return decode_plan(body, version, plan.status)
 
     def plan(self, version: int | None = None, status: PlanStatus | None = None) -> Plan | None:
@@ -80,7 +84,7 @@ class SqlState(OnDatabase):
     def publish(self, version: int) -> Plan:
         """Make ``version`` the published plan and retire the one before, atomically.
 
-        Publishing an earlier version rolls back to it. InputError if there is no such version.
+        InputError if there is no such version.
         """
         with self._writing() as connection:
             row = connection.execute(sa.select(plans.c.body).where(plans.c.version == version)).first()
@@ -90,9 +94,23 @@ class SqlState(OnDatabase):
                     f"there is no plan {version}",
                     f"versions go up to {newest}" if newest else "make one with `footfall plan`",
                 )
-            connection.execute(_retire())
-            connection.execute(plans.update().where(plans.c.version == version).values(status="published"))
+            before = _in_force(connection)
+            _put_in_force(connection, version)
+            _note_in_force(connection, before if before[-1:] == [version] else [*before, version])
         return decode_plan(row.body, version, "published")
+
+    def rollback(self) -> Plan:
+        """Put the plan back that was in force before this one, atomically. InputError where there was none."""
+        with self._writing() as connection:
+            *before, _ = _in_force(connection) or [0]
+            if not before:
+                raise InputError(
+                    "there is no earlier published plan to go back to", "name a version: `footfall plan list`"
+                )
+            _put_in_force(connection, before[-1])
+            _note_in_force(connection, before)
+            body = connection.execute(sa.select(plans.c.body).where(plans.c.version == before[-1])).scalar_one()
+        return decode_plan(body, before[-1], "published")
 
     def put_providers(self, rows: Sequence[Mapping[str, Any]]) -> int:
         """Insert or update providers from ``{provider_id, category, name}``; the number of providers stored.
@@ -134,8 +152,7 @@ class SqlState(OnDatabase):
                 f"the record {key!r} is not JSON: {error}", "keep to numbers, text, lists and mappings"
             ) from None
         with self._writing() as connection:
-            connection.execute(records.delete().where(records.c.key == key))
-            connection.execute(records.insert().values(key=key, body=body))
+            _put(connection, key, body)
 
     def get(self, key: str) -> Mapping[str, Any] | None:
         """The record under ``key``, or None."""
@@ -189,6 +206,28 @@ _DECODER = msgspec.msgpack.Decoder(Plan, dec_hook=_decode_hook)
 
 def _retire() -> sa.Update:
     return plans.update().where(plans.c.status == "published").values(status="retired")
+
+
+def _put_in_force(connection: sa.Connection, version: int) -> None:
+    connection.execute(_retire())
+    connection.execute(plans.update().where(plans.c.version == version).values(status="published"))
+
+
+def _in_force(connection: sa.Connection) -> list[int]:
+    """Versions in the order in which they came into force, the one that is last."""
+    body = connection.execute(sa.select(records.c.body).where(records.c.key == _IN_FORCE)).scalar()
+    if body is not None:
+        return [int(version) for version in json.loads(body)["versions"]]
+    return list(connection.execute(sa.select(plans.c.version).where(plans.c.status == "published")).scalars())
+
+
+def _note_in_force(connection: sa.Connection, versions: Sequence[int]) -> None:
+    _put(connection, _IN_FORCE, json.dumps({"versions": list(versions)[-_REMEMBERED:]}))
+
+
+def _put(connection: sa.Connection, key: str, body: str) -> None:
+    connection.execute(records.delete().where(records.c.key == key))
+    connection.execute(records.insert().values(key=key, body=body))
 
 
 def _given_key(inserted: sa.CursorResult[Any]) -> int:

@@ -104,7 +104,7 @@ class StateContract:
         assert list(state.versions().items()) == told
 
     def test_one_plan_is_published(self, state: State) -> None:
-        """Publishing retires the one before; publishing an earlier version rolls back."""
+        """Publishing retires the one before, also where it is of a later version."""
         first, second = (state.save_plan(sample_plan(f"p{i}")).version for i in range(2))
         assert state.publish(first).status == "published"
         assert state.publish(second).version == second
@@ -114,6 +114,19 @@ class StateContract:
         published = state.plan(status="published")
         assert published is not None and published.version == first
         assert state.publish(first).status == "published"
+
+    def test_rolling_back_goes_by_what_was_in_force(self, state: State) -> None:
+        """Not by the number of a version; each time one further back, until there is none."""
+        one, two, three = (state.save_plan(sample_plan(f"p{i}")).version for i in range(3))
+        for version in (one, three, two, two, one):
+            state.publish(version)
+        back = [state.rollback().version for _ in range(3)]
+        assert back == [two, three, one]
+        with pytest.raises(InputError, match="no earlier"):
+            state.rollback()
+        assert [v for v, status in state.versions().items() if status == "published"] == [one]
+        state.publish(two)
+        assert state.rollback().version == one
 
     def test_publishing_what_is_not_there_changes_nothing(self, state: State) -> None:
         """InputError, and the published plan stays."""

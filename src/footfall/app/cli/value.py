@@ -46,7 +46,7 @@ def value(
     """What a visitor is worth: plain GMV / visitors, and the estimate for a visit on the as-of day.
 
     visitors is the number of visits. The plain figures count every order of those visits so far, before refunds; the
-    estimate corrects for orders still to come and for refunds, and its interval holds the true value in 90 cases of 100.
+    estimate corrects for orders still to come and refunds, and its interval holds the true value in 90 cases of 100.
 
     For example:
 
