@@ -149,6 +149,50 @@ def test_what_conflicts_is_feasible_once_it_has_given():
     assert checked == 6
 
 
+def closed(problem, part):
+    """The problem with a part of its providers closed."""
+    shut = np.random.default_rng(problem.edges).random(problem.providers) < part
+    return replace(problem, capacity=np.where(shut, 0.0, problem.capacity), floor=np.where(shut, 0.0, problem.floor))
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5, 1.0])
+def test_nothing_is_missing_once_limits_have_given(part):
+    """HiGHS's least total give of the relaxed problem is 0; all gives together are the excess, and not below it."""
+    refused = 0
+    for seed in range(40):
+        problem = closed(limited_problem(seed), part)
+        try:
+            solve(problem)
+        except InfeasibleError as error:
+            if "linear" not in error.way_out:
+                continue
+            conflict, gives = error.conflict, {limit.name: limit.give for limit in error.conflict.limits}
+            floor = [max(f - gives.get(f"provider {j} floor", 0.0), 0.0) for j, f in enumerate(problem.floor)]
+            limits, told = [], sum(give for name, give in gives.items() if name.endswith("floor"))
+            for limit in problem.limits:
+                low, high = (gives.get(f"{limit.name} (at {side})", 0.0) for side in ("least", "most"))
+                limits.append(replace(limit, low=limit.low - low, high=limit.high + high))
+                told += (low + high) / (float(np.abs(limit.coefficient).max(initial=0.0)) or 1.0)
+            relaxed = replace(problem, floor=np.array(floor), limits=tuple(limits))
+            assert highs_limited(relaxed, relax=True) <= 1e-9 * conflict.excess
+            assert (1 - 1e-12) * conflict.excess <= told <= (1 + 1e-6) * conflict.excess
+            refused += 1
+    assert refused >= 10
+
+
+def test_where_nothing_is_open_lows_give_all_they_ask():
+    """No visit can go anywhere: a low of 3 and a low of 40 at coefficients of 10, so 3 and 40 (4 visits) must go."""
+    limits = (
+        LinearLimit(np.array([0]), np.ones(1), 3.0, np.inf, "one"),
+        LinearLimit(np.array([0, 1]), np.full(2, 10.0), 40.0, np.inf, "both"),
+    )
+    with pytest.raises(InfeasibleError) as told:
+        solve(one_row([1, 1], [0, 0], limits))
+    gives = {limit.name: limit.give for limit in told.value.conflict.limits}
+    assert gives == pytest.approx({"one (at least)": 3.0, "both (at least)": 40.0}, rel=1e-12)
+    assert told.value.conflict.excess == pytest.approx(7.0, rel=1e-12)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("inertia", [0.0, 0.3])
 @pytest.mark.parametrize("seed", range(3))

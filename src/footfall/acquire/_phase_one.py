@@ -2,11 +2,14 @@
 
 The elastic programme lets floors and linear limits give at a price of 1 for a visit (a limit's at its largest
 coefficient): maximise - sum of what is given. Giving is visits from beyond: a row for each floor whose only edge leads
-to that provider, and a row for each side of a limit. Its dual is the problem's own with all values 0,
+to that provider, and a row for each side of a limit. These rows have twice what could be asked of them, so that the
+programme has room within even where no edge carries anything. Its dual is the problem's own with all values 0,
 
     F(l, lambda) = sum_i d_i max(0, max_e (-l_j - sum_k lambda_k a_ke)) + h(l, lambda)  >=  - least total give
 
-for prices of at least -1 (floors) and of at most 1 (limits), so that prices with F < 0 are Farkas's proof.
+for prices of at least -1 (floors) and of at most 1 (limits), so that prices with F < 0 are Farkas's proof. What is told
+as given is what a plan within rows, capacities and share caps misses of floors and limits, counted from its shares:
+with that given it holds everything.
 """
 
 from __future__ import annotations
@@ -18,23 +21,25 @@ import numpy as np
 
 from footfall.acquire import kernels
 from footfall.acquire._coupled import CoupledSearch
-from footfall.acquire._coupling import Coupling, Ints
+from footfall.acquire._coupling import Coupling
 from footfall.acquire._interior import interior
 from footfall.acquire._limits_search import Solve, least_breach
 from footfall.acquire._work import Work
 from footfall.acquire.conflict import LimitNames
 from footfall.acquire.problem import Problem
+from footfall.acquire.repair import repair
 from footfall.model import Floats
 
 _FINE = 1e-11  # of the total demand: what is given up at most beyond the least
+_ROOM = 2.0  # what there is to be given, in parts of the most that can be asked
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PhaseOne:
-    """share: (E,), shares at the least give. price: (m + k,), scaled so that floors' are >= -1 and limits' within 1.
+    """share: (E,), a plan but for floors and limits. price: (m + k,), floors' scaled to >= -1 and limits' within 1.
 
-    floor_give: (m,), visits. limit_give: (k,), how far low falls or high rises, in the coupling's units. excess:
-    - F(price), in visits, as counted in floats.
+    floor_give: (m,), visits that the plan misses. limit_give: (k,), how far low falls or high rises for it, in the
+    coupling's units. excess: - F(price), in visits, as counted in floats.
     """
 
     share: Floats
@@ -44,23 +49,16 @@ class PhaseOne:
     excess: float
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Elastic:
-    """The elastic programme and where its parts stand: rows behind those of the work."""
-
-    work: Work
-    coupling: Coupling
-    floors: Ints  # providers, by row
-    sides: Ints  # limits, by row
-
-
-def _elastic(work: Work, coupling: Coupling) -> _Elastic:
+def _elastic(work: Work, coupling: Coupling) -> tuple[Work, Coupling]:
+    """The elastic programme: its rows of giving stand behind those of the work, its provider of limits' likewise."""
     n, m, edges = work.n, work.m, len(work.value)
     floors = np.flatnonzero(work.floor > 0)
-    short, over = np.maximum(coupling.low - coupling.least, 0.0), np.maximum(coupling.most - coupling.high, 0.0)
+    short, over = (
+        _ROOM * np.maximum(gap, 0.0) for gap in (coupling.low - coupling.least, coupling.most - coupling.high)
+    )
     lows, highs = np.flatnonzero(np.isfinite(coupling.low)), np.flatnonzero(np.isfinite(coupling.high))
     sides, signs = np.concatenate([lows, highs]), np.concatenate([np.ones(len(lows)), -np.ones(len(highs))])
-    demand = np.concatenate([work.demand, work.floor[floors], short[lows], over[highs]])
+    demand = np.concatenate([work.demand, _ROOM * work.floor[floors], short[lows], over[highs]])
     extra = len(floors) + len(sides)
     row_start = np.concatenate([work.row_start, work.row_start[-1] + 1 + np.arange(extra)]).astype(np.int64)
     provider = np.concatenate([work.provider, floors, np.full(len(sides), m)]).astype(np.int32)
@@ -102,7 +100,7 @@ def _elastic(work: Work, coupling: Coupling) -> _Elastic:
         scale=float(demand[n:].sum()),
         left_out=0.0,
     )
-    return _Elastic(programme, wide, floors, sides)
+    return programme, wide
 
 
 def _rays(work: Work, price: Floats) -> list[Floats]:
@@ -120,22 +118,19 @@ def _rays(work: Work, price: Floats) -> list[Floats]:
 
 def phase_one(work: Work, coupling: Coupling, tick: Callable[[], None]) -> PhaseOne:
     """Solve the elastic programme by the interior point; ``tick`` is called at every step and may raise to stop."""
-    elastic = _elastic(work, coupling)
-    wide, own = elastic.work, bare_search(work, coupling)
-    total = float(work.demand.sum()) + float(wide.demand[work.n :].max(initial=0.0))
-    best = _Best(elastic, own, work.m + coupling.k)
+    programme, wide = _elastic(work, coupling)
+    total = float(work.demand.sum()) + float(programme.demand[work.n :].max(initial=0.0))
+    best = _Best(bare_search(work, coupling))
 
     def offer(price: Floats, share: Floats | None) -> bool:
         tick()
-        best.offer(price, share)
+        best.offer_price(price)
+        if share is not None:
+            best.offer_share(share[: len(work.value)])
         return best.give - best.excess <= _FINE * total
 
-    interior(wide, 0.1 * _FINE, offer, elastic.coupling, least=total)
-    given = best.given
-    floor_give, limit_give = np.zeros(work.m), np.zeros(coupling.k)
-    floor_give[elastic.floors] = given[: len(elastic.floors)]
-    np.add.at(limit_give, elastic.sides, given[len(elastic.floors) :])
-    return PhaseOne(best.share[: len(work.value)], best.price, floor_give, limit_give, best.excess)
+    interior(programme, 0.1 * _FINE, offer, wide, least=total)
+    return PhaseOne(best.share, best.price, best.floor_give, best.limit_give, best.excess)
 
 
 def phase_one_at_scale(
@@ -153,22 +148,28 @@ def bare_search(work: Work, coupling: Coupling) -> CoupledSearch:
 
 
 class _Best:
-    """The strongest proof and the latest shares, of the elastic programme, so far."""
+    """The strongest proof, and the plan that misses least of floors and limits, so far."""
 
-    def __init__(self, elastic: _Elastic, own: CoupledSearch, prices: int) -> None:
-        self.elastic, self.own = elastic, own
-        self.share, self.price = np.zeros(len(elastic.work.value)), np.zeros(prices)
-        self.excess, self.give = 0.0, np.inf
-        self.given = np.zeros(elastic.work.n - own.work.n)
+    def __init__(self, own: CoupledSearch) -> None:
+        work = own.work
+        self.own, self.free = own, replace(own.work, floor=np.zeros(work.m))
+        self.excess, self.price = 0.0, np.zeros(work.m + own.coupling.k)
+        self.give, self.share = np.inf, np.zeros(len(work.value))
+        self.floor_give, self.limit_give = np.zeros(work.m), np.zeros(own.coupling.k)
 
-    def offer(self, price: Floats, share: Floats | None) -> None:
-        """Note what prices of the elastic programme prove, and what its shares give."""
-        n, wide = self.own.work.n, self.elastic.work
+    def offer_price(self, price: Floats) -> None:
+        """Note what prices of the elastic programme prove."""
         for ray in _rays(self.own.work, price):
             ray = self.own.allowed(ray)
             excess = -self.own.plain_bound(ray)
             if excess > self.excess:
                 self.price, self.excess = ray, excess
-        if share is not None:
-            self.share, self.given = share, wide.demand[n:] * share[wide.row_start[n:-1]]
-            self.give = float(self.given.sum())
+
+    def offer_share(self, share: Floats) -> None:
+        """Note by how much shares (E,), brought within rows, capacities and share caps, miss floors and limits."""
+        plan, load, _ = repair(self.free, share, np.zeros(self.free.m), LimitNames(), fill=False)
+        total, _ = self.own.coupling.amounts(self.free, plan)
+        floor_give, limit_give = np.maximum(self.own.work.floor - load, 0.0), self.own.coupling.breach(total)
+        give = float(floor_give.sum() + limit_give.sum())
+        if give < self.give:
+            self.give, self.share, self.floor_give, self.limit_give = give, plan, floor_give, limit_give
