@@ -274,6 +274,20 @@ def test_an_edge_at_its_cap_does_not_drown_the_others():
     assert log_z == pytest.approx(1 + np.log(0.8 / 0.5))
 
 
+@pytest.mark.parametrize("cap", [1e-17, 1e-20, 1e-100, 1e-300, 5e-324])
+@pytest.mark.parametrize("inertia", [0.0, 0.3])
+def test_a_cap_that_is_next_to_nothing_is_a_cap_of_nothing(cap, inertia):
+    """The plan is that of the same problem with 0 in place of the cap, and the edge takes nothing to speak of."""
+    problem = random_problem(1, (6, 5), "random")
+    problem = replace(problem, floor=np.zeros(problem.providers))
+    upper = np.where(np.arange(problem.edges) % 3 == 0, cap, 1.0)
+    plan = solve(replace(problem, upper=upper), inertia)
+    without = solve(replace(problem, upper=np.where(upper < 1, 0.0, 1.0)), inertia)
+    assert plan.status == without.status == "optimal"
+    assert plan.objective == pytest.approx(without.objective, rel=1e-9)
+    assert (plan.share[upper < 1] <= cap).all()
+
+
 def test_a_conflict_names_the_share_caps():
     """Segment 0 (10 visits) may send provider 0 at most 3, segment 1 all of its 5: a floor of 9 is 1 too many."""
     problem = Problem(

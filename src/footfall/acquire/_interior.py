@@ -173,11 +173,11 @@ class _Point:
     def _share_caps(self, work: Work, loosen: float) -> None:
         upper = np.ones(len(self.flow)) if work.upper is None else work.upper[self.edges]
         self.capped = np.flatnonzero(upper < 1)
-        most = (self.wide * (upper + loosen))[self.capped]
-        cut = np.zeros(len(self.flow))
-        cut[self.capped] = np.maximum(self.flow[self.capped] - 0.5 * most, 0.0)
-        self.flow = self.flow - cut
-        self.slack = self.slack + row_sums(self.row_start, cut)
+        most = np.maximum((self.wide * (upper + loosen))[self.capped], 2 * _ROOM)
+        before = self.flow
+        self.flow = before.copy()
+        self.flow[self.capped] = np.minimum(before[self.capped], 0.5 * most)  # by subtraction it could become 0
+        self.slack = self.slack + row_sums(self.row_start, before - self.flow)
         self.spare, self.press = most - self.flow[self.capped], np.full(len(most), 0.5)
         self.reduced[self.capped] += 0.5
 
