@@ -125,6 +125,20 @@ def test_a_conflict_is_named_with_its_least_give():
     assert sum(limit.give for limit in conflict.limits) == pytest.approx(3.0, rel=1e-6)
 
 
+def test_floors_in_conflict_say_that_linear_limits_were_not_looked_at():
+    """10 visits, floors of 12: they are told first. With floors of 10 the cap of 5 shows up, 5 too little."""
+    problem = one_row([1, 1], [100, 100], (budget(5.0, [1, 1]),))
+    with pytest.raises(InfeasibleError, match="linear limits were not looked at yet") as told:
+        solve(replace(problem, floor=np.array([6.0, 6.0])))
+    assert [limit.name for limit in told.value.conflict.limits] == [
+        "provider 0 floor", "provider 1 floor", "segment 0 demand",
+    ]  # fmt: skip
+    with pytest.raises(InfeasibleError, match=r"budget \(at most\)") as told:
+        solve(replace(problem, floor=np.array([5.0, 5.0])))
+    assert "not looked at" not in str(told.value)
+    assert told.value.conflict.excess == pytest.approx(5.0)
+
+
 def test_what_conflicts_is_feasible_once_it_has_given():
     checked = 0
     for seed in range(40):

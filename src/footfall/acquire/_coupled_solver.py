@@ -20,7 +20,7 @@ from footfall.acquire._work import Work, entropic_work, plain_work
 from footfall.acquire.budget import allocate_budget, is_single_budget
 from footfall.acquire.conflict import LimitNames, refuse_limits
 from footfall.acquire.problem import Allocation, Problem, Status
-from footfall.errors import UnsolvedError
+from footfall.errors import InfeasibleError, UnsolvedError
 from footfall.model import Floats
 
 _FINE = 1e-10  # gap that the interior point goes on to on small problems
@@ -48,8 +48,9 @@ def solve_coupled(
 ) -> Allocation:
     """As ``solver.solve``, for checked options and a problem with linear limits.
 
-    Raises InfeasibleError with a proof where limits cannot all hold; UnsolvedError where neither a plan nor a proof was
-    found. ``solve`` is that of problems without linear limits, called with (problem, gap=, prices=, ...).
+    Raises InfeasibleError with a proof where limits cannot all hold (of floors alone where these conflict already, and
+    says so); UnsolvedError where neither a plan nor a proof was found. ``solve`` is that of problems without linear
+    limits, called with (problem, gap=, prices=, ...).
     """
     if is_single_budget(problem, inertia):
         return allocate_budget(problem, gap)
@@ -66,7 +67,11 @@ def solve_coupled(
         start = np.zeros(work.m + len(problem.limits))
         if prices is not None:
             start[: work.m] = prices
-        status = _run(search, problem, inner, search.allowed(start), gap)
+        try:
+            status = _run(search, problem, inner, search.allowed(start), gap)
+        except InfeasibleError as floors:
+            message = f"{floors.message}; linear limits were not looked at yet"
+            raise InfeasibleError(message, floors.conflict, floors.way_out) from None
         if not search.found:
             status = _phase_one(problem, search, inner, status)
         lp_bound = search.bound if inertia == 0 else _plain_bound(problem, search, inner, gap, threads, deadline)
