@@ -218,7 +218,11 @@ def test_checks_take_no_memory_by_the_edge():
     assert peak < 0.5 * edges
 
 
+@pytest.mark.filterwarnings("error")
 def test_magnitudes_whose_sums_would_overflow_are_refused() -> None:
-    two = np.array([1e300, 1e300])
-    with pytest.raises(ProblemError, match="sums would overflow"):
-        Problem(two, np.array([0, 1, 2]), np.array([0, 0], np.int32), two, np.array([np.inf]), np.array([0.0]))
+    start, provider, none, nothing = np.array([0, 1, 2]), np.array([0, 0], np.int32), np.array([np.inf]), np.zeros(1)
+    for visits, worth in ((1e300, 1e300), (1e308, 1.0), (1e308, 0.0)):
+        with pytest.raises(ProblemError, match=r"demand .* sums would overflow"):
+            Problem(np.full(2, visits), start, provider, np.full(2, worth), none, nothing)
+    with pytest.raises(ProblemError, match=r"floors .* sums would overflow"):
+        Problem(np.ones(2), start, provider, np.ones(2), none, np.array([1e308]))

@@ -56,6 +56,21 @@ def test_units_do_not_matter_with_many_edges(inertia, visits, worth):
     check_limits(scaled(problem, visits, worth), plan)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("inertia", [0.0, 0.3])
+@pytest.mark.parametrize("far", [1e6, 1e30, -1e30, -1e308])
+def test_prices_far_beyond_the_values_are_no_start(inertia, far):
+    """All of them: the cold plan. One of them: that of the same prices with 0 in its place."""
+    problem = wide(1)
+    cold = solve(problem, inertia)
+    plan = solve(problem, inertia, prices=np.full(problem.providers, far))
+    assert (plan.share == cold.share).all()
+    assert plan.iterations == cold.iterations
+    some, without = cold.price.copy(), cold.price.copy()
+    some[3], without[3] = far, 0.0
+    assert (solve(problem, inertia, prices=some).share == solve(problem, inertia, prices=without).share).all()
+
+
 @pytest.mark.parametrize("inertia", [0.0, 0.3])
 @pytest.mark.parametrize("seed", range(6))
 def test_values_below_zero_only_where_floors_ask(inertia, seed):

@@ -11,9 +11,11 @@ from footfall.acquire._checks import as_float
 from footfall.acquire.conflict import LimitNames
 from footfall.acquire.problem import Problem
 from footfall.errors import ProblemError
+from footfall.model import Floats
 
 _LEAVE_OUT = "leave it out for the default"
 _LEAST_INERTIA = 1e-200  # below it the regularisation underflows
+_FARTHEST = 10.0  # prices to start from, in parts of the largest value (or tau)
 
 
 def check_options(
@@ -46,6 +48,18 @@ def check_options(
         raise ProblemError(f"progress is {_told(progress)}; it must be callable", _LEAVE_OUT)
     if names is not None and not isinstance(names, LimitNames):
         raise ProblemError(f"names is {_told(names)}; it must be LimitNames", _LEAVE_OUT)
+
+
+def usable_start(problem: Problem, inertia: float, prices: Floats | None) -> Floats | None:
+    """Prices (m,) to start from: those far beyond what values can explain count as 0, and all of them as none given.
+
+    From there the search finds back, but slowly, and beyond single precision hardly at all.
+    """
+    if prices is None or not problem.edges:
+        return None
+    most = _FARTHEST * (1.0 + float(inertia)) * float(max(problem.value.max(), -problem.value.min()))
+    usable = np.abs(prices) <= most
+    return np.where(usable, prices, 0.0) if usable.any() else None
 
 
 def _told(value: Any) -> str:

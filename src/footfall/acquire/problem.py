@@ -127,7 +127,7 @@ def _lay_out(holder: Any, names: tuple[str, ...]) -> None:
 
 
 _LARGEST = float(np.finfo(np.float64).max)  # what is above it is infinite
-_MOST_WORTH = 1e200  # demand x value; squares of it are taken
+_MOST_WORTH = 1e200  # demand x value, or visits of floors; squares of it are taken
 _F64 = (np.dtype(np.float64),)
 _REAL = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -218,13 +218,17 @@ def _check_entries(problem: Problem, found: Complaints) -> None:
             outside(u, 0, 1),
             lambda e: f"{_edge(problem, e)}: upper {u[e]} must be a share from 0 to 1 (1 for no bound)",
         )
-    if not found and len(v):
-        visits, best = float(d.sum()), float(max(v.max(), -v.min()))
+    if not found:
+        with np.errstate(over="ignore"):  # sums that are infinite are told
+            visits, asked = float(d.sum()), float(f.sum())
+        best = float(max(v.max(), -v.min())) if len(v) else 0.0
         if not visits * best <= _MOST_WORTH:
             found.add(
                 f"demand of {visits:.3g} visits at values up to {best:.3g} is beyond {_MOST_WORTH:.0e}: "
                 "sums would overflow; measure them in larger units"
             )
+        if not asked <= _MOST_WORTH:
+            found.add(f"floors of {asked:.3g} visits in all are beyond {_MOST_WORTH:.0e}: sums would overflow")
 
 
 def _check_limits(problem: Problem, found: Complaints) -> None:

@@ -18,7 +18,7 @@ from footfall.acquire._coupled_solver import solve_coupled
 from footfall.acquire._descent import descend_entropic, descend_plain
 from footfall.acquire._entropic import solve_entropic
 from footfall.acquire._interior import interior, with_room
-from footfall.acquire._options import check_options
+from footfall.acquire._options import check_options, usable_start
 from footfall.acquire._passes import DualPoint, Passes
 from footfall.acquire._polish import polish
 from footfall.acquire._ridge_plan import allocate, suits
@@ -54,8 +54,9 @@ def solve(
 
     inertia: 0 is the plain linear programme, else 1e-200 or more: tau_i = inertia x sum_j p_ij max(v_ij, 0). gap: the
     relative gap to certify, in (0, 1). threads: None for as many as the size is worth. prices: float64 (m,), reward
-    per visit, a warm start. time_limit_s: seconds, after which the best plan so far is returned. progress: called with
-    (iteration, bound, objective or nan). names: names of the limits, for conflicts.
+    per visit, a warm start (none where they are far beyond the values). time_limit_s: seconds, after which the best
+    plan so far is returned. progress: called with (iteration, bound, objective or nan). names: names of the limits, for
+    conflicts.
 
     Returns an Allocation whose status is "optimal" only where ``gap`` is certified; at a time limit or an interrupt,
     the best plan so far, which holds all limits. Raises ProblemError for what is not valid, InfeasibleError with a
@@ -63,6 +64,7 @@ def solve(
     """
     check_options(problem, inertia, gap, threads, prices, time_limit_s, progress, names)
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
+    prices = usable_start(problem, inertia, prices)
     names = names or LimitNames()
     try:
         if inertia > 0:
