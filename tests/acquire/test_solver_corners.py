@@ -56,6 +56,19 @@ def test_units_do_not_matter_with_many_edges(inertia, visits, worth):
     check_limits(scaled(problem, visits, worth), plan)
 
 
+@pytest.mark.parametrize("limits", [(), (LinearLimit(np.arange(4), np.ones(4), -np.inf, 9.0, "all"),)])
+def test_a_best_plan_that_is_worth_nothing_is_found(limits):
+    """Two visits, floors of .99: the first can fill either for 0, the second the first for 0 and the other for -1."""
+    problem = Problem(
+        np.ones(2), np.array([0, 2, 4]), np.array([0, 1, 0, 1], dtype=np.int32), np.array([0.0, 0.0, 0.0, -1.0]),
+        np.full(2, 1.5), np.full(2, 0.99), limits=limits,
+    )  # fmt: skip
+    plan = solve(problem)
+    assert plan.status == "optimal"
+    assert plan.objective == pytest.approx(0.0, abs=1e-12)
+    check_limits(problem, plan)
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("inertia", [0.0, 0.3])
 @pytest.mark.parametrize("far", [1e6, 1e30, -1e30, -1e308])

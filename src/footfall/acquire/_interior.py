@@ -39,6 +39,7 @@ MOST_STEPS = 120
 _TIGHT = 1e-9  # floor and capacity this close (relative) are one equation
 _ROOM = 1e-150  # least room at a limit: where a floor and share caps meet, rooms shrink at every step
 LOOSEN = (0.0, 1e-9, 1e-7, 1e-6, 1e-5)  # by how much limits are widened, one after the other, where prices run off
+_NOTHING = 1e-3  # of the scale of rewards: a smaller reward may be one of 0, of which no part can be reached
 _STAY = 0.9995  # part of the way to the boundary that a step may go
 
 
@@ -418,14 +419,14 @@ def interior(
     reach it, which holds them; the bound of such prices is near that of the problem itself.
 
     ``look`` is called at every step with prices (m,), those of the ``coupling``'s limits behind them (m + k,), and with
-    shares (E,) as well once the products are within ``accuracy`` of the reward, or of ``least`` where that is more; it
-    may raise to stop. Memory: one (m + k, m + k) matrix.
+    shares (E,) as well once the products are within ``accuracy`` of the reward, or of ``least`` or a thousandth of the
+    scale of rewards where that is more; it may raise to stop. Memory: one (m + k, m + k) matrix.
     """
     z = _Point(work, coupling, loosen)
     if not len(z.flow):
         look(np.zeros(len(z.load)), np.zeros(len(work.value)))
         return
-    enough = least / (z.visit * z.worth)
+    enough = max(least, _NOTHING * work.scale) / (z.visit * z.worth)
     for number in range(1, MOST_STEPS + 1):
         before = z.flow
         with np.errstate(over="ignore", invalid="ignore"):  # prices of a conflict grow without end; the step is refused
