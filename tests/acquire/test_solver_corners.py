@@ -69,6 +69,19 @@ def test_a_best_plan_that_is_worth_nothing_is_found(limits):
     check_limits(problem, plan)
 
 
+def test_a_small_row_that_holds_all_the_value_is_certified():
+    """3e-4 of 150 visits are worth anything, the rest sees none of their price: the optimum is HiGHS's."""
+    capacity = np.array([40.918, 109.42, 6.4857e-5])
+    problem = Problem(
+        np.array([6.01, 3.2889e-4, 144.18]), np.array([0, 1, 3, 5]), np.array([0, 0, 2, 0, 1], dtype=np.int32),
+        np.array([0.0, 0.0, 1.0662, 0.0, 0.0]), capacity, 0.998 * capacity,
+    )  # fmt: skip
+    plan, optimum = solve(problem), highs_optimum(problem)
+    assert plan.status == "optimal"
+    assert plan.objective == pytest.approx(optimum, rel=1e-7)
+    assert plan.bound >= optimum * (1 - 1e-12)
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("inertia", [0.0, 0.3])
 @pytest.mark.parametrize("far", [1e6, 1e30, -1e30, -1e308])

@@ -33,6 +33,11 @@ def rounding(scale: float, traffic: float, price: Floats, capacity: Floats, floo
     return ROUNDING * (scale + traffic * (largest + shift) + float(size[held] @ side[held]))
 
 
+def sure_rounding(size: float, terms: int) -> float:
+    """What a sum of ``terms`` products may be wrong by at most; size: the sum of theirs (Higham 2002, 3.1)."""
+    return (terms + 4) * float(np.finfo(np.float64).eps) * size
+
+
 def believed(bound: float, noise: float, scale: float) -> bool:
     """Whether a bound with that much rounding proves anything; False where either is not finite."""
     return bool(np.isfinite(bound)) and noise <= max(_BELIEVED * abs(bound), _LEAST * scale)

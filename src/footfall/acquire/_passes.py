@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from footfall.acquire import _capped, kernels
-from footfall.acquire._certificate import rounding
+from footfall.acquire._certificate import rounding, sure_rounding
 from footfall.acquire._work import Work
 from footfall.model import Floats
 
@@ -68,6 +68,15 @@ class Passes:
         """What a bound at these prices may be wrong by; ``shift``: the most that further prices put on an edge."""
         w = self.work
         return rounding(w.scale, float(w.demand.sum()), price, w.capacity, w.floor, shift)
+
+    def rounding_by_rows(self, price: Floats) -> float:
+        """What ``bound`` may be wrong by at most, from each row's own prices; one pass over the edges."""
+        w = self.work
+        rows = (w.row_start, w.provider, w.value, w.demand)
+        size = float(sum(self._each(lambda k, a, b: kernels.size_rows(*rows, price, a, b))))
+        side, held = np.where(price > 0, w.capacity, w.floor), price != 0
+        size += float(np.abs(price[held]) @ side[held])
+        return sure_rounding(size, w.n + w.m + int(np.diff(w.row_start).max(initial=0)))
 
     def allowed(self, price: Floats) -> Floats:
         """Prices with a finite bound: none above 0 where there is no capacity."""

@@ -58,7 +58,10 @@ class Search:
             self.bound, self.price = bound, price
 
     def _believed(self, price: Floats, bound: float) -> bool:
-        return believed(bound, self.passes.rounding(price), self.passes.work.scale)
+        work = self.passes.work
+        if believed(bound, self.passes.rounding(price), work.scale):
+            return True  # else a high price may be one that only small rows see
+        return work.reference is None and believed(bound, self.passes.rounding_by_rows(price), work.scale)
 
     def prefer_price(self, price: Floats, bound: float, cost: float) -> None:
         """Take these prices instead, if their bound is above the best by no more than ``cost`` of it."""

@@ -15,6 +15,18 @@ import numpy as np
 
 
 @nb.njit(cache=True, nogil=True)
+def size_rows(row_start, provider, value, demand, price, first, last):
+    """Sum over rows of d max_j (|v_ij| + |l_j|): the size of what ``bound_rows`` adds up."""
+    total = 0.0
+    for i in range(first, last):
+        most = 0.0
+        for e in range(row_start[i], row_start[i + 1]):
+            most = max(most, abs(value[e]) + abs(price[provider[e]]))
+        total += demand[i] * most
+    return total
+
+
+@nb.njit(cache=True, nogil=True)
 def bound_rows(row_start, provider, value, demand, price, first, last):
     """Sum of d_i max(0, max_j (v_ij - l_j)): the rows' part of the plain programme's dual H(l)."""
     total = 0.0
