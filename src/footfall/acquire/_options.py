@@ -15,6 +15,7 @@ from footfall.model import Floats
 
 _LEAVE_OUT = "leave it out for the default"
 _LEAST_INERTIA = 1e-200  # below it the regularisation underflows
+_FEW = 10_000  # values
 _FARTHEST = 10.0  # prices to start from, in parts of the largest value (or tau)
 
 
@@ -57,8 +58,11 @@ def usable_start(problem: Problem, inertia: float, prices: Floats | None) -> Flo
     """
     if prices is None or not problem.edges:
         return None
-    most = _FARTHEST * (1.0 + float(inertia)) * float(max(problem.value.max(), -problem.value.min()))
-    usable = np.abs(prices) <= most
+    size = np.abs(prices)
+    for value in (problem.value[:_FEW], problem.value):  # mostly a few tell enough, and save a look at all
+        usable = size <= _FARTHEST * (1.0 + float(inertia)) * float(max(value.max(), -value.min()))
+        if usable.all():
+            return prices
     return np.where(usable, prices, 0.0) if usable.any() else None
 
 
