@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 from footfall.errors import WorkspaceError
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # what some libraries put into their messages
 
 
 def place_for_kernels() -> None:
@@ -32,6 +36,17 @@ def _may_be_written(folder: Path) -> bool:
     return folder.is_dir() and os.access(folder, os.W_OK)
 
 
+def check_place(folder: Path) -> None:
+    """WorkspaceError where the log cannot be in this folder: Delta reads such a path as another one."""
+    path = str(folder.resolve())
+    if unquote(path) != path or "\\" in path or not path.isprintable():
+        raise WorkspaceError(
+            f"the log cannot be kept at {path!r}: Delta Lake, in which it is kept, takes a path with a backslash, with "
+            "% before two hexadecimal digits or with control characters for another one",
+            "rename the folder, or choose another",
+        )
+
+
 def sync(path: Path) -> None:
     """Have a file's bytes, or a folder's names, on the disk on return."""
     handle = os.open(path, os.O_RDONLY)
@@ -49,4 +64,5 @@ def writing(what: str, way_out: str, *others: type[Exception]) -> Iterator[None]
     except OSError as error:
         raise WorkspaceError(f"{what} cannot be written: {error.strerror or error}", way_out) from error
     except others as error:
-        raise WorkspaceError(f"{what} cannot be written: {error}", way_out) from error
+        told = _COLOUR.sub("", str(error))
+        raise WorkspaceError(f"{what} cannot be written: {told}", way_out) from error

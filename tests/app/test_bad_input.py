@@ -160,6 +160,44 @@ def two_days(tmp_path: Path) -> Path:
     return log(tmp_path / "log.csv", *rows)
 
 
+def test_a_log_of_refunds_only(cli, shop: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("ts,name,visitor_id,provider_id,amount\n2026-03-01,refund,v,p,10\n")
+    assert cli("import", log, workspace=shop).status == 0
+    for command in ("value", "demand", "plan"):
+        failed = cli(command)
+        assert failed.status == 1 and "no visit" in failed.err
+
+
+def test_a_log_that_lies_in_the_future(cli, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("ts,name,visitor_id,provider_id\n2026-03-09,visit,v,p\n")
+    assert cli("import", log, workspace=shop).status == 0
+    monkeypatch.setenv("FOOTFALL_NOW", "2026-03-01T12:00:00Z")
+    failed = cli("value")
+    assert failed.status == 1 and "lies in the future" in failed.err
+
+
+@pytest.mark.parametrize("command", ["plan", "demand"])
+def test_plans_from_days_that_the_log_says_little_of(cli, shop: Path, tmp_path: Path, command: str) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("ts,name,visitor_id,provider_id\n2026-03-01,visit,v,p\n")
+    assert cli("import", log, workspace=shop).status == 0
+    assert cli(command, "--as-of", "9999-12-31").status == 1
+    told = cli(command, "--as-of", "2026-04-10")  # 40 days on: no pair is eligible, by eligible_days of 28
+    assert told.status == 0
+    if command == "plan":
+        assert "no provider had one in the last 28 days" in told.out and "outside the log" in told.out
+
+
+def test_a_path_that_delta_reads_as_another_is_refused(cli, tmp_path: Path) -> None:
+    for name in ("my%20shop", "back\\slash", "new\nline"):
+        failed = cli("init", tmp_path / name)
+        assert failed.status == 1 and "Delta Lake" in failed.err
+    for name in ("100%", "%zz", "a b", "店 #1?"):
+        assert cli("init", tmp_path / name).status == 0
+
+
 def test_all_providers_at_capacity_0(cli, shop: Path, tmp_path: Path) -> None:
     cli("import", two_days(tmp_path), workspace=shop)
     capacity = tmp_path / "capacity.csv"

@@ -265,6 +265,9 @@ def _solved(
             notes += (
                 say("the solver stopped early ({status}); certified gap {gap:.2g}", status=status, gap=certified),
             )
+    elif not len(pairs.open):
+        days = settings.eligible_days
+        notes += (say("nobody can receive visits: no provider had one in the last {days} days", days=days),)
     elif not pairs.open.any():
         notes += (say("nobody can receive visits: every provider is excluded or has a capacity of 0"),)
     elif inputs.demand.visits.sum() == 0:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from footfall import config as settings
 from footfall.config import Config
+from footfall.disk import check_place
 from footfall.errors import ConfigError, WorkspaceError
 from footfall.model import ImportSummary
 from footfall.ports import Clock, Entries, Inbox, Keys, Leadership, Ledger, Offers, Outbox, State, Store
@@ -218,7 +219,13 @@ class Workspace:
     def last_day(self) -> date:
         """The last local day with events that is not in the future: the day to value visitors as of."""
         limit = self.today() + timedelta(days=1)
-        days = [day for day in self.store.days() if day <= limit]
+        known = self.store.days()
+        days = [day for day in known if day <= limit]
+        if not days and known:
+            raise WorkspaceError(
+                f"the log of {self.directory} lies in the future: it begins on {known[0]}, and today is {self.today()}",
+                "`footfall import --list` shows what brought it, and `--remove` takes that out",
+            )
         if not days:
             raise WorkspaceError(
                 f"the log of {self.directory} is empty", "read events with `footfall import FILE` first"
@@ -268,6 +275,7 @@ def make_workspace(
         )
     if directory.exists() and not directory.is_dir():
         raise WorkspaceError(f"{directory} is a file", "choose another folder")
+    check_place(directory)
     for folder in ("lake", "quarantine", "state"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

@@ -22,7 +22,7 @@ from footfall.acquire.reference import DailyVisits
 from footfall.acquire.rules import Rules, near, parse_rules
 from footfall.app.tables import number, read_numbers, read_pairs, read_rows
 from footfall.config import PlanSettings
-from footfall.errors import ConfigError, FormatError, WorkspaceError
+from footfall.errors import ConfigError, FormatError, NotEnoughDataError, WorkspaceError
 from footfall.model import DemandForecast, Floats, Ints
 from footfall.value import demand as forecasting
 from footfall.value.fact_tables import FactTables
@@ -87,8 +87,17 @@ def _read_demand(path: Path) -> dict[str, tuple[float, float, float]]:
 # ---------------------------------------------------------------- demand
 
 
-def forecast(known: FactTables, as_of: date, day: date, segments: Sequence[str] | None = None) -> DemandForecast:
-    """Forecast visits per segment of ``day`` from the facts known on ``as_of``."""
+def forecast(
+    known: FactTables, as_of: date, day: date | None = None, segments: Sequence[str] | None = None
+) -> DemandForecast:
+    """Forecast visits per segment of ``day``, by default the next, from the facts known on ``as_of``."""
+    last = pc.max(known.visits["day"]).as_py()
+    if last is None or (as_of - last).days >= FORECAST_DAYS:
+        raise NotEnoughDataError(
+            f"there is no visit in the {FORECAST_DAYS} days up to {as_of}",
+            "choose another --as-of, or import events",
+        )
+    day = day or as_of + timedelta(days=1)
     if day <= as_of:
         raise ConfigError(
             f"the log already has {as_of}; {day} needs no forecast",

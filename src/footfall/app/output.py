@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
@@ -64,7 +65,12 @@ def to_csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
     return out.getvalue()
 
 
-_FORMULA = ("=", "@", "\t", "\r")
+_FORMULA = re.compile(r"'*[=@\t\r+-]")  # with the apostrophes of such a text, so that one more can be taken off again
+
+
+def read_back(text: str) -> str:
+    """A cell of our own CSV as it was: without the apostrophe that keeps a spreadsheet from running it."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 def _is_number(text: str) -> bool:
@@ -77,7 +83,7 @@ def _is_number(text: str) -> bool:
 
 def _cell(value: object) -> object:
     plain = _plain(value)
-    if isinstance(plain, str) and (plain[:1] in _FORMULA or (plain[:1] in ("+", "-") and not _is_number(plain))):
+    if isinstance(plain, str) and _FORMULA.match(plain) and not _is_number(plain):
         return "'" + plain
     if isinstance(plain, list):
         return ";".join(str(item) for item in plain)

@@ -53,7 +53,7 @@ def plan(
     made = plans.make_plan(
         made_from, uuid.uuid4().hex, here.clock.now(), solve=solve, progress=inputs.solver_progress(progress)
     )
-    made = replace(made, notes=(*notes, *known.values.notes, *made.notes))
+    made = replace(made, notes=tuple(dict.fromkeys((*notes, *known.values.notes, *made.notes))))
     inputs.keep(here.common, made.plan_id, made_from)
     return here.state.save_plan(made)
 

@@ -1,13 +1,20 @@
-"""Small tables that operators hand in: capacities, demand, eligible pairs. CSV or TSV with a header; UTF-8."""
+"""Small tables that operators hand in: capacities, demand, eligible pairs. CSV or TSV with a header; UTF-8.
+
+Spaces after a comma are passed over; those of an id stand in quotes.
+"""
 
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from footfall.app.output import read_back
 from footfall.errors import FormatError
+
+MOST = 1e15  # visits, as in rules files
 
 
 def read_rows(
@@ -22,10 +29,11 @@ def read_rows(
         raise FormatError(f"{path} is a folder", "name a file") from None
     except UnicodeDecodeError as error:
         raise FormatError(f"{path} is not UTF-8 (byte {error.start})", "save it as UTF-8") from None
-    first = text.splitlines()[0] if text.strip() else ""
+    first = text.split("\n", 1)[0].strip()
     if not first:
         raise FormatError(f"{path} is empty", f"give it a header: {','.join(required)}")
-    reader = csv.DictReader(text.splitlines(), delimiter="\t" if "\t" in first else ";" if ";" in first else ",")
+    delimiter = "\t" if "\t" in first else ";" if ";" in first else ","
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     header = [name.strip() for name in reader.fieldnames or ()]
     reader.fieldnames = header
     missing = [name for name in required if name not in header]
@@ -40,7 +48,7 @@ def read_rows(
     for row in _rows(reader, path):
         if None in row or any(value is None for value in row.values()):
             raise FormatError(f"{path}, line {reader.line_num}: {len(header)} fields expected", "mend the row")
-        yield reader.line_num, {key: value.strip() for key, value in row.items()}
+        yield reader.line_num, {key: read_back(value) for key, value in row.items()}
 
 
 def _rows(reader: csv.DictReader[str], path: Path) -> Iterator[dict[str, str]]:
@@ -53,13 +61,13 @@ def _rows(reader: csv.DictReader[str], path: Path) -> Iterator[dict[str, str]]:
 
 
 def number(path: Path, line: int, field: str, text: str) -> float:
-    """A finite number >= 0, or FormatError."""
+    """A number from 0 to MOST, or FormatError."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value) or value < 0:
-        raise FormatError(f"{path}, line {line}: {field} is {text!r}", "a number of 0 or more is expected")
+    if not 0 <= value <= MOST:  # refuses nan, too
+        raise FormatError(f"{path}, line {line}: {field} is {text!r}", f"a number from 0 to {MOST:.0e} is expected")
     return value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, timedelta
+from datetime import UTC, date
 from typing import TYPE_CHECKING, Any
 
 from footfall.app.build import Workspace
@@ -94,36 +94,23 @@ def value(
     counted = count(here)
     plain = counted.as_of(as_of or here.last_day())
     known = replace(valued(here, as_of, valuation.pairs_of(plain), counted), facts=plain)
-    notes = [*known.values.notes, *remarks(here, known), *_beyond(here.store.days(), as_of, first, last)]
+    notes = [*known.values.notes, *remarks(here, known), *_beyond(here.store.days(), first, last)]
     if as_of is None and here.last_complete_day() < here.last_day():
         day = here.last_day()
         notes.insert(0, say("{day} is not over: estimates are of {last}", day=day, last=known.as_of))
     return Valued(valuation.rows(known, by, first, last), tuple(notes))
 
 
-def _beyond(days: Sequence[date], as_of: date | None, first: date | None, last: date | None) -> list[str]:
-    """What to know of days that were asked for and are not in the log (``days``, ascending)."""
-    if not days:
+def _beyond(days: Sequence[date], first: date | None, last: date | None) -> list[str]:
+    """What to know where none of the days asked for is in the log (``days``, ascending)."""
+    if not days or ((first is None or first <= days[-1]) and (last is None or last >= days[0])):
         return []
-    span: dict[str, object] = {"begin": days[0], "end": days[-1]}
-    found = []
-    if as_of is not None and not days[0] <= as_of <= days[-1]:
-        found.append(
-            say(
-                "{day} is outside the log, which goes from {begin} to {end}: the estimate rests on what is known from "
-                "afar",
-                day=as_of,
-                **span,
-            )
-        )
-    if (first is not None and first > days[-1]) or (last is not None and last < days[0]):
-        found.append(
-            say(
-                "no day of the log, {begin} to {end}, is within the days asked for: the plain figures count nothing",
-                **span,
-            )
-        )
-    return found
+    told = say(
+        "no day of the log, {begin} to {end}, is within the days asked for: the plain figures count nothing",
+        begin=days[0],
+        end=days[-1],
+    )
+    return [told]
 
 
 def remarks(here: Workspace, known: Valuation) -> tuple[str, ...]:
@@ -157,11 +144,12 @@ def demand(here: Workspace, day: date | None = None, as_of: date | None = None) 
 
     facts = count(here)
     last, _ = whole_day(here, facts, as_of)
-    return inputs.forecast(facts.as_of(last), last, day or last + timedelta(days=1))
+    return inputs.forecast(facts.as_of(last), last, day)
 
 
 def whole_day(here: Workspace, facts: FactTables, as_of: date | None) -> tuple[date, tuple[str, ...]]:
-    """The last day of the log that is over and whole: the day to plan from; with what a reader has to know.
+    """The last day of the log that is over and whole, or the day asked for: the day to plan from; with what a reader
+    has to know.
 
     A day whose log breaks off early with less than half of the usual visits (an export cut by another zone's midnight,
     a file still to come) would halve tomorrow's forecast: it is left out, and said.
@@ -169,7 +157,7 @@ def whole_day(here: Workspace, facts: FactTables, as_of: date | None) -> tuple[d
     from footfall.app import inputs
 
     if as_of is not None:
-        return as_of, ()
+        return as_of, _outside(here.store.days(), as_of)
     last = here.last_complete_day()
     usual = inputs.usual_visits(facts, last)
     if usual is None or usual.today >= 0.5 * usual.before:
@@ -189,3 +177,16 @@ def whole_day(here: Workspace, facts: FactTables, as_of: date | None) -> tuple[d
         usual=usual.before,
     )
     return usual.day_before, (note,)
+
+
+def _outside(days: Sequence[date], as_of: date) -> tuple[str, ...]:
+    """What to know of a day that is not within the log (``days``, ascending)."""
+    if not days or days[0] <= as_of <= days[-1]:
+        return ()
+    note = say(
+        "{day} is outside the log, which goes from {begin} to {end}: the estimate rests on what is known from afar",
+        day=as_of,
+        begin=days[0],
+        end=days[-1],
+    )
+    return (note,)

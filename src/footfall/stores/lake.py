@@ -35,7 +35,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.schema import Field, PrimitiveType
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
-from footfall.disk import sync, writing
+from footfall.disk import check_place, sync, writing
 from footfall.errors import WorkspaceError
 from footfall.model import EVENT_COLUMNS, Column
 from footfall.ports import Engine
@@ -87,6 +87,7 @@ class Lake:
 
         columns: of the table, ``day`` among them. view: the name under which ``attach`` shows it, an identifier.
         """
+        check_place(directory)
         self.directory = directory
         self._on_wait = on_wait
         self._columns = tuple(columns)

@@ -61,6 +61,8 @@ class SqlState(OnDatabase):
         """The plan of that version, else the newest of that status, else the newest; None if none is."""
         query = sa.select(*_ROW).order_by(plans.c.version.desc()).limit(1)
         if version is not None:
+            if abs(version) >= 1 << 63:  # more than a column holds
+                return None
             query = query.where(plans.c.version == version)
         if status is not None:
             query = query.where(plans.c.status == status)

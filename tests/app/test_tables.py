@@ -1,0 +1,34 @@
+"""Tables that go out and come in: CSV that a spreadsheet does not run, and that is read back as it was."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from footfall.app.output import to_csv
+from footfall.app.tables import read_numbers, read_pairs
+
+ODD = ["shop", "@anna", "=1+1", "+x", "-x", "-5", "'@anna", "''@anna", "'quoted", "a\u2028b", "a,b", 'a"b', "a\nb"]
+
+
+def test_what_is_written_as_csv_is_read_back_as_it_was(tmp_path: Path) -> None:
+    text = to_csv([{"provider_id": name, "visits": 5} for name in ODD], ("provider_id", "visits"))
+    path = tmp_path / "capacity.csv"
+    path.write_text(text, encoding="utf-8", newline="")
+    assert list(read_numbers(path, "provider_id")) == ODD
+
+
+@pytest.mark.parametrize("name", ["@anna", "=1+1", "+x", "-x", "\t=1"])
+def test_no_cell_begins_as_a_formula_does(name: str) -> None:
+    """The beginnings that OWASP lists under CSV injection."""
+    (_, (cell,)) = csv.reader(io.StringIO(to_csv([{"x": name}], ("x",)), newline=""))
+    assert cell[0] not in "=+-@\t\r"
+
+
+def test_spaces_after_a_comma_are_passed_over_and_quoted_ones_kept(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text('segment, provider_id\nads, shop-1\nads," sp "\n', encoding="utf-8")
+    assert read_pairs(path) == (("ads", "shop-1"), ("ads", " sp "))
