@@ -435,14 +435,15 @@ class Entries(Protocol):
         ...
 
     def persons(self) -> Sequence[str]:
-        """Keys of all persons of whom anything is kept: entries, messages, and that nothing is to be sent to them."""
+        """Keys of all persons of whom anything is kept: entries, messages, coupons, and that nothing is to be sent."""
         ...
 
     def join(self, pairs: Mapping[str, str]) -> int:
         """Persons who turned out to be others, key -> key: what is kept of them becomes the others', in one write.
 
         Entries are counted anew in the order in which they began. Whoever was in a journey under both keys goes on with
-        the entry that began first; of the later one, messages that wait are cancelled. How many keys were kept.
+        the entry that began first; of the later one, messages that wait are cancelled. Whoever has two coupons of one
+        offer keeps the newest unused one. How many keys had entries.
         """
         ...
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from test_rounds import CARTS, NOON, PAPER, at, shop, table, turn
 
-from footfall.app import messaging
+from footfall.app import messaging, offering, proving
 from footfall.app.build import Workspace, make_workspace, open_workspace
+from footfall.model import Redemption, Refusal
 from footfall.testing import FixedClock
 
 ANONYMOUS = {"provider_id": "shop"}
@@ -82,6 +83,49 @@ def test_two_devices_of_one_person_are_one_in_a_journey(tmp_path: Path) -> None:
         ("u:ann", 2, "exited", "joined"),
     ]
     assert {p.message.person for p in later.outbox.messages(most=0)} == {"u:ann"}
+
+
+def with_offer(here: Workspace, terms: str) -> Workspace:
+    """The shop whose letters bring an offer, in both steps."""
+    path = here.directory / "footfall.toml"
+    text = path.read_text(encoding="utf-8")
+    for wait in ('wait = "3h"', 'wait = "2d"'):
+        text = text.replace(wait, f'{wait}\noffer = "ten"')
+    path.write_text(f"{text}[offers.ten]\npercent = 10.0\n{terms}", encoding="utf-8")
+    return open_workspace(here.directory, FixedClock(NOON))
+
+
+def test_a_coupon_is_of_who_signed_in(tmp_path: Path) -> None:
+    """One got a code as a device, one signs in while the letter waits: each has one, in both letters."""
+    here = with_offer(place(tmp_path, ["v1", "v2"]), "")
+    turn(here)
+    messaging.send(here, most=1)
+    here.record(table([signed_in("v1", "u1"), signed_in("v2", "u2")]))
+    turn(here)
+    messaging.send(here)
+    later = at(here, NOON + timedelta(days=2, minutes=1))
+    turn(later)
+    assert messaging.send(later) == {"sent": 2}
+    letters = [json.loads(path.read_text(encoding="utf-8")) for path in (here.directory / "letters").glob("*.json")]
+    told = [json.loads(letter["context"]) for letter in letters]
+    code_of = {letter["customer_id"]: letter["code"] for letter in told}
+    assert len(told) == 4 and {letter["code"] for letter in told} == {code_of["u1"], code_of["u2"]}
+    for who in ("u1", "u2"):
+        assert isinstance(offering.redemption(later, code_of[who], who, f"of {who}", 5000, "shop"), Redemption)
+    assert later.offers.counts()[0].issued == 2
+
+
+def test_what_a_device_redeemed_was_the_users(tmp_path: Path) -> None:
+    """By hand: 10 % of 50.00 for one of the two who were treated; and that was ann's one use."""
+    here = with_offer(place(tmp_path, ["v1", "v2"]), 'code = "TEN"\n')
+    turn(here)
+    assert isinstance(offering.redemption(here, "TEN", "v1", "order 1", 5000, "shop"), Redemption)
+    here.record(table([signed_in("v1", "ann")]))
+    turn(here)
+    refused = offering.redemption(here, "TEN", "ann", "order 2", 5000, "shop")
+    assert isinstance(refused, Refusal) and refused.reason == "too often"
+    margins = [row["treated_mean"] for row in proving.lifts(here) if row["metric"] == "margin"]
+    assert margins == [pytest.approx(-2.5)]
 
 
 def test_users_that_an_alias_merges(tmp_path: Path) -> None:

@@ -257,6 +257,7 @@ def _letters(here: Workspace, code: Callable[[Offer, str], str]) -> Callable[[Me
 
     def letter(message: Message) -> Letter:
         context = msgspec.json.decode(message.context, type=dict[str, Any])
+        context["customer_id"] = message.person[2:]  # who has signed in since it was written has another
         offer = offers.get(context.get("offer_name", ""))
         if context.get("offer_name") and offer is None:
             raise InputError(f"offer {context['offer_name']!r} is gone from footfall.toml", "put it back, or cancel")

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from footfall.stores import joins, schema
 from footfall.stores.database import OnDatabase
-from footfall.stores.schema import entries, messages, suppressions
+from footfall.stores.schema import coupons, entries, messages, redemptions, suppressions
 
 SCHEMA = pa.schema(
     [
@@ -95,11 +95,14 @@ class SqlEntries(OnDatabase):
 
     def persons(self) -> Sequence[str]:
         """Keys of all persons of whom anything is kept."""
-        told = suppressions.c.who
         kept = sa.union(sa.select(entries.c.person), sa.select(messages.c.person))
+        told = suppressions.c.who
+        plain = sa.union(
+            sa.select(told).where(told.not_like("%@%")), sa.select(coupons.c.person), sa.select(redemptions.c.person)
+        )
         with self._reading() as connection:
             found = set(connection.execute(kept).scalars())
-            who = connection.execute(sa.select(told).where(told.not_like("%@%"))).scalars()
+            who = connection.execute(plain).scalars()
             found.update(key for one in who for key in joins.keys_of(one))
         return sorted(found)
 

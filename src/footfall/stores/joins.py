@@ -1,6 +1,7 @@
-"""Persons who turned out to be others: entries, messages and suppressions under one key, in one transaction.
+"""Persons who turned out to be others: all that is kept of them under one key, in one transaction.
 
-Who signs in on a device, or is merged by an alias, was a person before; arms, caps and what they asked for go along.
+Who signs in on a device, or is merged by an alias, was a person before; arms, caps, coupons and what they asked for go
+along.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from footfall.stores.schema import entries, messages, suppressions
+from footfall.stores.schema import HELD, coupons, entries, messages, offer_counts, redemptions, suppressions
 
 TWICE = "joined"  # the reason of an entry that was a person's second in a journey, told by a sign-in
 _TOLD = "the same person as of another entry"
@@ -31,7 +32,7 @@ def _id_of(key: str) -> str:
 
 def join(connection: sa.Connection, pairs: Mapping[str, str], suppress: Any) -> int:
     """As ``ports.Entries.join``; suppress: an insert into suppressions that leaves alone what is there."""
-    kept = _entries_of(connection, {*pairs, *pairs.values()})
+    kept = _where(connection, entries, entries.c.person, {*pairs, *pairs.values()})
     together: dict[tuple[str, str], list[Any]] = defaultdict(list)
     for row in kept:
         together[row.journey, pairs.get(row.person, row.person)].append(row)
@@ -45,18 +46,12 @@ def join(connection: sa.Connection, pairs: Mapping[str, str], suppress: Any) -> 
             changes.append((journey, row.person, row.entry, person, number, twice))
     _move(connection, changes)
     _move_messages(connection, pairs)
+    plain = ((_id_of(old), _id_of(now)) for old, now in sorted(pairs.items()))  # a user goes before a device
+    ids = {old: now for old, now in plain if old != now}
+    _move_coupons(connection, ids)
+    _move_uses(connection, ids)
     _suppress(connection, pairs, suppress)
     return len({row.person for row in kept if row.person in pairs})
-
-
-def _entries_of(connection: sa.Connection, people: Iterable[str]) -> list[Any]:
-    c, known = entries.c, sorted(people)
-    found: list[Any] = []
-    for at in range(0, len(known), _FEW):
-        which = c.person.in_(known[at : at + _FEW])
-        columns = (c.journey, c.person, c.entry, c.entered_at, c.status)
-        found += connection.execute(sa.select(*columns).where(which)).all()
-    return found
 
 
 def _move(connection: sa.Connection, changes: list[tuple[str, str, int, str, int, bool]]) -> None:
@@ -91,6 +86,42 @@ def _move_messages(connection: sa.Connection, pairs: Mapping[str, str]) -> None:
         which = sa.select(c.person).distinct().where(c.person.in_(known[at : at + _FEW]))
         for person in connection.execute(which).scalars().all():
             connection.execute(left, {"p": person, "q": pairs[person]})
+
+
+def _move_coupons(connection: sa.Connection, ids: Mapping[str, str]) -> None:
+    """Coupons, which go by the identifiers of the log. Whoever has two of an offer keeps the newest that is unused."""
+    c, together = coupons.c, defaultdict[tuple[str, str], list[Any]](list)
+    for row in _where(connection, coupons, c.person, {*ids, *ids.values()}):
+        together[row.offer, ids.get(row.person, row.person)].append(row)
+    several = [row.code for rows in together.values() if len(rows) > 1 for row in rows]
+    used = {row.code for row in _where(connection, redemptions, redemptions.c.code, several) if row.status in HELD}
+    for (offer, person), rows in together.items():
+        *gone, left = sorted(rows, key=lambda row: (row.code not in used, row.issued_at, row.code))
+        for row in gone:
+            connection.execute(coupons.delete().where(c.code == row.code))
+        if unused := sum(row.code not in used for row in gone):  # their places may be given out again
+            count = offer_counts.update().where(offer_counts.c.offer == offer)
+            connection.execute(count.values(issued=offer_counts.c.issued - unused))
+        if left.person != person:
+            connection.execute(coupons.update().where(c.code == left.code).values(person=person))
+
+
+def _move_uses(connection: sa.Connection, ids: Mapping[str, str]) -> None:
+    """Uses of offers: they count against what the person may use, and as what was spent on them."""
+    c = redemptions.c
+    for row in _where(connection, redemptions, c.person, ids):
+        mine = c.redemption_id == row.redemption_id
+        connection.execute(redemptions.update().where(mine).values(person=ids[row.person]))
+
+
+def _where(
+    connection: sa.Connection, table: sa.Table, column: sa.ColumnElement[str], values: Iterable[str]
+) -> list[Any]:
+    """Rows of which a column has one of these values."""
+    known, found = sorted(values), list[Any]()
+    for at in range(0, len(known), _FEW):
+        found += connection.execute(sa.select(table).where(column.in_(known[at : at + _FEW]))).all()
+    return found
 
 
 def _suppress(connection: sa.Connection, pairs: Mapping[str, str], suppress: Any) -> None:

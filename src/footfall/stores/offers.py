@@ -18,10 +18,9 @@ from footfall.errors import InputError
 from footfall.model import Coupon, Offer, OfferCount, Redemption, Refusal
 from footfall.stores import schema
 from footfall.stores.database import OnDatabase, naive
-from footfall.stores.schema import coupons, offer_counts, redemptions
+from footfall.stores.schema import HELD, coupons, offer_counts, redemptions
 
 _FEW = 500  # values of one condition
-_HELD = ("reserved", "committed")
 _SPACE = uuid.UUID("5e6f4fb2-6d51-4f0c-9d7e-2f6c1f9a7d10")  # of redemption ids: one key, one id
 
 
@@ -38,17 +37,15 @@ class SqlOffers(OnDatabase):
         if offer.code:
             return Coupon(offer.code, offer.name, person, now, None)
         ends = naive(now + timedelta(days=offer.valid_days))
+        mine = (coupons.c.offer == offer.name) & (coupons.c.person == person)
         with self._writing() as connection:
-            known = connection.execute(
-                sa.select(coupons).where((coupons.c.offer == offer.name) & (coupons.c.person == person))
-            ).first()
-            if known is not None:
-                over = known.expires_at is not None and known.expires_at <= naive(now)
-                expired, used = over, self._uses(connection, offer, code=known.code) > 0
-                if not expired and not used:
-                    return _coupon(known)
-                if self._uses(connection, offer, person=person) >= offer.per_person:
-                    raise InputError(f"{person} has used {offer.name} as often as it may be", "leave them out")
+            if self._uses(connection, offer, person=person) >= offer.per_person:
+                raise InputError(f"{person} has used {offer.name} as often as it may be", "leave them out")
+            known = connection.execute(sa.select(coupons).where(mine)).first()
+            used = known is not None and self._uses(connection, offer, code=known.code) > 0
+            over = known is not None and known.expires_at is not None and known.expires_at <= naive(now)
+            if known is not None and not used and not over:
+                return _coupon(known)
             given = connection.execute(sa.select(offer_counts.c.issued).where(offer_counts.c.offer == offer.name))
             freed = 1 if known is not None and not used else 0  # one that nobody used, and nobody can any more
             if offer.count is not None and (given.scalar() or 0) - freed >= offer.count:
@@ -59,7 +56,6 @@ class SqlOffers(OnDatabase):
             if connection.execute(sa.select(coupons.c.code).where(coupons.c.code == code)).first() is not None:
                 raise InputError(f"code {code!r} was issued before", "draw another")
             row = {"code": code, "offer": offer.name, "person": person, "issued_at": naive(now), "expires_at": ends}
-            mine = (coupons.c.offer == offer.name) & (coupons.c.person == person)
             change = coupons.insert() if known is None else coupons.update().where(mine)
             connection.execute(change.values(**row))
             self._count(connection, offer.name, issued=1 - freed)
@@ -92,7 +88,7 @@ class SqlOffers(OnDatabase):
             if known is not None:
                 if (known.code, known.person, known.order_id) != (code, person, order_id):
                     raise InputError(f"key {key!r} was used for another redemption", "give each redemption its own key")
-                if known.status in _HELD:
+                if known.status in HELD:
                     return _redemption(known)
             found = self._offer_of(connection, offers, code, person, now)
             if isinstance(found, Refusal):
@@ -211,7 +207,7 @@ class SqlOffers(OnDatabase):
 
     def _uses(self, connection: sa.Connection, offer: Offer, **of: str) -> int:
         """Uses of an offer that hold their place, of one code or one person."""
-        held = redemptions.c.status.in_(_HELD) & (redemptions.c.offer == offer.name)
+        held = redemptions.c.status.in_(HELD) & (redemptions.c.offer == offer.name)
         for name, value in of.items():
             held &= redemptions.c[name] == value
         return int(connection.execute(sa.select(sa.func.count()).select_from(redemptions).where(held)).scalar_one())

@@ -103,7 +103,7 @@ leaders = sa.Table(
     sa.Column("until", sa.DateTime(), nullable=False),
 )
 
-# Coupons and gifts (stores/offers.py); money in minor units. A use that holds its place is reserved or committed.
+# Coupons and gifts (stores/offers.py); money in minor units.
 offer_counts = sa.Table(
     "offer_counts",
     metadata,
@@ -113,6 +113,7 @@ offer_counts = sa.Table(
         for name in ("issued", "reserved", "committed", "reserved_minor", "committed_minor")
     ),
 )
+HELD = ("reserved", "committed")  # states of a use that holds its place
 coupons = sa.Table(
     "coupons",
     metadata,

@@ -107,19 +107,13 @@ def retain(
 def _why(message: Any, why: str) -> dict[str, Any]:
     return {
         "journey": message.journey,
-        "customer_id": _customer(message),
+        "customer_id": message.person[2:],
         "channel": message.channel,
         "address": message.address,
         "template": message.template,
         "value": message.value,
         "why": why,
     }
-
-
-def _customer(message: Any) -> str:
-    import msgspec
-
-    return str(msgspec.json.decode(message.context).get("customer_id") or message.person)
 
 
 def _tell_held(screen: Any, planned: Any, zone: Any) -> None:
@@ -211,7 +205,7 @@ def _row(posted: Any) -> dict[str, Any]:
     return {
         "message_id": message.message_id,
         "journey": message.journey,
-        "customer_id": _customer(message),
+        "customer_id": message.person[2:],
         "step": message.step + 1,
         "channel": message.channel,
         "address": message.address,
