@@ -1,7 +1,9 @@
-"""Erasing a person from all that a live workspace keeps: inbox, decisions, sticky choices, journeys, coupons."""
+"""Erasing a person from all that a live workspace keeps: inbox, decisions, sticky choices, journeys, coupons,
+letters."""
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ import pytest
 
 from footfall.app import recording
 from footfall.app.build import Workspace, make_workspace
-from footfall.model import Coupon, Message, Offer, Redemption, Sticky
+from footfall.channels.files import FileChannel
+from footfall.model import Coupon, Letter, Message, Offer, Redemption, Sticky
 from footfall.record import posted
 from footfall.record.gate import Gate
 from footfall.stores.entries import SCHEMA
@@ -86,6 +89,11 @@ def message(person: str) -> Message:
     )  # fmt: skip
 
 
+def letter(number: int, customer_id: str) -> Letter:
+    name, context = str(uuid.UUID(int=number)), msgspec.json.encode({"customer_id": customer_id}).decode()
+    return Letter(name, f"{customer_id}@example.org", "Hello", f"Dear {customer_id}", "", "", context)
+
+
 def fill(here: Workspace) -> None:
     """Ann and Bob share a tablet, one after the other; all of it waits in the inbox."""
     said = {"invited_by": ANN}
@@ -103,6 +111,11 @@ def fill(here: Workspace) -> None:
     held = here.offers.reserve({"ten": TEN}, "CODE-ann", ANN, f"order of {ANN}", 5000, "p", f"key of {ANN}", NOW, 60.0)
     assert isinstance(held, Redemption)
     here.offers.commit(held.redemption_id, NOW)
+    for number, (folder, who) in enumerate(
+        [("letters", ANN), ("letters", PHONE), ("old/paper", ANN), ("letters", BOB)]
+    ):
+        assert FileChannel("file", here.directory / folder).send(letter(number, who)).outcome == "sent"
+    (here.directory / "letters" / f"{uuid.UUID(int=9)}.part").write_text(f"Dear {ANN}")  # its writer was killed
 
 
 def test_nothing_of_the_person_is_left_anywhere(here: Workspace) -> None:
@@ -114,7 +127,7 @@ def test_nothing_of_the_person_is_left_anywhere(here: Workspace) -> None:
 
     assert (erased.events, erased.rejects, erased.ids, erased.shared) == (3, 1, (ANN, PHONE), (TABLET,))
     assert erased.decisions == 3
-    assert dict(erased.elsewhere) == {"journeys": 1, "messages": 1, "coupons": 2, "sticky choices": 2}
+    assert dict(erased.elsewhere) == {"letters": 3, "journeys": 1, "messages": 1, "coupons": 2, "sticky choices": 2}
     for store in (here.entries, here.outbox, here.offers, here.inbox):
         store.close()
     assert b"q4711z" not in bytes_of(here.directory)
@@ -129,6 +142,7 @@ def test_nothing_of_the_person_is_left_anywhere(here: Workspace) -> None:
     assert here.inbox.stuck(BOB, f"key of {BOB}", NOW) == BOB.encode()
     assert here.entries.latest("cart")["person"].to_pylist() == [f"u:{BOB}"]
     assert [p.message.person for p in here.outbox.messages()] == [f"u:{BOB}"]
+    assert [path.stem for path in (here.directory / "letters").iterdir()] == [str(uuid.UUID(int=3))]  # Bob's
 
 
 def test_what_was_erased_is_not_drained_again(here: Workspace) -> None:

@@ -107,18 +107,20 @@ def rows(here: Workspace, **question: Any) -> pa.Table:
 
 
 def forget(here: Workspace, visitor: str) -> Erased:
-    """Erase a person from the lake, the rows kept aside, this host's inbox, decisions, journeys and coupons.
+    """Erase a person from the lake, the rows kept aside, this host's inbox, decisions, journeys, letters and coupons.
 
     What the inbox holds is drained first, so that all that was acknowledged until now is reached.
     """
+    from footfall.channels import files
     from footfall.record import drained, erase
     from footfall.value import facts
 
     received = (here.directory / "inbox" / "inbox.db").exists()
 
     def elsewhere(ids: Sequence[str]) -> dict[str, int]:
-        kept = {"journeys": here.entries.forget(ids), "messages": here.outbox.forget(ids)}
-        kept["coupons"] = here.offers.forget(ids)
+        kept = {"letters": files.forget(here.directory, ids)}
+        kept |= {"journeys": here.entries.forget(ids), "messages": here.outbox.forget(ids)}
+        kept |= {"coupons": here.offers.forget(ids)}
         return kept | ({"sticky choices": here.inbox.forget(ids)} if received else {})
 
     facts.forget(here.facts_directory)  # before and after: it may be killed between, and facts may be counted between

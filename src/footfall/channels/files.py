@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
 
+from footfall.errors import WorkspaceError
 from footfall.model import Letter, Receipt
+
+_NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.(json|part)")
 
 
 class FileChannel:
@@ -37,3 +42,32 @@ class FileChannel:
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+
+def forget(workspace: Path, people: Collection[str]) -> int:
+    """Erase the letters to these persons, named as in the log, from all folders of a workspace; how many.
+
+    What a killed writer left half written goes, whoever it was for. WorkspaceError where a file cannot be erased.
+    """
+    gone, known = 0, frozenset(people)
+    for folder, _, names in os.walk(workspace):
+        for path in (Path(folder, name) for name in names if _NAME.fullmatch(name)):
+            try:
+                theirs = path.suffix == ".json" and _customer(path.read_bytes()) in known
+                if theirs or path.suffix == ".part":
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                raise WorkspaceError(
+                    f"the letter {path} cannot be erased: {error.strerror}", "check its permissions, then run it again"
+                ) from error
+            gone += theirs
+    return gone
+
+
+def _customer(text: bytes) -> str:
+    """Whom a letter is for, as in the log; "" where it is none of ours."""
+    try:
+        letter = msgspec.json.decode(text, type=Letter)
+        return str(msgspec.json.decode(letter.context, type=dict[str, object]).get("customer_id", ""))
+    except msgspec.MsgspecError:
+        return ""

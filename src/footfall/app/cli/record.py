@@ -359,7 +359,8 @@ def _major(minor: int | None, scale: int) -> Decimal | None:
 
 def forget(visitor: str, /, *, yes: bool = False, workspace: WorkspaceOption = None) -> None:
     """Erase a person: every event of theirs, also from rows kept aside and what waits in this host's inbox, their
-    journeys, messages and sticky choices; their decisions and coupons become nobody's. It cannot be undone.
+    journeys, messages, letters in files and sticky choices; their decisions and coupons become nobody's. It cannot be
+    undone.
 
     For example:
 
