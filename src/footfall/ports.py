@@ -529,8 +529,8 @@ class Outbox(Protocol):
         """Add (address or person, reason) to whom nothing is sent any more; how many are new."""
         ...
 
-    def unsuppress(self, who: str) -> bool:
-        """Take an address or person off that list; whether it stood there."""
+    def unsuppress(self, who: str) -> tuple[str, ...]:
+        """Take an address or person off that list, and what messages know as the same person; what stood there."""
         ...
 
     def suppressed(self) -> Mapping[str, str]:

@@ -43,6 +43,19 @@ def test_the_link_of_a_letter_ends_all_messages(ask: Asked) -> None:
     assert here.outbox.counts() == {("carts", "cancelled"): 1, ("carts", "waiting"): 1}
 
 
+def test_what_a_link_ended_is_undone(ask: Asked) -> None:
+    """By the address, as whoever answers a letter names it; a person who signed in since is undone, too."""
+    here = ask.here
+    here.outbox.add([message("d:cem")])
+    address = message("d:cem").address
+    ask("POST", f"/u/{token(messaging.unsubscribe_secret(here), 'd:cem', address)}")
+    here.entries.join({"d:cem": "u:7"})
+    assert set(here.outbox.unsuppress(address)) == {address, "u:7"}
+    assert not {address, "d:cem", "u:7"} & set(here.outbox.suppressed())
+    here.entries.join({"d:cem": "u:7"})
+    assert "u:7" not in here.outbox.suppressed()
+
+
 @pytest.mark.parametrize("forged", ["", "x", "%00", "AAAA", "é", "A" * 5000])
 def test_a_link_that_is_not_ours(ask: Asked, forged: str) -> None:
     assert ask("POST", f"/u/{forged}").status_code == 404

@@ -125,10 +125,12 @@ def _where(
 
 
 def _suppress(connection: sa.Connection, pairs: Mapping[str, str], suppress: Any) -> None:
-    """Whoever asked for silence under one key has it under the other."""
+    """Whoever asked for silence under one key has it under the other; a bare identifier stays: it may be another's."""
     spelled = {name: now for old, now in pairs.items() for name in (old, _id_of(old))}
     known = sorted(spelled)
     for at in range(0, len(known), _FEW):
         which = sa.select(suppressions).where(suppressions.c.who.in_(known[at : at + _FEW]))
         for row in connection.execute(which).all():
             connection.execute(suppress, {"who": spelled[row.who], "reason": row.reason, "at": row.at})
+            if row.who.startswith(_MARKS):
+                connection.execute(suppressions.delete().where(suppressions.c.who == row.who))

@@ -172,10 +172,20 @@ class SqlOutbox(OnDatabase):
         with self._writing() as connection:
             return self._suppress(connection, rows, now)
 
-    def unsuppress(self, who: str) -> bool:
-        """Take an address or person off that list; whether it stood there."""
+    def unsuppress(self, who: str) -> tuple[str, ...]:
+        """Take an address or person off that list, and what messages know as the same person; what stood there."""
+        asked, gone = {_key(who), *schema.spelled([_plain(_key(who))])}, list[str]()
+        same, known = set(asked), sa.select(messages.c.person, messages.c.address).distinct()
         with self._writing() as connection:
-            return connection.execute(suppressions.delete().where(suppressions.c.who == _key(who))).rowcount == 1
+            for person, address in connection.execute(known):
+                keys = {_key(person), _key(address)}
+                if not keys.isdisjoint(asked):
+                    same |= {*keys, _key(_plain(person))}
+            names = sorted(same)
+            for at in range(0, len(names), _FEW):
+                which = suppressions.c.who.in_(names[at : at + _FEW])
+                gone += connection.execute(suppressions.delete().where(which).returning(suppressions.c.who)).scalars()
+        return tuple(gone)
 
     def suppressed(self) -> Mapping[str, str]:
         """Address or person -> reason."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -181,6 +182,16 @@ class OutboxContract:
         assert outbox.counts() == {("carts", "cancelled"): 2}
         assert outbox.unsuppress("ANN@example.com")
         assert not outbox.unsuppress("ann@example.com")
+
+    def test_who_is_taken_off_the_list_is_reached_again(self, outbox: Outbox) -> None:
+        """A letter's link puts person and address on it: either name takes off both, and nobody else."""
+        for asked in ("Ann@example.com", "ann", "u:ann"):
+            outbox.add([replace(message("u:ann"), address="ann@example.com"), message("u:bob")])
+            told = ("u:ann", "ann@example.com", "u:bob", "cem@example.com")
+            outbox.suppress([(who, "asked") for who in told], NOW)
+            assert sorted(outbox.unsuppress(asked)) == ["ann@example.com", "u:ann"]
+            assert set(outbox.suppressed()) == {"u:bob", "cem@example.com"}
+        assert outbox.unsuppress("u:ann") == ()
 
     def test_a_hard_bounce_puts_the_address_on_the_list(self, outbox: Outbox) -> None:
         outbox.add([message()])

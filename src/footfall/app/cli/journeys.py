@@ -277,7 +277,9 @@ def unsubscribe(
     /,
     *,
     file: Annotated[Path | None, Parameter(help="A file of addresses or persons, one a line.")] = None,
-    undo: Annotated[bool, Parameter(name="--undo", negative=(), help="Take them off the list again.")] = False,
+    undo: Annotated[
+        bool, Parameter(name="--undo", negative=(), help="Take them off the list again, person and address.")
+    ] = False,
     workspace: WorkspaceOption = None,
     format: FormatOption = "table",
 ) -> None:
@@ -294,9 +296,10 @@ def unsubscribe(
     if who is not None and file is not None:
         raise ConfigError("both a name and --file", "give one of them")
     if undo:
-        if who is None or not here.outbox.unsuppress(who):
+        gone = here.outbox.unsuppress(who) if who is not None else ()
+        if not gone:
             raise InputError(f"{who!r} is not on the list", "`footfall unsubscribe` shows it")
-        print(f"{who} may be written to again.")  # noqa: T201
+        print(f"{', '.join(gone)} may be written to again.")  # noqa: T201
     elif file is not None:
         try:
             rows = messaging.suppressions_of(file.read_text(encoding="utf-8-sig"), file.name)
