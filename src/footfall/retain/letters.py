@@ -2,7 +2,8 @@
 
 A template is ``NAME.LANGUAGE.txt``, whose first line is ``Subject: ...``, and, where wanted, ``NAME.LANGUAGE.html``.
 The workspace's folder ``templates`` goes before those that come with Footfall; a language that is missing falls back to
-English. Templates run in Jinja2's sandbox; a variable that nobody knows is refused before anything is planned.
+English. Templates run in a sandbox; a variable that nobody knows, and what fails for an example, is refused before
+anything is planned.
 """
 
 from __future__ import annotations
@@ -16,12 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from jinja2 import StrictUndefined, TemplateSyntaxError, meta
-from jinja2 import Template as Compiled
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from footfall.errors import InputError
 from footfall.model import Letter, Message
+from footfall.retain.sandbox import Sandbox
 from footfall.texts import one_line
 
 LANGUAGES = ("en", "zh-Hant", "zh-Hans")
@@ -42,13 +41,14 @@ VARIABLES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A template in one language: its name, its two texts ("" without HTML), and where they stand."""
+    """A template in one language: its name, its two texts ("" without HTML), and where each stands."""
 
     name: str
     language: str
     text: str
     html: str
     place: str
+    html_place: str
 
 
 class Templates:
@@ -57,9 +57,7 @@ class Templates:
     def __init__(self, folder: Path | None = None) -> None:
         """folder: the workspace's own; they go before those that come with Footfall."""
         self._folder = folder
-        self._plain = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
-        self._html = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=True)
-        self._compiled: dict[tuple[str, bool], Compiled] = {}  # (text, whether HTML) -> what Jinja2 made of it
+        self._plain, self._html = Sandbox(html=False), Sandbox(html=True)
 
     @cached_property
     def _files(self) -> Mapping[str, tuple[str, str]]:
@@ -88,30 +86,20 @@ class Templates:
         for wanted in (language, "en"):
             if f"{name}.{wanted}.txt" in self._files:
                 text, place = self._files[f"{name}.{wanted}.txt"]
-                html, _ = self._files.get(f"{name}.{wanted}.html", ("", ""))
-                return Template(name, wanted, text, html, place)
+                html, html_place = self._files.get(f"{name}.{wanted}.html", ("", ""))
+                return Template(name, wanted, text, html, place, html_place)
         raise InputError(f"no template {name!r} in {language} or English", f"there are: {', '.join(self.names())}")
 
     def check(self, name: str) -> None:
-        """Refuse a template that would fail when filled, in any of its languages; the error names file and place."""
+        """Refuse a template that would fail when filled, in any of its languages; the error names file and line."""
         self.template(name, "en" if f"{name}.en.txt" in self._files else LANGUAGES[0])
         for language in LANGUAGES:
-            for suffix, environment in (("txt", self._plain), ("html", self._html)):
+            for suffix, sandbox in (("txt", self._plain), ("html", self._html)):
                 if f"{name}.{language}.{suffix}" in self._files:
                     text, place = self._files[f"{name}.{language}.{suffix}"]
-                    self._check(text, place, environment, suffix)
-
-    def _check(self, text: str, place: str, environment: ImmutableSandboxedEnvironment, suffix: str) -> None:
-        if suffix == "txt" and not text.lower().startswith("subject:"):
-            raise InputError(f"{place}: its first line is no subject", "begin it with `Subject: ...`")
-        try:
-            unknown = meta.find_undeclared_variables(environment.parse(text)) - VARIABLES.keys()
-        except TemplateSyntaxError as error:
-            raise InputError(f"{place}, line {error.lineno}: {error.message}", "mend the template") from None
-        if unknown:
-            raise InputError(
-                f"{place}: unknown variable {', '.join(sorted(unknown))}", f"known: {', '.join(VARIABLES)}"
-            )
+                    if suffix == "txt" and not text.lower().startswith("subject:"):
+                        raise InputError(f"{place}: its first line is no subject", "begin it with `Subject: ...`")
+                    _check(text, place, sandbox)
 
     def letter(self, message: Message) -> Letter:
         """The letter of a message; InputError names the template and what failed."""
@@ -119,12 +107,8 @@ class Templates:
         context = msgspec.json.decode(message.context or "{}", type=dict[str, Any])
         given = {name: context.get(name, "") for name in VARIABLES}
         filled = {name: one_line(value) if isinstance(value, str) else value for name, value in given.items()}
-        try:
-            text = self._filled(template.text, False, filled)
-            html = self._filled(template.html, True, filled) if template.html else ""
-        except Exception as error:  # noqa: BLE001 - a template is the operator's code: whatever it raises is its fault
-            told = str(error) or type(error).__name__
-            raise InputError(f"{template.place}: {told}", "`footfall outbox preview` shows it filled") from None
+        text = self._plain.filled(template.text, template.place, filled)
+        html = self._html.filled(template.html, template.html_place, filled) if template.html else ""
         subject, _, body = text.partition("\n")
         return Letter(
             message_id=message.message_id,
@@ -135,11 +119,6 @@ class Templates:
             unsubscribe_url=str(filled["unsubscribe_url"]),
             context=message.context,
         )
-
-    def _filled(self, text: str, html: bool, filled: Mapping[str, Any]) -> str:
-        if (text, html) not in self._compiled:
-            self._compiled[text, html] = (self._html if html else self._plain).from_string(text)
-        return self._compiled[text, html].render(filled)
 
 
 EXAMPLE: Mapping[str, str] = {
@@ -155,6 +134,17 @@ EXAMPLE: Mapping[str, str] = {
     "since": "2026-03-01",
     "unsubscribe_url": "https://shop.example/u/example",
 }
+
+
+def _check(text: str, place: str, sandbox: Sandbox) -> None:
+    unknown = sandbox.unknown(text, place) - VARIABLES.keys()
+    if unknown:
+        raise InputError(f"{place}: unknown variable {', '.join(sorted(unknown))}", f"known: {', '.join(VARIABLES)}")
+    sandbox.filled(text, place, EXAMPLE)
+    try:
+        sandbox.filled(text, place, {**EXAMPLE, "name": ""})
+    except InputError as error:
+        raise InputError(f"{error.message}, for a person without a name", error.way_out) from None
 
 
 def preview(templates: Templates, name: str, language: str) -> Letter:

@@ -1,0 +1,80 @@
+"""Templates: what fails when filled is refused before anything is planned, and none goes on for ever."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from footfall.errors import InputError
+from footfall.retain.letters import LANGUAGES, Templates, preview
+
+
+def templates(tmp_path: Path, body: str, name: str = "own.en.txt") -> Templates:
+    (tmp_path / "own.en.txt").write_text("Subject: Hello\n\nHello", encoding="utf-8")
+    head = "" if name.endswith(".html") else "Subject: Hello\n\n"
+    (tmp_path / name).write_text(head + body, encoding="utf-8")
+    return Templates(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["own.en.txt", "own.zh-Hant.txt", "own.en.html"])
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("{{ name.foo }}", "no attribute 'foo'"),
+        ("{% include 'footer.txt' %}", "takes in no others"),
+        ("{% extends 'base.txt' %}", "takes in no others"),
+        ("{{ name|nosuch }}", "No filter named 'nosuch'"),
+        ("{% if name is nosuch %}{% endif %}", "No test named 'nosuch'"),
+        ("{{ name + 1 }}", "str"),
+        ("{{ name }", "unexpected '}'"),
+        ("{{ 1 / (name|length) }}", "division by zero, for a person without a name"),
+        ("{{ name.split()[0] }}", "without a name"),
+        ("{{ lipsum(n=1000000000) }}", "unknown variable lipsum"),
+        ("{{ _steps }}", "unknown variable _steps"),
+    ],
+)
+def test_what_fails_when_filled_is_refused_with_file_and_line(tmp_path: Path, name: str, line: str, told: str) -> None:
+    known = templates(tmp_path, f"first\n{line}\n", name)
+    with pytest.raises(InputError, match=told) as refused:
+        known.check("own")
+    number = 2 if name.endswith(".html") else 4
+    place = str(tmp_path / name)
+    assert f"{place}, line {number}" in refused.value.message or f"{place}: unknown" in refused.value.message
+    assert refused.value.way_out
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        "{% for i in range(10**9) %}{% endfor %}",
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "{% for a in offer * 9999 %}{% for b in offer * 9999 %}{{ a }}{% endfor %}{% endfor %}",
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(30) }}",
+        "{% for i in ['ab'] recursive %}{{ loop(['ab', 'ab']) if loop.depth < 30 }}{% endfor %}",
+        "{% for i in range(5000) %}{{ 'x' * 100000 }}{% endfor %}",
+    ],
+)
+def test_what_does_not_end_is_refused(tmp_path: Path, endless: str) -> None:
+    known = templates(tmp_path, endless)
+    began = time.monotonic()
+    with pytest.raises(InputError, match=r": (Range too big|loops and calls of more than|it makes more than)"):
+        known.check("own")
+    with pytest.raises(InputError, match=r"own.en.txt"):
+        preview(known, "own", "en")  # nor does one get by that was changed after the check
+    assert time.monotonic() - began < 5.0
+
+
+def test_loops_go_as_jinja_has_them(tmp_path: Path) -> None:
+    body = "{% for a, b in [(1, 2), (3, 4)] if a %}{{ loop.index }}/{{ loop.length }}:{{ a + b }}{{ ', ' if not loop.last }}{% else %}none{% endfor %}"  # noqa: E501
+    known = templates(tmp_path, body + "{% for i in [] %}{% else %}; none{% endfor %}")
+    known.check("own")
+    assert preview(known, "own", "en").text == "1/2:3, 2/2:7; none"
+
+
+def test_all_that_come_with_footfall_can_be_filled() -> None:
+    known = Templates()
+    for name in known.names():
+        known.check(name)
+        assert all(preview(known, name, language).subject for language in LANGUAGES)
