@@ -327,7 +327,9 @@ class RetainSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Meta(description="opt-in: only to persons who subscribed; opt-out: to all who did not unsubscribe."),
     ] = "opt-out"
     shop: Annotated[str, Meta(description="The name that letters are signed with.", max_length=200)] = ""
-    link: Annotated[str, Meta(description="Where letters lead, an http(s) address; {provider_id} is filled in.")] = ""
+    link: Annotated[
+        str, Meta(description="Where letters lead, an http(s) address; {provider_id} is filled in, encoded.")
+    ] = ""
     public_url: Annotated[
         str, Meta(description="Address under which the service is reached from outside, for links that unsubscribe.")
     ] = ""

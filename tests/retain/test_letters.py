@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from footfall import make_workspace
+from footfall.app import messaging
 from footfall.errors import InputError
 from footfall.retain.letters import LANGUAGES, Templates, preview
+from footfall.testing.outbox import message
 
 
 def templates(tmp_path: Path, body: str, name: str = "own.en.txt") -> Templates:
@@ -78,3 +83,15 @@ def test_all_that_come_with_footfall_can_be_filled() -> None:
     for name in known.names():
         known.check(name)
         assert all(preview(known, name, language).subject for language in LANGUAGES)
+
+
+def test_what_goes_into_a_link_cannot_change_where_it_leads(tmp_path: Path) -> None:
+    """RFC 3986, sections 2.1 and 2.2: what delimits parts of an address is percent-encoded, beyond ASCII as UTF-8."""
+    link = "https://shop.example/{provider_id}?from=letter&shop={provider_id}"
+    here = make_workspace(tmp_path / "shop", {"retain": {"link": link}})
+    told = msgspec.json.encode({"provider_id": "a&b/ c?é#%7"}).decode()
+    letter = messaging.letter_shown(here, replace(message("u:ann"), context=told))
+    encoded = "a%26b%2F%20c%3F%C3%A9%23%257"
+    expected = f"https://shop.example/{encoded}?from=letter&shop={encoded}"
+    assert expected in letter.text
+    assert msgspec.json.decode(letter.context)["provider_id"] == "a&b/ c?é#%7"

@@ -19,6 +19,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -267,7 +268,7 @@ def _letters(here: Workspace, code: Callable[[Offer, str], str]) -> Callable[[Me
             link = token(secret, message.person, message.address)
             context["unsubscribe_url"] = f"{told.public_url.rstrip('/')}/u/{link}"
         context["shop"] = told.shop
-        context["link"] = told.link.replace("{provider_id}", str(context.get("provider_id", "")))
+        context["link"] = told.link.replace("{provider_id}", quote(str(context.get("provider_id", "")), safe=""))
         return known.letter(replace(message, context=msgspec.json.encode(context).decode()))
 
     return letter
