@@ -12,6 +12,7 @@ from test_rounds import CARTS, NOON, at, event, shop, turn
 
 from footfall.app import messaging
 from footfall.app.build import Workspace
+from footfall.errors import ConfigError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "channels"))
 from smtp_server import mail_server
@@ -61,3 +62,15 @@ def test_a_webhook_that_never_answers(tmp_path: Path, monkeypatch: pytest.Monkey
         assert messaging.send(at(here, NOON + timedelta(minutes=2))) == {"sent": 1}
     # The other side knows it for the same message.
     assert slow[0][0]["Idempotency-Key"] == got[0][0]["Idempotency-Key"]
+
+
+@pytest.mark.parametrize("folder", ["../letters", "/tmp/letters", "letters/../../else", "linked/letters"])
+def test_letters_stay_in_the_workspace(tmp_path: Path, folder: str) -> None:
+    """There alone a person's erasure finds them."""
+    (tmp_path / "elsewhere").mkdir()
+    here = mail_shop(tmp_path, f'[channels.paper]\nkind = "file"\nfolder = "{folder}"\n', ["ann@mail.example"])
+    (here.directory / "linked").symlink_to(tmp_path / "elsewhere")
+    turn(here)
+    with pytest.raises(ConfigError, match=r"\[channels.paper\] folder .* outside the workspace"):
+        messaging.send(here)
+    assert here.outbox.counts() == {("carts", "waiting"): 1}

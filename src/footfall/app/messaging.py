@@ -179,7 +179,10 @@ def channel(here: Workspace, name: str, told: ChannelSettings) -> Channel:
         return RobotChannel(name, secret)
     from footfall.channels.files import FileChannel
 
-    return FileChannel(name, here.directory / told.folder)
+    folder = here.directory / told.folder
+    if not folder.resolve().is_relative_to(here.directory.resolve()):  # where erasing a person would not find letters
+        raise ConfigError(f"[channels.{name}] folder {told.folder!r} is outside the workspace", "name one inside it")
+    return FileChannel(name, folder)
 
 
 def send(
