@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -96,11 +98,22 @@ def test_who_enters_is_treated_or_held_out_and_gets_the_steps_in_time(tmp_path: 
 
 def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     here = shop(tmp_path, PAPER + CARTS.format(holdout=0.0))
-    planned = messaging.plan_round(here)
+    assert here.entries.counts() == []  # the state is made when it is first opened
+    before = rows_of(here)
+    planned = messaging.plan_round(here, dry=True)
     assert len(planned.messages) == 40
     assert "cart_abandoned since 2026-03-19 09:00, step 1 of 2" in next(planned.messages.told())[1]
-    assert here.entries.counts() == []
-    assert here.outbox.counts() == {}
+    assert rows_of(here) == before
+    turn(here)
+    first = here.state.get("message_space")
+    messaging.plan_round(here, dry=True)
+    assert here.state.get("message_space") == first is not None
+
+
+def rows_of(here: Workspace) -> list[str]:
+    """All that stands in the state's database."""
+    with closing(sqlite3.connect(here.directory / "state" / "footfall.db")) as database:
+        return list(database.iterdump())
 
 
 def test_who_bought_or_left_gets_nothing_more(tmp_path: Path) -> None:

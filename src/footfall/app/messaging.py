@@ -56,8 +56,11 @@ def templates(here: Workspace) -> Templates:
     return Templates(here.directory / "templates")
 
 
-def setting(here: Workspace) -> Setting:
-    """All that a round depends on, checked: every journey's audience, channels, templates and offers are there."""
+def setting(here: Workspace, *, dry: bool = False) -> Setting:
+    """All that a round depends on, checked: every journey's audience, channels, templates and offers are there.
+
+    Where it is ``dry``, nothing is put into the state.
+    """
     from footfall.app.choosing import choose
     from footfall.retain import rounds
 
@@ -77,7 +80,7 @@ def setting(here: Workspace) -> Setting:
         per_day=config.retain.per_day,
         per_week=config.retain.per_week,
         limit_s=config.retain.audience_limit_s,
-        space=message_space(here),
+        space=message_space(here, dry=dry),
         choose=choose,
     )
     offers, _ = offering.offers_of(here)
@@ -98,7 +101,7 @@ def plan_round(here: Workspace, progress: Advance = lambda done, total: None, *,
         if not dry:
             end_gone(here)
         raise ConfigError("footfall.toml has no journey", "add a section [journeys.NAME]; `footfall config` shows one")
-    told, now = setting(here), here.clock.now()  # what is wrong is said before the log is read
+    told, now = setting(here, dry=dry), here.clock.now()  # what is wrong is said before the log is read
     with retention.shown(here) as shown:
         if not dry:
             if pairs := rounds.joined(shown.engine, here.entries):
@@ -308,13 +311,16 @@ def unsubscribe_secret(here: Workspace) -> bytes:
     return bytes.fromhex(str(kept["hex"]))
 
 
-def message_space(here: Workspace) -> uuid.UUID:
-    """What tells this workspace's message ids from all others': made once, kept in the state."""
+def message_space(here: Workspace, *, dry: bool = False) -> uuid.UUID:
+    """What tells this workspace's message ids from all others': made once, kept in the state unless it is ``dry``."""
     from footfall.retain.drafts import FIRST_SPACE
 
     kept = here.state.get(_SPACE)
     if kept is None:
-        here.state.put(_SPACE, {"uuid": str(FIRST_SPACE if here.outbox.counts() else uuid.uuid4())})
+        made = FIRST_SPACE if here.outbox.counts() else uuid.uuid4()
+        if dry:
+            return made
+        here.state.put(_SPACE, {"uuid": str(made)})
         kept = here.state.get(_SPACE)
     if kept is None:
         raise InputError("the state does not keep what is put into it", "check its database")

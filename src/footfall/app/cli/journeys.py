@@ -133,7 +133,7 @@ def journeys(*, workspace: WorkspaceOption = None, format: FormatOption = "table
         footfall journeys --format json
     """
     here = open_workspace(workspace)
-    messaging.setting(here)
+    messaging.setting(here, dry=True)
     by_status = here.outbox.counts()
     people: dict[str, dict[str, int]] = {}
     for count in here.entries.counts():
