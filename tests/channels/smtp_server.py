@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any
 
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 
 class Mailboxes:
@@ -66,6 +73,32 @@ def mail_server(**options: Any) -> Iterator[tuple[Mailboxes, int]]:
         yield boxes, port
     finally:
         controller.stop()
+
+
+def certificate(folder: Path) -> Path:
+    """A key and a certificate of 127.0.0.1 that signs itself, in one PEM file."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    where = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+    made = made.add_extension(where, critical=True).add_extension(x509.BasicConstraints(True, None), critical=True)
+    path = folder / "server.pem"
+    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    signed = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    path.write_bytes(key.private_bytes(*plain) + signed)
+    return path
+
+
+def guarded(pem: Path, password: bytes) -> dict[str, Any]:
+    """Options of a server that takes mail from ``shop`` alone, who has to encrypt the line and to sign in."""
+
+    def known(_server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, told: Any) -> AuthResult:
+        return AuthResult(success=(told.login, told.password) == (b"shop", password))
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return {"tls_context": context, "require_starttls": True, "auth_required": True, "authenticator": known}
 
 
 GREETING = {"connect": "220 mail.example", "EHLO": "250 mail.example", "QUIT": "221 bye"}

@@ -9,9 +9,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from email.header import decode_header
 from email.policy import default
+from pathlib import Path
 
 import pytest
-from smtp_server import mail_server, scripted_server
+from smtp_server import certificate, guarded, mail_server, scripted_server
 
 from footfall.channels.smtp import SmtpChannel, SmtpSettings, mailbox
 from footfall.errors import ConfigError
@@ -173,6 +174,50 @@ def test_a_subject_arrives_literally(subject: str) -> None:
     shown = words if isinstance(words, str) else words.decode(charset or "ascii")
     assert not more
     assert shown == re.sub("[\x00\x85\u2028]", " ", subject)
+
+
+@pytest.mark.parametrize(
+    ("password", "tls", "trusted", "outcome"),
+    [
+        ("secret", "starttls", True, "sent"),
+        ("wrong", "starttls", True, "retry"),
+        ("secret", "starttls", False, "retry"),  # anybody could have signed that certificate
+        ("secret", "none", True, "retry"),  # the server wants neither a password nor a letter in the open
+    ],
+)
+def test_signing_in_over_an_encrypted_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str, tls: str, trusted: bool, outcome: str
+) -> None:
+    pem = certificate(tmp_path)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    with mail_server(**guarded(pem, b"secret")) as (boxes, port):
+        mail = channel(port, tls=tls, user="shop", password=password, timeout_s=5.0)
+        receipts = [mail.send(LETTER), mail.send(replace(LETTER, message_id="second"))]
+        mail.close()
+    assert [receipt.outcome for receipt in receipts] == [outcome] * 2
+    assert all(receipt.away for receipt in receipts) == (outcome == "retry")
+    assert len(boxes.letters) == (2 if outcome == "sent" else 0)
+    assert "secret" not in repr(receipts)
+
+
+def test_a_line_that_is_encrypted_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pem = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    with mail_server(ssl_context=guarded(pem, b"")["tls_context"]) as (boxes, port):
+        mail = channel(port, tls="tls", timeout_s=5.0)
+        assert mail.send(LETTER).outcome == "sent"
+        mail.close()
+    assert len(boxes.letters) == 1
+
+
+def test_a_line_that_cannot_be_encrypted_takes_no_letter() -> None:
+    """RFC 3207, section 6: who lets an attacker take STARTTLS out of the greeting sends in the open."""
+    with mail_server() as (boxes, port):
+        mail = channel(port, tls="starttls", timeout_s=5.0)
+        receipt = mail.send(LETTER)
+        mail.close()
+    assert (receipt.outcome, receipt.away, boxes.letters) == ("retry", True, [])
 
 
 def test_the_sender_has_to_be_an_address() -> None:

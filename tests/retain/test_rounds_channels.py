@@ -15,7 +15,7 @@ from footfall.app.build import Workspace
 from footfall.errors import ConfigError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "channels"))
-from smtp_server import mail_server
+from smtp_server import certificate, guarded, mail_server
 from test_webhook_and_files import hook
 
 
@@ -62,6 +62,19 @@ def test_a_webhook_that_never_answers(tmp_path: Path, monkeypatch: pytest.Monkey
         assert messaging.send(at(here, NOON + timedelta(minutes=2))) == {"sent": 1}
     # The other side knows it for the same message.
     assert slow[0][0]["Idempotency-Key"] == got[0][0]["Idempotency-Key"]
+
+
+def test_a_server_that_wants_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line is encrypted unless told; the password comes from the environment alone."""
+    pem = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    monkeypatch.setenv("FOOTFALL_CHANNEL_PAPER", "secret")
+    with mail_server(**guarded(pem, b"secret")) as (boxes, port):
+        mail = f'[channels.paper]\nkind = "smtp"\nhost = "127.0.0.1"\nport = {port}\nuser = "shop"\n'
+        here = mail_shop(tmp_path, mail + 'sender = "s@shop.example"\n', ["ann@mail.example"])
+        turn(here)
+        assert messaging.send(here) == {"sent": 1}
+    assert [to for to, _ in boxes.letters] == ["ann@mail.example"]
 
 
 @pytest.mark.parametrize("folder", ["../letters", "/tmp/letters", "letters/../../else", "linked/letters"])
