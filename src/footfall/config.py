@@ -194,7 +194,9 @@ class ServeSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     header_timeout_s: Annotated[float, Meta(description="Seconds in which headers have to arrive.", gt=0, le=600)] = (
         10.0
     )
-    body_timeout_s: Annotated[float, Meta(description="Seconds in which a body has to arrive.", gt=0, le=600)] = 20.0
+    body_timeout_s: Annotated[
+        float, Meta(description="Seconds in which a body has to arrive, and an answer to be read on.", gt=0, le=600)
+    ] = 20.0
     answer_timeout_s: Annotated[
         float, Meta(description="Seconds after which a read request is given up.", gt=0, le=3600)
     ] = 120.0

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import gzip
 import json
+import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from footfall.app.build import Workspace
 from footfall.app.http.app import Application
 from footfall.app.http.making import make_context
 from footfall.app.http.server import Spec
+from footfall.app.http.turns import PIECE_BYTES
 from footfall.app.http.worker import configured
 from footfall.errors import StorageError
 
@@ -285,6 +288,71 @@ def test_clients_that_go_away_harm_nobody(worker: Worker) -> None:
         time.sleep(0.02)
     assert requests_of(worker, "events") >= before + 2
     assert worker.ask("/v1/events", EVENT).status == 200
+
+
+def memory_mb() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+def send_on(there: socket.socket, sent: bytes, within_s: float) -> bool:
+    """Send the same again and again, never reading; whether the other side put an end to it."""
+    there.settimeout(0.05)
+    until = time.monotonic() + within_s
+    rest = b""
+    while time.monotonic() < until:
+        rest = rest or sent
+        try:
+            rest = rest[there.send(rest) :]
+        except TimeoutError:
+            continue
+        except OSError:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "sent", [request("/nothing", b"", method="GET"), request("/v1/decide", DECIDE), request("/v1/decide", b"[]")]
+)
+def test_requests_beyond_the_answers_wait_with_their_client(worker: Worker, sent: bytes) -> None:
+    """Requests that waited as objects took 30 times their size, hundreds of MB within seconds."""
+    before = memory_mb()
+    senders = [
+        threading.Thread(target=send_on, args=(there, sent * 4000, 2.0))
+        for there in (worker.connect(), worker.connect())
+    ]
+    for sender in senders:
+        sender.start()
+    while any(sender.is_alive() for sender in senders):
+        begun = time.monotonic()
+        assert worker.ask("/v1/decide", DECIDE).status == 200
+        assert time.monotonic() - begun < 5.0
+        for protocol in worker.server.server_state.connections.copy():
+            assert len(protocol.pipeline) <= PIECE_BYTES / 18  # GET / HTTP/1.1 and its ends of lines are 18 bytes
+    assert memory_mb() - before < 60
+
+
+def test_who_never_reads_is_cut_off_and_who_reads_slowly_is_not(worker: Worker) -> None:
+    sent = request("/schema/openapi.json", b"", method="GET")
+    size = len(worker.say(sent)[0].body)
+    with worker.connect() as there:
+        assert send_on(there, sent, 20.0)
+    with worker.connect() as there:
+        there.sendall(sent * 200)
+        told, begun = 0, time.monotonic()
+        while told < 200 * size:  # for several times what an answer may lie there unread
+            got = len(there.recv(1 << 18))
+            assert got
+            told += got
+            time.sleep(0.1 if time.monotonic() - begun < 3 else 0.0)
+    assert worker.ask("/v1/decide", DECIDE).status == 200
+
+
+def test_what_waits_is_not_late(worker: Worker) -> None:
+    """The rest of a request's headers may lie behind requests that take longer than headers may."""
+    sent = request("/healthz", b"", method="GET") * 600
+    cut = sent.find(b"Host", 2 * PIECE_BYTES) + 2
+    found = worker.say(sent[:cut], sent[cut:])
+    assert [answer.status for answer in found] == [200] * 600
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@
 - Hot addresses (hot.py) are answered here, as soon as a request is whole, without a task, a scope's copy and the
   coroutines of ASGI, which cost several times what a decision does. Only the plain case is: POST, the whole body
   announced by Content-Length, no other request of the connection under way. Everything else is uvicorn's.
+- Bounds of what a client has waiting (turns.py).
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import asyncio
 import time
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from footfall.app.http.hot import Hot, HotPath
 from footfall.app.http.limits import WHOLE, broken_off, too_slow
 from footfall.app.http.problems import Headers, Problem
+from footfall.app.http.turns import InTurn
 from footfall.config import ServeSettings
 
 MAX_HEADER_BYTES = 32_768
@@ -47,10 +49,11 @@ class _Exchange:
         self.disconnected = False
 
 
-def bounded(settings: ServeSettings, path: HotPath | None = None) -> type[HttpToolsProtocol]:
+def bounded(settings: ServeSettings, path: HotPath | None = None) -> type[InTurn]:
     """The protocol under these settings. path: the hot addresses; None: everything is ASGI's."""
 
-    class Bounded(HttpToolsProtocol):
+    class Bounded(InTurn):
+        unread_s = settings.body_timeout_s
         _deadline: asyncio.TimerHandle | None = None
         _header_bytes = 0
         _in_body = False
@@ -68,10 +71,10 @@ def bounded(settings: ServeSettings, path: HotPath | None = None) -> type[HttpTo
             if exchange is not None:
                 self._refuse(exchange, broken_off())
 
-        def data_received(self, data: bytes) -> None:
+        def parse(self, piece: bytes) -> None:
             if not self._in_body:
-                self._header_bytes += len(data)
-            super().data_received(data)
+                self._header_bytes += len(piece)
+            super().parse(piece)
             if self._receiving is not None and self._body_deadline is None:
                 self._body_deadline = self.loop.call_later(settings.body_timeout_s, self._body_too_slow)
             if self._in_body or not self._header_bytes or self.transport.is_closing():
@@ -94,6 +97,7 @@ def bounded(settings: ServeSettings, path: HotPath | None = None) -> type[HttpTo
         def on_body(self, body: bytes) -> None:
             if self._receiving is not None:
                 self._receiving.parts.append(body)
+                self.body_left -= len(body)
             else:
                 super().on_body(body)
 
@@ -127,14 +131,18 @@ def bounded(settings: ServeSettings, path: HotPath | None = None) -> type[HttpTo
                 or (limit is not None and max(len(self.connections), len(self.tasks)) >= limit)
             ):
                 return None
+            length = 0
             for name, value in self.headers:
-                if name == b"transfer-encoding" or (name == b"content-length" and int(value) > hot.most):
+                if name == b"content-length":
+                    length = int(value)
+                if name == b"transfer-encoding" or length > hot.most:
                     return None
             scope: Any = self.scope
             scope["method"] = "POST"
             source = path.admit(hot, scope)
             if source is None:
                 return None
+            self.body_left = length
             return _Exchange(hot, scope, source, parser.get_http_version() != "1.0" and parser.should_keep_alive())
 
         def _start(self, exchange: _Exchange, body: bytes) -> None:
@@ -194,6 +202,9 @@ def bounded(settings: ServeSettings, path: HotPath | None = None) -> type[HttpTo
                 self._deadline = None
 
         def _too_slow(self) -> None:
+            if self.flow.read_paused:  # what is missing may be here, and waits
+                self._expect_headers()
+                return
             self._deadline = None
             self.transport.close()
 
