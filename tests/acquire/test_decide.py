@@ -162,6 +162,14 @@ def test_unknown_providers_without_a_lease_wait() -> None:
     assert found.eligible == 2
 
 
+def test_unknown_providers_without_a_place_are_told_so() -> None:
+    decider = decider_of(PLAN, spare=2)
+    ask(decider, ("new-1", "new-2", "new-3"))
+    assert ask(decider, ("new-3",)).reason == decide.NO_PLACE
+    assert ask(decider, ("new-1",)).reason == decide.NO_CAPACITY
+    assert ask(decider, ("shop-1", "new-3")).unavailable == ("new-3",)
+
+
 def test_ten_thousand_candidates() -> None:
     decider = decider_of(PLAN, spare=20_000)
     names = tuple(f"new-{i}" for i in range(10_000))
@@ -326,10 +334,23 @@ def test_replay_refuses_other_versions_and_choices_that_could_not_be() -> None:
         Replay(LivePlan.of(PLAN), None)(structs.replace(found, choices=("shop-3",)))
 
 
-def test_books_of_another_roster_are_refused() -> None:
-    decider = decider_of(PLAN)
-    with pytest.raises(InputError, match="roster"):
-        decider.use(decide.Book(Roster(), DAY))
+def test_a_book_of_another_roster_is_drawn_from_by_its_positions() -> None:
+    """As by a decider that never had another: same choices and propensities, taken from the same leases."""
+    candidates, live = ("new-2", "shop-4", "shop-2", "new-1"), LivePlan.of(PLAN)
+    pacing = Pacing(7, DAY, PLAN.version, NOW, {"shop-2": 0.3})
+    moved, fresh = decider_of(PLAN, 5, pacing=pacing), decider_of(PLAN, 5, pacing=pacing)
+    moved.positions(candidates)  # remembered by the roster before
+    roster = Roster()
+    roster.take_in(("elsewhere", *candidates, *reversed(live.providers)))
+    moved.use(decide.Book(roster, DAY, "w-2"))
+    for decider in (moved, fresh):
+        decider.book.credit({name: 100 * VISIT for name in candidates if name != "new-2"})
+    for _ in range(20):
+        found, wanted = (ask(decider, candidates, slots=2) for decider in (moved, fresh))
+        assert (found.choices, found.propensities) == (wanted.choices, wanted.propensities)
+        assert found.unavailable == ("new-2",) and found.worker_id == "w-2"
+        assert Replay(live, pacing)(found).propensities == found.propensities
+    assert sum(left(moved, name) for name in candidates) == (3 * 100 - 20) * VISIT
 
 
 def test_a_first_decision_compiles_nothing() -> None:

@@ -21,9 +21,10 @@ import numpy as np
 import pytest
 from live_cases import plan_of
 
-from footfall.acquire.book import Book, Leaser, LocalDay
-from footfall.acquire.decide import Ask, Decider, decode_decision, encode_decision
+from footfall.acquire.book import ANEW, Book, Leaser, LocalDay
+from footfall.acquire.decide import NO_CAPACITY, NO_PLACE, Ask, Decider, decode_decision, encode_decision
 from footfall.acquire.live import LivePlan, Roster
+from footfall.acquire.replay import Replay
 from footfall.config import LiveSettings
 from footfall.model import VISIT, Decision, Delivered
 from footfall.stores import schema
@@ -60,8 +61,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 class Worker:
     """One worker: a leaser and a decider; its id changes when it was taken for dead."""
 
-    def __init__(self, ledger: SqlLedger, name: str, seed: int, now: datetime) -> None:
-        roster, self.plan = Roster(), six_shops()
+    def __init__(self, ledger: SqlLedger, name: str, seed: int, now: datetime, spare: int = 4096) -> None:
+        roster, self.plan = Roster(spare), six_shops()
         self._count = 0
         self._name = name
         self.leaser = Leaser(ledger, roster, SETTINGS, "host", today, self._new_id)
@@ -291,6 +292,40 @@ def test_unknown_candidates_get_an_allowance_of_a_newcomers_floor(url: str) -> N
     worker.turn(START)
     assert ledger.allowances(START.date())["stranger"].capacity == 20 * VISIT
     assert worker.decider.decide(ask).choices == ("stranger",)
+    ledger.close()
+
+
+def test_unknown_candidates_beyond_the_room_do_not_keep_others_out(url: str) -> None:
+    """A flood of unknown ids takes all places; by the next turn there is room again, then once in five minutes."""
+    ledger = SqlLedger(url)
+    worker = Worker(ledger, "w", 1, START, spare=5)
+    now, flood = START, tuple(f"flood-{i}" for i in range(9))
+
+    def decide(*candidates: str) -> Decision:
+        return worker.decider.decide(Ask("v", "s1", candidates, now))
+
+    for number in range(2):
+        decide(*(f"{name}-{number}" for name in flood))
+        newcomer = f"newcomer-{number}"
+        assert decide(newcomer).reason == NO_PLACE
+        if number:  # five minutes have not passed: the ledger is not to be filled either
+            now += timedelta(seconds=60)
+            worker.turn(now)
+            assert decide(newcomer).reason == NO_PLACE
+            now += ANEW
+        before = worker.decider.book
+        drawn = decide("shop-4", "flood-0")
+        assert worker.turn(now) is not before
+        assert decide("shop-4").choices == ("shop-4",)
+        assert decide(newcomer).reason == NO_CAPACITY
+        now += timedelta(seconds=1)
+        worker.turn(now)
+        assert decide(newcomer).choices == (newcomer,)
+        assert before.take() == {}, "what the roster before had leased was given back"
+        assert Replay(worker.plan, None)(drawn).propensities == drawn.propensities
+    worker.leaser.close()
+    kept = {name: one.leased for name, one in ledger.allowances(START.date()).items() if one.leased}
+    assert set(kept) == {"shop-4", "newcomer-0", "newcomer-1"}, "what was drawn: here nothing settles or expires it"
     ledger.close()
 
 

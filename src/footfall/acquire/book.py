@@ -24,6 +24,7 @@ EVER = datetime.max.replace(tzinfo=UTC)
 _AHEAD = 0.02  # of a provider's planned visits that a worker holds at least
 _TURNS_AHEAD = 8  # of the use between two turns
 _REST_S = 2.0  # after a grant of nothing, until it is asked for again
+ANEW = timedelta(minutes=5)  # between two rosters: each lets its room of unknown ids into the ledger
 
 
 class Book:
@@ -96,7 +97,8 @@ class LocalDay:
 class Leaser:
     """Keeps a worker's books ahead of need. ``turn`` blocks on the database: call it in a thread, one at a time.
 
-    A worker that was taken for dead gets a new id, and a new book with it: what it had leased is gone.
+    A worker that was taken for dead gets a new id, and a new book with it: what it had leased is gone. So does one that
+    has no room for more ids that no plan names, with a new roster, in which those still asked for take a place.
     """
 
     def __init__(
@@ -116,6 +118,8 @@ class Leaser:
         self._local_day = local_day
         self._new_id = new_id
         self._book: Book | None = None
+        self._left: Book | None = None  # drawn from until the one after it is taken over
+        self._anew_after = NEVER
         self._seen: Ints = np.zeros(0, dtype=np.int64)
         self._resting: dict[str, datetime] = {}
         self._opened: set[str] = set()
@@ -128,7 +132,12 @@ class Leaser:
     def turn(self, plan: LivePlan, now: datetime) -> Book:
         """Renew, open the day where it has begun, lease what runs short; the book to draw from."""
         today = self._local_day(now)
+        self._return_left()
         book = self._book
+        if book is not None and self._roster.refused and now >= self._anew_after:
+            self._anew_after = now + ANEW
+            self._left, self._roster = book, self._roster.anew()
+            self._book = book = None
         if book is not None and book.day != today.day:
             self._return(book)
             book = self._book = None
@@ -147,6 +156,7 @@ class Leaser:
 
     def close(self) -> None:
         """Give everything back; draws from the book find nothing after it."""
+        self._return_left()
         if self._book is not None:
             self._book.until = NEVER
             self._return(self._book)
@@ -196,6 +206,11 @@ class Leaser:
         self._seen = parts
         for name, amount in granted.items():
             self._seen[self._roster.positions([name])[0]] += amount
+
+    def _return_left(self) -> None:
+        if self._left is not None:
+            self._return(self._left)
+            self._left = None
 
     def _return(self, book: Book) -> None:
         self._ledger.give_back(book.worker_id, book.day, book.take())

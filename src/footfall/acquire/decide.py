@@ -30,6 +30,7 @@ NOTHING_OFFERED = "no candidates"
 ALL_EXCLUDED = "every candidate is excluded"
 NO_CAPACITY = "no candidate has capacity left"
 NO_LEASE = "no leases are in force"
+NO_PLACE = "there is no room for more providers that the plan does not know; ask again in some minutes"
 
 _UNIFORMS = 4096
 _MOST_SETS = 2_000  # of candidates that are kept as positions
@@ -98,16 +99,19 @@ class Decider:
 
     def publish(self, plan: LivePlan, pacing: Pacing | None = None) -> None:
         """Draw from this plan under this pacing from now on."""
+        self._pacing = pacing
         self.rows = Rows(plan, pacing, self.book.roster)
         self.book.fit()
         self._stamp = np.zeros(self.book.roster.size, dtype=np.bool_)
 
     def use(self, book: Book) -> None:
-        """Reserve from this book from now on; it has the roster of the one before."""
-        if book.roster is not self.book.roster:
-            raise InputError("a book of another roster", "make all books of a process with one Roster")
+        """Reserve from this book from now on; it may have another roster than the one before."""
         self.book = book
-        book.fit()
+        if book.roster is self.rows.roster:
+            book.fit()
+            return
+        self._sets.clear()
+        self.publish(self.plan, self._pacing)
 
     def positions(self, candidates: tuple[str, ...]) -> Ints:
         """Positions of candidates, int64 (k,), as ``draw`` takes them; InputError where one stands there twice."""
@@ -239,7 +243,7 @@ class Decider:
             mode="shadow" if shadow else "live",
             answered=_own_order(ask, at, names) if shadow else None,
             repeat_of=None,
-            reason=_reason(count, slots, len(at), lack, in_force) if count < slots else rows.remark(segment),
+            reason=_reason(count, slots, at, lack, in_force) if count < slots else rows.remark(segment),
             plan_version=rows.plan.version,
             pacing_version=rows.pacing_version,
             worker_id=book.worker_id,
@@ -401,11 +405,13 @@ def _own_order(ask: Ask, at: Ints, names: list[str]) -> tuple[str, ...]:
     return tuple([names[j] for j in at[: ask.slots].tolist()])
 
 
-def _reason(count: int, slots: int, offered: int, lack: int, in_force: bool) -> str:
+def _reason(count: int, slots: int, at: Ints, lack: int, in_force: bool) -> str:
     if count:
         return f"{count} of {slots} slots: no more candidates were eligible"
-    if not offered:
+    if not len(at):
         return NOTHING_OFFERED
     if not in_force:
         return NO_LEASE
+    if at.min() < 0:
+        return NO_PLACE
     return NO_CAPACITY if lack else ALL_EXCLUDED

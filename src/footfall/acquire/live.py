@@ -231,15 +231,21 @@ def _room(
 class Roster:
     """Positions of provider ids in the arrays of one process: a position is never given to another id.
 
-    Ids that no plan names take at most ``spare`` positions; further ones have none, and are never drawn.
+    Ids that no plan names take at most ``spare`` positions; further ones have none, and are never drawn: ``refused``
+    says that there were such. ``anew`` is where ids get a position again.
     """
 
     def __init__(self, spare: int = 4096) -> None:
         self.names: list[str] = []
         self.size = spare
+        self.refused = False
         self._at: dict[str, int] = {}
-        self._spare = spare
+        self._room = self._spare = spare
         self._adding = threading.Lock()
+
+    def anew(self) -> Roster:
+        """An empty one of the same room."""
+        return Roster(self._room)
 
     def take_in(self, names: Sequence[str]) -> Ints:
         """Positions of a plan's providers, int64; ``size`` grows where there is no room."""
@@ -262,9 +268,13 @@ class Roster:
             return found
         except KeyError:
             for name in names:
-                if name not in at and self._spare > 0:
+                if name in at:
+                    continue
+                if self._spare > 0:
                     self._spare -= 1
                     self._add(name)
+                else:
+                    self.refused = True
             return np.array([at.get(name, -1) for name in names], dtype=np.int64)
 
     def _add(self, name: str) -> int:

@@ -53,10 +53,9 @@ class Live:
         self._settings = here.config.live
         # asked at every decision, and the workspace's own clock looks into the environment each time
         self._by_system = isinstance(here.clock, SystemClock) and not here.clock.fixed
-        self._roster = Roster()
         self._leaser = Leaser(
             here.ledger,
-            self._roster,
+            Roster(),
             self._settings,
             inbox.id,
             lambda moment: local_day(here, moment),
@@ -156,6 +155,8 @@ class Live:
                 recall=self._recall,
             )
         else:
+            if self.decider.book.roster is not book.roster:
+                self._log.warning("more providers that the plan does not know were asked for than there is room for")
             if self.decider.book is not book:
                 self.decider.use(book)
             book.fit()
