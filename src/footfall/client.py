@@ -17,7 +17,8 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -31,6 +32,7 @@ from footfall.errors import InputError, ServiceError
 
 _AGAIN = (429, 502, 503, 504)
 _BATCH = 500
+_WRITTEN = 1 << 16  # bytes that are sent in one step
 _AWAY_S = 5.0  # for so long after a failure decisions are answered locally without asking
 
 
@@ -90,6 +92,8 @@ class Client:
         self._http = httpx.Client(
             base_url=url.rstrip("/"), headers=headers, timeout=timeout_s, transport=transport, follow_redirects=False
         )
+        self._deadline = _Deadline()
+        self._deadline.hold(self._http)
 
     # ------------------------------------------------------------ collect
 
@@ -169,25 +173,25 @@ class Client:
 
     def _decided(self, body: bytes) -> dict[str, Any] | str:
         """The answer, or why there is none. One try and, on a connection that was closed meanwhile, one more."""
-        until = time.monotonic() + self._decide_timeout_s
         why = ""
-        for _ in range(2):
-            left = until - time.monotonic()
-            if left <= 0:
-                break
-            try:
-                reply = self._http.post(
-                    "/v1/decide", content=body, headers={"content-type": "application/json"}, timeout=left
-                )
-            except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError) as error:
-                why = f"{type(error).__name__}: {error}"
-                continue
-            except httpx.TransportError as error:
-                return f"{type(error).__name__}: {error}"
-            if reply.status_code in _AGAIN:
-                return _said(reply)
-            return _read(reply)
-        return why or "the time was used up"
+        with self._deadline.within(self._decide_timeout_s):
+            for _ in range(2):
+                try:
+                    reply = self._http.post(
+                        "/v1/decide",
+                        content=body,
+                        headers={"content-type": "application/json"},
+                        timeout=self._decide_timeout_s,
+                    )
+                except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError) as error:
+                    why = f"{type(error).__name__}: {error}"
+                    continue
+                except httpx.TransportError as error:
+                    return f"{type(error).__name__}: {error}"
+                if reply.status_code in _AGAIN:
+                    return _said(reply)
+                return _read(reply)
+        return why
 
     # ------------------------------------------------------------ read
 
@@ -258,6 +262,78 @@ class Client:
     ) -> None:
         """Close it."""
         self.close()
+
+
+class _Deadline(threading.local):
+    """A moment by which all that this thread sends and receives has to be done.
+
+    httpx's own times are for each step, and a peer that trickles takes many. Looking up a name has no limit.
+    """
+
+    def __init__(self) -> None:
+        self._until = float("inf")
+        self._seconds = 0.0
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Begin now."""
+        self._until, self._seconds = time.monotonic() + seconds, seconds
+        try:
+            yield
+        finally:
+            self._until = float("inf")
+
+    def left(self, timeout: float | None, late: type[httpx.TimeoutException]) -> float | None:
+        """Seconds for the next step; ``late`` where there are none left."""
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise late(f"not within {self._seconds:g} s")
+        return min(left, float("inf") if timeout is None else timeout) if left < float("inf") else timeout
+
+    def hold(self, client: httpx.Client) -> None:
+        """Have the connections of a client keep it (httpx has no public place for what httpcore takes)."""
+        for transport in (client._transport, *client._mounts.values()):
+            if isinstance(transport, httpx.HTTPTransport):
+                pool: Any = transport._pool
+                pool._network_backend = _Network(pool._network_backend, self)
+
+
+class _Network:
+    """httpcore's network backend whose connections keep a deadline."""
+
+    def __init__(self, backend: Any, deadline: _Deadline) -> None:
+        self._backend = backend
+        self._deadline = deadline
+
+    def connect_tcp(self, host: str, port: int, timeout: float | None = None, **rest: Any) -> _Stream:
+        timeout = self._deadline.left(timeout, httpx.ConnectTimeout)
+        return _Stream(self._backend.connect_tcp(host, port, timeout, **rest), self._deadline)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+
+class _Stream:
+    """httpcore's network stream that keeps a deadline."""
+
+    def __init__(self, stream: Any, deadline: _Deadline) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        data: bytes = self._stream.read(max_bytes, self._deadline.left(timeout, httpx.ReadTimeout))
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        for at in range(0, len(buffer), _WRITTEN):
+            self._stream.write(buffer[at : at + _WRITTEN], self._deadline.left(timeout, httpx.WriteTimeout))
+
+    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> _Stream:
+        timeout = self._deadline.left(timeout, httpx.ConnectTimeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout), self._deadline)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _filled(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -110,6 +114,55 @@ def test_away_the_callers_order_is_answered_and_the_service_is_left_alone_for_a_
     assert client.decide("v", candidates=["c", "a"], fallback=["z"]).choices == ("z",)
     assert len(service.requests) == asked
     assert service.pauses == []
+
+
+@pytest.mark.parametrize("what", ["body", "headers"])
+def test_a_decision_ends_in_its_time_whatever_trickles(what: str) -> None:
+    """A real socket: each byte comes in time, 40 a second for ten seconds, the whole does not."""
+    body = json.dumps(DECIDED).encode().ljust(400)
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+    whole, slowly = (answer, body) if what == "body" else (b"", answer + body)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def trickle() -> None:
+            there, _ = listening.accept()
+            with there, contextlib.suppress(OSError):
+                there.sendall(whole)
+                for number in range(400):
+                    there.sendall(slowly[number : number + 1])
+                    time.sleep(0.025)
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        with Client(f"http://127.0.0.1:{listening.getsockname()[1]}", decide_timeout_s=0.25) as client:
+            begun = time.monotonic()
+            chosen = client.decide("v", candidates=["a", "b"])
+            took = time.monotonic() - begun
+        thread.join()
+    assert (chosen.local, chosen.choices) == (True, ("a",)) and str(chosen.reason).startswith("ReadTimeout: ")
+    assert took < 2.0
+
+
+def test_a_deadline_is_that_of_decisions_only() -> None:
+    """What else is asked may take its time for each step, in the same thread and on the same connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            there, _ = listening.accept()
+            with there:
+                for told in (DECIDED, {"lines": []}):
+                    there.recv(1 << 16)
+                    body = json.dumps(told).encode()
+                    sent = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+                    time.sleep(0.0 if told is DECIDED else 0.5)
+                    there.sendall(sent)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with Client(f"http://127.0.0.1:{listening.getsockname()[1]}", decide_timeout_s=0.4, timeout_s=10.0) as client:
+            assert client.decide("v").choices == ("b",)
+            assert client.explain("b") == {"lines": []}
+        thread.join()
 
 
 def test_without_candidates_the_clients_own_order_is_answered() -> None:
