@@ -184,7 +184,10 @@ def test_health_and_metrics(ask: Asked) -> None:
     assert ready.status_code == 200 and ready.json()["checks"]["plan_version"] == 1
     ask.here.state.put("nightly", {"published": False, "reasons": ["its gap is wide"], "night": "2026-11-22"})
     assert ask("GET", "/readyz").json()["checks"]["nightly"]["reasons"] == ["its gap is wide"]
-    assert "footfall_plan_version 1.0" in ask("GET", "/metrics").text
+    shown = ask("GET", "/metrics")
+    assert "footfall_plan_version 1.0" in shown.text
+    # https://prometheus.io/docs/instrumenting/exposition_formats/, prometheus-client's CONTENT_TYPE_PLAIN_0_0_4
+    assert shown.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
 def test_the_description_is_of_all_addresses(ask: Asked) -> None:
@@ -194,6 +197,7 @@ def test_the_description_is_of_all_addresses(ask: Asked) -> None:
     expected |= {"/v1/offers/redeem"}
     assert set(told["paths"]) == expected | {"/v1/decisions/{decision_id}", "/healthz", "/readyz", "/metrics"}
     page = ask("GET", "/schema")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "http://" not in page.text and "https://" not in page.text
     assert "default-src 'none'" in page.headers["content-security-policy"]
 

@@ -234,7 +234,7 @@ def _health(health: Health) -> Response[bytes]:
 def metrics(state: State) -> Response[bytes]:
     """Of all processes of this host's service."""
     text = _context(state).metrics.text()
-    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(text, media_type="text/plain; version=0.0.4")  # Litestar adds the charset
 
 
 def _refused(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -268,7 +268,7 @@ def make_app(context: Context) -> App:
     @get("/schema", media_type="text/html", include_in_schema=False, sync_to_thread=False)
     def viewer() -> Response[str]:
         headers = {"content-security-policy": POLICY, "x-content-type-options": "nosniff"}
-        return Response(VIEWER, media_type="text/html; charset=utf-8", headers=headers)
+        return Response(VIEWER, media_type="text/html", headers=headers)
 
     @get("/schema/openapi.json", include_in_schema=False, sync_to_thread=False)
     def openapi() -> Response[bytes]:
