@@ -35,6 +35,7 @@ SETTINGS = {
         "body_timeout_s": 0.6, "rate_per_key": 10.0,
     }
 }  # fmt: skip
+BOM = b"\xef\xbb\xbf"  # RFC 8259, 8.1: parsers may ignore it
 EVENT = b'{"ts":"2026-11-20T08:00:00Z","name":"page_view","visitor_id":"v","provider_id":"shop-a"}'
 DECIDE = b'{"segment":{"channel":"email"},"candidates":["shop-a","shop-b"]}'
 
@@ -169,6 +170,12 @@ def requests_of(worker: Worker, route: str) -> float:
         ("/v1/batch", b"[]", 400),
         ("/v1/events", b" \n", 400),
         ("/v1/events", b"", 400),
+        ("/v1/events", BOM + EVENT, 200),
+        ("/v1/track", BOM + b'{"event":"Product Viewed","anonymousId":"a","properties":{"shop_id":"s"}}', 200),
+        ("/v1/batch", BOM + b'{"batch":[{"type":"track","event":"Nothing","anonymousId":"a"}]}', 200),
+        ("/v1/decide", BOM + DECIDE, 200),
+        ("/v1/events", BOM, 400),
+        ("/v1/batch", BOM + BOM + b"{}", 400),
         ("/v1/decide", DECIDE, 200),
         ("/v1/decide", b'{"candidates":["a","a"]}', 400),
         ("/v1/decide", b'{"slots":99}', 400),

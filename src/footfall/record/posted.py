@@ -73,8 +73,6 @@ def take(body: bytes, gate: Gate, source: str, received: datetime, most: int) ->
     latest, look = gate.latest(received), may_hold_controls(body)
     rows: list[Row] = []
     repeats: Counter[bytes] = Counter()
-    if body.startswith(b"\xef\xbb\xbf"):
-        body = body[3:]
 
     def check(line: Posted, look: bool, early: str = "", late: str = "", raw: bytes = b"") -> None:
         if line.properties and memoryview(line.properties)[0] != _BRACE:

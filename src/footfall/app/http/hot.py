@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from base64 import b64encode
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
@@ -69,7 +70,7 @@ class Hot:
 def settle(hot: Hot, commit: GroupCommit, body: bytes, source: str, tell: Callable[[bytes | Exception], None]) -> None:
     """Handle a whole body of the key ``source``; ``tell`` is called once, now or when the rows are on the disk."""
     try:
-        rows, sticky, finish = hot.take(body, source)
+        rows, sticky, finish = hot.take(body.removeprefix(BOM_UTF8), source)
     except Exception as error:  # noqa: BLE001 - told as a problem, a defect logged, where answers are made
         tell(error)
         return
@@ -215,7 +216,7 @@ _KEYED = msgspec.json.Decoder(_Keyed)
 def _with_key(scope: Scope, body: bytes, refused: Problem) -> Scope:
     """The request as if the write key of its body stood in its header; ``refused`` where there is none."""
     try:
-        key = _KEYED.decode(body).write_key
+        key = _KEYED.decode(body.removeprefix(BOM_UTF8)).write_key
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         key = ""
     if not key:
