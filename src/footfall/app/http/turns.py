@@ -56,13 +56,17 @@ class InTurn(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what it is the turn of."""
-        self.flow.held += data
-        if not self.pipeline:
-            self._parse_held()
+        if self.pipeline or self.flow.held:
+            self.flow.held += data
+        elif len(data) <= PIECE_BYTES:
+            self.parse(data)
+        else:
+            ended = data.find(b"\r\n\r\n", 0, PIECE_BYTES)  # headers alone first: a body after them comes as one
+            self._parse_all(memoryview(data), ended + 4 if ended >= 0 else PIECE_BYTES)
 
-    def parse(self, piece: bytes) -> None:
+    def parse(self, piece: bytes | memoryview) -> None:
         """Have uvicorn parse it."""
-        super().data_received(piece)
+        super().data_received(piece)  # type: ignore[arg-type]  # it hands the piece to httptools, which takes both
 
     def on_response_complete(self) -> None:
         """It is the next one's turn."""
@@ -72,18 +76,19 @@ class InTurn(HttpToolsProtocol):
 
     def _go_on(self) -> None:
         if not self.pipeline:
-            self._parse_held()
+            data, self.flow.held = self.flow.held, b""
+            self._parse_all(memoryview(data))
             self.flow.resume_reading()
 
-    def _parse_held(self) -> None:
-        data, self.flow.held, at = self.flow.held, b"", 0
+    def _parse_all(self, data: memoryview, end: int = PIECE_BYTES) -> None:
+        """end: of the first piece."""
+        at = 0
         while at < len(data) and not self.transport.is_closing():
             if at and (self.pipeline or self.cycle is None or self.cycle.response_complete):
-                self._hold(data[at:])
+                self._hold(bytes(data[at:]))
                 return
-            end = at + max(PIECE_BYTES, self.body_left)
             self.parse(data[at:end])
-            at = end
+            at, end = end, end + max(PIECE_BYTES, self.body_left)
 
     def _hold(self, data: bytes) -> None:
         self.flow.held = data

@@ -71,7 +71,7 @@ def bounded(settings: ServeSettings, path: HotPath | None = None) -> type[InTurn
             if exchange is not None:
                 self._refuse(exchange, broken_off())
 
-        def parse(self, piece: bytes) -> None:
+        def parse(self, piece: bytes | memoryview) -> None:
             if not self._in_body:
                 self._header_bytes += len(piece)
             super().parse(piece)
