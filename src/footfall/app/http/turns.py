@@ -58,7 +58,7 @@ class InTurn(HttpToolsProtocol):
         """Parse what it is the turn of."""
         if self.pipeline or self.flow.held:
             self.flow.held += data
-        elif len(data) <= PIECE_BYTES:
+        elif len(data) <= max(PIECE_BYTES, self.body_left):
             self.parse(data)
         else:
             ended = data.find(b"\r\n\r\n", 0, PIECE_BYTES)  # headers alone first: a body after them comes as one
