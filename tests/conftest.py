@@ -100,3 +100,13 @@ def postgres_schema(postgres_server: str) -> str:
     from postgres_server import new_schema
 
     return new_schema(postgres_server, f"t{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def postgres_wire(postgres_url: str) -> Iterator[Any]:
+    """The way to an empty database of this test's own, which can be cut (``postgres_server.Wire``)."""
+    from postgres_server import Wire
+
+    wire = Wire(postgres_url)
+    yield wire
+    wire.away()

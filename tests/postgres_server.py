@@ -8,9 +8,10 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,65 @@ def new_schema(url: str, name: str) -> str:
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute(f'CREATE SCHEMA "{name}"')
     return f"{url}?options=-csearch_path%3D{name}"
+
+
+class Wire:
+    """A way to a server that can be cut: ``silent`` lets nothing through and says nothing, as a host that hangs or is
+    cut off; ``away`` ends connections and refuses new ones, as a server that is down."""
+
+    def __init__(self, url: str) -> None:
+        import sqlalchemy as sa
+
+        parsed = sa.make_url(url)
+        self._to = (parsed.host or "127.0.0.1", parsed.port or 5432)
+        self._port = _free_port()
+        self.url = parsed.set(host="127.0.0.1", port=self._port).render_as_string(hide_password=False)
+        self._through = threading.Event()
+        self._ends: list[socket.socket] = []
+        self._listening: socket.socket | None = None
+        self.back()
+
+    def silent(self) -> None:
+        self._through.clear()
+
+    def away(self) -> None:
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            listening.shutdown(socket.SHUT_RDWR)
+            listening.close()
+        for end in self._ends:
+            _shut(end)
+        self._ends.clear()
+        self._through.set()
+
+    def back(self) -> None:
+        self._through.set()
+        if self._listening is None:
+            self._listening = socket.create_server(("127.0.0.1", self._port))
+            threading.Thread(target=self._accept, args=(self._listening,), daemon=True).start()
+
+    def _accept(self, listening: socket.socket) -> None:
+        while True:
+            try:
+                near, _ = listening.accept()
+            except OSError:
+                return
+            far = socket.create_connection(self._to)
+            self._ends += [near, far]
+            for ends in ((near, far), (far, near)):
+                threading.Thread(target=self._carry, args=ends, daemon=True).start()
+
+    def _carry(self, here: socket.socket, there: socket.socket) -> None:
+        try:
+            while data := here.recv(65536):
+                self._through.wait()
+                there.sendall(data)
+        except OSError:
+            pass
+        _shut(here)
+        _shut(there)
+
+
+def _shut(end: socket.socket) -> None:
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)

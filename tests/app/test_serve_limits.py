@@ -7,6 +7,7 @@ import base64
 import gzip
 import json
 import re
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -216,6 +217,43 @@ def test_where_the_state_is_away_known_keys_stay_good(keys: SqlKeys, monkeypatch
     assert door.check(authorization=f"Bearer {text[:-1]}x") == 503
     door.now = access.GRACE_S + 1
     assert door.check(authorization=f"Bearer {text}") == 503
+
+
+def test_without_keys_any_text_will_do_while_the_state_is_away(keys: SqlKeys, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: str) -> None:
+        raise WorkspaceError("the state is away")
+
+    door, stranger = Door(keys), Door(keys)
+    assert door.check() == ""
+    for name in ("find", "any"):
+        monkeypatch.setattr(keys, name, away)
+    door.now = access.FRESH_S + 1
+    assert door.check(authorization="Basic " + base64.b64encode(b"any:").decode()) == ""
+    assert stranger.check() == 503, "what it never knew to be open stays closed"
+    door.now = access.GRACE_S + 1
+    assert door.check() == 503
+
+
+def test_requests_do_not_queue_for_a_state_that_hangs(keys: SqlKeys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two hundred with a key that was good: those that hold a thread wait once, then nobody does: one tries."""
+    _, text = keys.create(["collect"], "web", NOW)
+    door, asked = Door(keys, loopback=False), [0]
+    sent = scope(authorization=f"Bearer {text}")
+
+    def hang(_text: str) -> None:
+        asked[0] += 1
+        time.sleep(0.3)
+        raise WorkspaceError("no answer")
+
+    async def rush(requests: int) -> set[str]:
+        return set(await asyncio.gather(*(door.access.check(sent, "collect") for _ in range(requests))))
+
+    assert asyncio.run(rush(1)) == {"web"}
+    monkeypatch.setattr(keys, "find", hang)
+    for seconds, threads in ((access.FRESH_S + 1, 40), (2 * access.FRESH_S, 1)):  # asyncio has 32 at most
+        door.now, asked[0], begun = seconds, 0, time.monotonic()
+        assert asyncio.run(rush(200)) == {"web"}
+        assert 1 <= asked[0] <= threads and time.monotonic() - begun < 2
 
 
 def test_no_key_is_remembered_as_text_and_memory_is_bounded(keys: SqlKeys, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,7 @@ class Workspace:
     directory: Path
     config: Config
     clock: Clock
+    answer_s: float = 0.0  # after which a state that does not answer is taken for away; 0: it may take what it needs
 
     @cached_property
     def store(self) -> Store:
@@ -89,7 +90,7 @@ class Workspace:
         """Plans and providers."""
         from footfall.stores.state import SqlState
 
-        return SqlState(self.state_url)
+        return SqlState(self.state_url, self.answer_s)
 
     @property
     def state_url(self) -> str:
@@ -143,42 +144,42 @@ class Workspace:
         """Capacity of live decisions, shared by all workers."""
         from footfall.stores.ledger import SqlLedger
 
-        return SqlLedger(self.state_url)
+        return SqlLedger(self.state_url, self.answer_s)
 
     @cached_property
     def keys(self) -> Keys:
         """Keys of the service."""
         from footfall.stores.keys import SqlKeys
 
-        return SqlKeys(self.state_url)
+        return SqlKeys(self.state_url, self.answer_s)
 
     @cached_property
     def offers(self) -> Offers:
         """Coupons and gifts."""
         from footfall.stores.offers import SqlOffers
 
-        return SqlOffers(self.state_url)
+        return SqlOffers(self.state_url, self.answer_s)
 
     @cached_property
     def entries(self) -> Entries:
         """Who is in which journey."""
         from footfall.stores.entries import SqlEntries
 
-        return SqlEntries(self.state_url)
+        return SqlEntries(self.state_url, self.answer_s)
 
     @cached_property
     def outbox(self) -> Outbox:
         """Messages before they go."""
         from footfall.stores.outbox import SqlOutbox
 
-        return SqlOutbox(self.state_url)
+        return SqlOutbox(self.state_url, self.answer_s)
 
     @cached_property
     def leadership(self) -> Leadership:
         """Which of several hosts plans and compacts."""
         from footfall.stores.leader import SqlLeadership
 
-        return SqlLeadership(self.state_url)
+        return SqlLeadership(self.state_url, self.answer_s)
 
     def open_engine(self) -> DuckEngine:
         """An engine with the workspace's limits, to be closed."""

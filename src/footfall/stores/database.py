@@ -19,9 +19,12 @@ _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.in
 class OnDatabase:
     """A part of the control state in the database at a SQLAlchemy URL; opening it brings the schema up to date."""
 
-    def __init__(self, url: str) -> None:
-        """Open the state at ``url``; WorkspaceError if it cannot be used."""
-        self._engine = schema.open_engine(url)
+    def __init__(self, url: str, answer_s: float = 0.0) -> None:
+        """Open the state at ``url``; WorkspaceError if it cannot be used.
+
+        answer_s: seconds after which PostgreSQL is taken for away, WorkspaceError; 0: it may take what it needs.
+        """
+        self._engine = schema.open_engine(url, answer_s)
         self._place = schema.place(url)
         with schema.readable_errors(self._place):
             schema.migrate(self._engine)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from footfall.errors import WorkspaceError
+from footfall.stores import postgres
 from footfall.stores.migrations import HEAD
 
 BUSY_WAIT_S = 30.0
@@ -219,7 +220,7 @@ def readable_errors(place: str) -> Iterator[None]:
     """Turn what the database raises into a WorkspaceError that names ``place``, the cause and the way out."""
     try:
         yield
-    except (exc.DBAPIError, sqlite3.Error) as error:
+    except (exc.DBAPIError, exc.TimeoutError, sqlite3.Error) as error:
         text = str(error.orig if isinstance(error, exc.DBAPIError) else error)
         for mark, cause, way_out in _CAUSES:
             if mark in text.lower():
@@ -227,12 +228,21 @@ def readable_errors(place: str) -> Iterator[None]:
         raise WorkspaceError(f"the state {place}: {text}", "the database's own log says more") from error
 
 
-def open_engine(url: str) -> sa.Engine:
-    """An engine for ``url``; SQLite with WAL, foreign keys and a busy timeout of ``BUSY_WAIT_S``."""
+def open_engine(url: str, answer_s: float = 0.0) -> sa.Engine:
+    """An engine for ``url``; SQLite with WAL, foreign keys and a busy timeout of ``BUSY_WAIT_S``.
+
+    answer_s: how long PostgreSQL may take for an answer, seconds; 0: a statement may take what it needs.
+    """
     try:
         parsed = sa.make_url(url)
-        arguments: dict[str, Any] = {"timeout": BUSY_WAIT_S} if parsed.get_backend_name() == "sqlite" else {}
-        engine = sa.create_engine(parsed, connect_args=arguments)
+        driver = parsed.get_driver_name()
+        if parsed.get_backend_name() == "sqlite":
+            engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_WAIT_S})
+        elif driver == "psycopg":
+            wait_s = answer_s or BUSY_WAIT_S  # for a connection while all are in use
+            engine = sa.create_engine(parsed, connect_args=postgres.arguments(parsed, answer_s), pool_timeout=wait_s)
+        else:
+            engine = sa.create_engine(parsed)
     except exc.ArgumentError as error:
         raise WorkspaceError(
             f"the state's address is wrong: {error}", "use sqlite:///PATH or postgresql+psycopg://..."
@@ -245,6 +255,8 @@ def open_engine(url: str) -> sa.Engine:
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
+    elif answer_s and driver == "psycopg":
+        postgres.bound(engine, answer_s)
     return engine
 
 

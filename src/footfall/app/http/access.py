@@ -7,7 +7,6 @@ before stay good for ``GRACE_S``.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hashlib
@@ -18,6 +17,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from footfall.app.http.asking import Asking
 from footfall.app.http.limits import Rates, header
 from footfall.app.http.problems import Problem, Scope, unavailable
 from footfall.errors import FootfallError
@@ -49,6 +49,7 @@ class Access:
         self._rates = rates
         self._origins = origins
         self._clock = clock
+        self._state = Asking(clock)
         self._found: OrderedDict[bytes, tuple[ServiceKey | None, float]] = OrderedDict()
         self._open: tuple[bool, float] | None = None
 
@@ -56,7 +57,12 @@ class Access:
         """The name of the key that opens ``needed`` ('' where no keys are in use); Problem 401, 403, 429 or 503."""
         sent = header(scope, b"authorization")
         text = key_text(sent) if sent else ""
-        key = await self._find(text) if text else None
+        try:
+            key = await self._find(text) if text else None
+        except Problem:
+            if not self._loopback or not await self._keyless():  # without any key, a text is none
+                raise
+            key = None
         keyless = key is None and self._loopback and await self._keyless()
         return self._judge(scope, needed, bool(sent), key, keyless)
 
@@ -116,7 +122,7 @@ class Access:
             return fresh[0]
         known, now = self._found.get(digest), self._clock()
         try:
-            key = await asyncio.to_thread(self._keys.find, text)
+            key = await self._state.ask(lambda: self._keys.find(text))
         except FootfallError as error:
             if known is not None and known[0] is not None and now - known[1] < GRACE_S:
                 return known[0]
@@ -133,7 +139,7 @@ class Access:
         if self._open is not None and now - self._open[1] < FRESH_S:
             return self._open[0]
         try:
-            self._open = (not await asyncio.to_thread(self._keys.any), now)
+            self._open = (not await self._state.ask(self._keys.any), now)
         except FootfallError as error:
             if self._open is None or now - self._open[1] >= GRACE_S:
                 raise unavailable("keys cannot be checked now: the state does not answer", kind="state") from error

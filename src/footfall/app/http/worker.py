@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import uvicorn
@@ -21,6 +22,7 @@ from footfall.app.http.server import BACKLOG, Spec, opened, read_spec, tell_read
 from footfall.app.http.wire import bounded
 from footfall.config import ServeSettings
 
+ANSWER_S = 3.0  # after which a state that does not answer is taken for away
 KEEP_ALIVE_S = 30
 GRACEFUL_S = 8
 
@@ -71,7 +73,7 @@ def main(arguments: list[str]) -> int:
 
 
 async def _run(spec: Spec, log: Any) -> None:
-    here = opened(spec, log)
+    here = replace(opened(spec, log), answer_s=ANSWER_S)
     context = await make_context(here, spec, log)
     _quieten()
     server = _Server(configured(Application(context, log), spec.settings), spec)
