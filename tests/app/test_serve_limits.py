@@ -151,7 +151,7 @@ class Door:
 
     def __init__(self, keys: SqlKeys, loopback: bool = True, origins: tuple[str, ...] = ()) -> None:
         self.now = 0.0
-        self.access = Access(keys, loopback=loopback, rates=Rates(0), origins=origins, clock=lambda: self.now)
+        self.access = Access(lambda: keys, loopback=loopback, rates=Rates(0), origins=origins, clock=lambda: self.now)
 
     def check(self, needed: str = "collect", **headers: str) -> str | int:
         try:
@@ -223,13 +223,15 @@ def test_without_keys_any_text_will_do_while_the_state_is_away(keys: SqlKeys, mo
     def away(*_: str) -> None:
         raise WorkspaceError("the state is away")
 
-    door, stranger = Door(keys), Door(keys)
+    door, stranger, looked = Door(keys), Door(keys), Door(keys)
     assert door.check() == ""
+    asyncio.run(looked.access.look())
     for name in ("find", "any"):
         monkeypatch.setattr(keys, name, away)
     door.now = access.FRESH_S + 1
     assert door.check(authorization="Basic " + base64.b64encode(b"any:").decode()) == ""
     assert stranger.check() == 503, "what it never knew to be open stays closed"
+    assert looked.check() == ""
     door.now = access.GRACE_S + 1
     assert door.check() == 503
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,3 +64,34 @@ def test_events_are_taken_while_the_state_is_away(service: Service, postgres_wir
         postgres_wire.back()
         service.wait_for(lambda: service.get("/readyz").status_code == 200, 15)
         service.wait_for(lambda: decision(service, key)["choices"], 15)
+
+
+@pytest.mark.slow
+def test_workers_that_start_while_the_state_is_away_come_up(service: Service, postgres_wire: Any) -> None:
+    """They answer what needs the state with 503, and go on by themselves once it is back."""
+    with service:
+        key = key_of(service)
+        assert event(service, key)[0] == 200
+        postgres_wire.away()
+        for _ in range(2):  # what a worker finds, it finds again
+            (worker,) = service.pids("http.worker")
+            os.kill(worker, signal.SIGKILL)
+            service.wait_for(lambda: service.get("/healthz").status_code == 200, 30)
+        assert event(service, key)[0] == 503, "whether the key is good is not known"
+        assert service.get("/readyz").status_code == 503
+        assert service.post("/v1/decide", {}, headers=key).status_code == 503
+        postgres_wire.back()
+        service.wait_for(lambda: event(service, key)[0] == 200, 15)
+        service.wait_for(lambda: decision(service, key).get("choices"), 15)
+        assert service.get("/readyz").status_code == 200
+        for line in service.log.read_text().splitlines():
+            assert "exception" not in json.loads(line)
+
+
+@pytest.mark.slow
+def test_without_keys_events_are_taken_from_the_first_while_the_state_is_away(
+    service: Service, postgres_wire: Any
+) -> None:
+    with service:
+        postgres_wire.away()
+        assert event(service)[0] == 200

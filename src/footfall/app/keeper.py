@@ -244,7 +244,11 @@ def main(arguments: list[str]) -> int:
     allocating.few_arenas()
     spec = read_spec(arguments)
     log = logs.set_up("keeper", spec.level)
-    here = opened(spec, log)
+    try:
+        here = opened(spec, log)
+    except FootfallError as error:
+        log.error("cannot go on", error=error.message, way_out=error.way_out)
+        return error.exit_status
     keeper = Keeper(here, spec.settings, Metrics(spec.board, spec.index, spec.rows), log)
     os.nice(NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -7,6 +7,7 @@ before stay good for ``GRACE_S``.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -14,6 +15,7 @@ import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -26,6 +28,7 @@ from footfall.ports import Keys
 
 FRESH_S = 5.0
 GRACE_S = 300.0
+LOOK_S = 60.0
 MOST = 4096
 
 _CHALLENGE = ((b"www-authenticate", b'Bearer realm="footfall"'), (b"www-authenticate", b'Basic realm="footfall"'))
@@ -36,14 +39,15 @@ class Access:
 
     def __init__(
         self,
-        keys: Keys,
+        keys: Callable[[], Keys],
         *,
         loopback: bool,
         rates: Rates,
         origins: tuple[str, ...] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """loopback: whether the service listens on loopback only, and so may go without keys as long as none exists."""
+        """keys: called beside the event loop, as a state that is away cannot be opened. loopback: whether the service
+        listens on loopback only, and so may go without keys as long as none exists."""
         self._keys = keys
         self._loopback = loopback
         self._rates = rates
@@ -52,6 +56,18 @@ class Access:
         self._state = Asking(clock)
         self._found: OrderedDict[bytes, tuple[ServiceKey | None, float]] = OrderedDict()
         self._open: tuple[bool, float] | None = None
+
+    async def keep_looking(self) -> None:
+        """See every minute whether there are keys: where the state is away, that counts for ``GRACE_S``."""
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_S)
+
+    async def look(self) -> None:
+        """See whether there are keys, if the state answers."""
+        if self._loopback:
+            with suppress(Problem):
+                await self._keyless()
 
     async def check(self, scope: Scope, needed: str) -> str:
         """The name of the key that opens ``needed`` ('' where no keys are in use); Problem 401, 403, 429 or 503."""
@@ -122,7 +138,7 @@ class Access:
             return fresh[0]
         known, now = self._found.get(digest), self._clock()
         try:
-            key = await self._state.ask(lambda: self._keys.find(text))
+            key = await self._state.ask(lambda: self._keys().find(text))
         except FootfallError as error:
             if known is not None and known[0] is not None and now - known[1] < GRACE_S:
                 return known[0]
@@ -139,7 +155,7 @@ class Access:
         if self._open is not None and now - self._open[1] < FRESH_S:
             return self._open[0]
         try:
-            self._open = (not await self._state.ask(self._keys.any), now)
+            self._open = (not await self._state.ask(lambda: self._keys().any()), now)
         except FootfallError as error:
             if self._open is None or now - self._open[1] >= GRACE_S:
                 raise unavailable("keys cannot be checked now: the state does not answer", kind="state") from error

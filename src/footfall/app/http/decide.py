@@ -36,6 +36,8 @@ def take(context: Context, body: bytes, _source: str) -> Kept:
     """Draw what a body asks for; Problem or InputError where it cannot be."""
     asked = read_ask(body, context.settings.max_depth)
     decider = context.live.decider
+    if decider is None and context.live.away:
+        raise unavailable("which plan is in force is not known: the state does not answer", kind="state", retry_s=5)
     if decider is None:
         raise unavailable(
             "no plan is published",

@@ -53,14 +53,7 @@ class Live:
         self._settings = here.config.live
         # asked at every decision, and the workspace's own clock looks into the environment each time
         self._by_system = isinstance(here.clock, SystemClock) and not here.clock.fixed
-        self._leaser = Leaser(
-            here.ledger,
-            Roster(),
-            self._settings,
-            inbox.id,
-            lambda moment: local_day(here, moment),
-            lambda: f"w-{uuid.uuid4().hex}",
-        )
+        self._leaser: Leaser | None = None  # until the state was there once
         self._plan: LivePlan | None = None
         self._pacing: Pacing | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="live")
@@ -68,6 +61,11 @@ class Live:
         self._trouble = ""
         self._failed = (-1, 0.0)  # commits so far when a failure was first seen, and when
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def away(self) -> bool:
+        """Whether the state did not answer at the last turn."""
+        return bool(self._trouble)
 
     def now(self) -> datetime:
         """Now, UTC."""
@@ -87,7 +85,8 @@ class Live:
                 await self._task
         self.decider = None
         try:
-            await asyncio.get_running_loop().run_in_executor(self._pool, self._leaser.close)
+            if self._leaser is not None:
+                await asyncio.get_running_loop().run_in_executor(self._pool, self._leaser.close)
         except FootfallError as error:
             self._log.warning("leases were not given back; they end by themselves", error=error.message)
         self._pool.shutdown(wait=True)
@@ -111,7 +110,7 @@ class Live:
                 plan, pacing = self._plan, self._pacing
             if plan is None:
                 return
-            book = await loop.run_in_executor(self._pool, self._leaser.turn, plan, self.now())
+            book = await loop.run_in_executor(self._pool, self._turned, plan)
         except FootfallError as error:
             if self._trouble != error.message:
                 self._log.warning("the state does not answer", error=error.message)
@@ -121,6 +120,20 @@ class Live:
             self._trouble = ""
             self._log.info("the state answers again")
         self._take_over(plan, pacing, book)
+
+    def _turned(self, plan: LivePlan) -> Book:
+        """The book to draw from; in the thread."""
+        here = self._here
+        if self._leaser is None:
+            self._leaser = Leaser(
+                here.ledger,
+                Roster(),
+                self._settings,
+                self._inbox.id,
+                lambda moment: local_day(here, moment),
+                lambda: f"w-{uuid.uuid4().hex}",
+            )
+        return self._leaser.turn(plan, self.now())
 
     def _in_force(self) -> tuple[LivePlan | None, Pacing | None]:
         """The published plan and its pacing of today; in the thread."""

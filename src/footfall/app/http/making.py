@@ -18,13 +18,13 @@ from footfall.app.http.server import Spec
 
 
 async def make_context(here: Workspace, spec: Spec, log: Any) -> Context:
-    """The context of a worker, its decider in force where a plan is."""
+    """The context of a worker, its decider in force where a plan is. A state that is away is opened once it is back."""
     settings = spec.settings
     metrics = Metrics(spec.board if spec.board >= 0 else None, spec.index, spec.rows)
     inbox = here.inbox
     commit = GroupCommit(inbox)
     access = Access(
-        here.keys,
+        lambda: here.keys,
         loopback=is_loopback(settings.host),
         rates=Rates(settings.rate_per_key / settings.workers),  # the workers share what a key may send
         origins=settings.cors_origins,
@@ -48,5 +48,6 @@ async def make_context(here: Workspace, spec: Spec, log: Any) -> Context:
         live=live,
         reader=Reader(here.directory, spec.level),
     )
+    await access.look()
     await live.start()
     return context

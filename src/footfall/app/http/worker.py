@@ -21,6 +21,7 @@ from footfall.app.http.making import make_context
 from footfall.app.http.server import BACKLOG, Spec, opened, read_spec, tell_ready
 from footfall.app.http.wire import bounded
 from footfall.config import ServeSettings
+from footfall.errors import FootfallError
 
 ANSWER_S = 3.0  # after which a state that does not answer is taken for away
 KEEP_ALIVE_S = 30
@@ -68,7 +69,11 @@ def main(arguments: list[str]) -> int:
     """Run until the supervisor ends or says so."""
     spec = read_spec(arguments)
     log = logs.set_up(f"worker-{spec.index}", spec.level)
-    uvloop.run(_run(spec, log))
+    try:
+        uvloop.run(_run(spec, log))
+    except FootfallError as error:
+        log.error("cannot go on", error=error.message, way_out=error.way_out)
+        return error.exit_status
     return 0
 
 
@@ -82,6 +87,7 @@ async def _run(spec: Spec, log: Any) -> None:
         server.should_exit = True
 
     loop = asyncio.get_running_loop()
+    looking = loop.create_task(context.keys.keep_looking())
     loop.add_reader(spec.alive, _orphaned, loop, spec.alive, stop)
     listening = socket.socket(fileno=spec.listen)
     listening.setblocking(False)
@@ -89,6 +95,7 @@ async def _run(spec: Spec, log: Any) -> None:
     try:
         await server.serve([listening])
     finally:
+        looking.cancel()
         await context.live.close()
         await asyncio.to_thread(context.commit.close)
         context.reader.close()
