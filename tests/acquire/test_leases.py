@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -281,6 +282,34 @@ def test_midnight_brings_a_new_book(url: str) -> None:
     decision = worker.decide(tomorrow, 1)
     assert decision.choices and decision.day == tomorrow.date()
     assert {one.leased for one in ledger.allowances(START.date()).values()} == {0}
+    ledger.close()
+
+
+def test_a_capacity_that_a_new_plan_lowers_holds_at_once(url: str) -> None:
+    """Two workers hold three visits each; after 3 decisions the capacity is 4: one more is made, by both together."""
+    ledger = SqlLedger(url)
+    workers = [Worker(ledger, f"w{k}", k, START) for k in range(2)]
+    ask = Ask("v", "s1", ("shop-4",), START)
+    for worker in workers:
+        worker.turn(START)
+    made = [worker.decider.decide(ask) for worker, times in zip(workers, (2, 1), strict=True) for _ in range(times)]
+    assert all(decision.choices for decision in made)
+    others = {name: one.leased for name, one in ledger.allowances(START.date()).items() if name != "shop-4"}
+    ledger.open_day(START.date(), {"shop-4": 4.0})
+    now = START
+    for worker in workers:
+        worker.plan = replace(worker.plan, version=worker.plan.version + 1)
+        worker.turn(now)
+        worker.decider.publish(worker.plan)
+    for name, leased in others.items():
+        assert ledger.allowances(START.date())[name].leased >= leased, "nobody else's leases were given back"
+    after = 0
+    for _ in range(20):
+        now += timedelta(seconds=3)
+        for worker in workers:
+            after += len(worker.decider.decide(Ask("v", "s1", ("shop-4",), now)).choices)
+            worker.turn(now)
+    assert after == 1
     ledger.close()
 
 

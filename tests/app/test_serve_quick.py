@@ -8,7 +8,9 @@ import gzip
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,27 @@ def test_sticky(ask: Asked) -> None:
     first = ask("POST", "/v1/decide", {**EMAIL, "visitor_id": "s"}).json()
     again = ask("POST", "/v1/decide", {**EMAIL, "visitor_id": "s"}).json()
     assert again["repeat_of"] == first["decision_id"] and again["choices"] == first["choices"]
+
+
+def test_a_plan_published_during_the_day_brings_its_capacities(tmp_path: Path) -> None:
+    """No keeper runs: the worker itself sees to it that the ledger and its leases are the new plan's."""
+    here = make_workspace(tmp_path / "shop", SETTINGS)
+    here.state.save_plan(simple_plan(SHARES))
+    ask = Asked(here)
+    body = {**EMAIL, "candidates": ["shop-a"]}
+    for _ in range(3):
+        assert ask("POST", "/v1/decide", body).json()["choices"]
+    plan = simple_plan(SHARES)
+    capped = tuple(replace(line, capacity=3.0 if line.provider_id == "shop-a" else line.capacity)
+                   for line in plan.providers)  # fmt: skip
+    here.state.save_plan(replace(plan, providers=capped))
+    until = time.monotonic() + 20
+    while ask("GET", "/readyz").json()["checks"]["plan_version"] != 2 and time.monotonic() < until:
+        time.sleep(0.1)
+    told = ask("POST", "/v1/decide", body).json()
+    assert (told["plan_version"], told["choices"]) == (2, [])
+    assert ask("POST", "/v1/decide", EMAIL).json()["choices"][0]["provider_id"] == "shop-b"
+    ask.close()
 
 
 def test_what_cannot_be_logged_is_refused_and_given_back(ask: Asked, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,12 +76,15 @@ class Book:
         """Add parts by position, int64 (k,) each."""
         kernels.credit(self.parts, at, amount)
 
-    def take(self) -> dict[str, int]:
-        """Take out all that is left, by provider id."""
+    def take(self, most: Mapping[str, int] | None = None) -> dict[str, int]:
+        """Take out all that is left, by provider id. most: no more than that of each, of others nothing."""
         with self._changing:
             at = np.arange(min(len(self.roster.names), len(self.parts)), dtype=np.int64)
+            bound = np.full(len(at), np.iinfo(np.int64).max)
+            if most is not None:
+                bound[:] = [most.get(name, 0) for name in self.roster.names[: len(at)]]
             taken = np.zeros_like(at)
-            kernels.take(self.parts, at, np.full(len(at), np.iinfo(np.int64).max), taken)
+            kernels.take(self.parts, at, bound, taken)
         return {self.roster.names[j]: int(taken[j]) for j in np.flatnonzero(taken).tolist()}
 
 
@@ -123,6 +126,7 @@ class Leaser:
         self._seen: Ints = np.zeros(0, dtype=np.int64)
         self._resting: dict[str, datetime] = {}
         self._opened: set[str] = set()
+        self._heeded = 0  # version of the plan that the book is held to
 
     @property
     def lease(self) -> timedelta:
@@ -130,7 +134,10 @@ class Leaser:
         return timedelta(seconds=self._settings.lease_s)
 
     def turn(self, plan: LivePlan, now: datetime) -> Book:
-        """Renew, open the day where it has begun, lease what runs short; the book to draw from."""
+        """Renew, open the day where it has begun, lease what runs short; the book to draw from.
+
+        plan: its capacities are in the ledger. What a new one lowered is given back before anybody draws by it.
+        """
         today = self._local_day(now)
         self._return_left()
         book = self._book
@@ -150,6 +157,9 @@ class Leaser:
                 book.until = until - self.lease / 10  # our clock against the ledger's: we stop first
         if book is None:
             book = self._enter(plan, today, now)
+        elif plan.version != self._heeded:
+            self._heed(book)
+        self._heeded = plan.version
         self._open_new(book, plan)
         self._top_up(book, plan, now)
         return book
@@ -172,6 +182,18 @@ class Leaser:
         self._seen = self._book.parts.copy()
         self._resting, self._opened = {}, set(plan.providers)
         return self._book
+
+    def _heed(self, book: Book) -> None:
+        """Give back what the ledger, which a new plan may have lowered, has no room for any more."""
+        over = {}
+        for name, one in self._ledger.allowances(book.day).items():
+            left = one.capacity - one.leased + one.delivered.released - one.delivered.organic
+            if left < 0:
+                over[name] = -left
+        returned = book.take(over)
+        if returned:
+            self._seen[self._roster.positions(list(returned))] -= list(returned.values())
+            self._ledger.give_back(book.worker_id, book.day, returned)
 
     def _open_new(self, book: Book, plan: LivePlan) -> None:
         """Allowances for ids that the plan does not know: a newcomer's floor, unless the settings say otherwise."""

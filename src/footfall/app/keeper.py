@@ -137,7 +137,7 @@ class Keeper:
             return
         made = nightly.make(self.here, self.settings, lambda: self.leads)
         if made["published"]:
-            steering.open_day(self.here)
+            steering.in_force(self.here)
             self.log.info("planned", version=made["version"])
         else:
             self.log.warning("the nightly plan was not published", reasons=made["reasons"], version=made["version"])

@@ -19,7 +19,8 @@ import numpy as np
 from footfall.acquire.live import LivePlan
 from footfall.acquire.pacing import DaySoFar, expected_share, pace
 from footfall.app.build import Workspace
-from footfall.model import VISIT, Delivered, Floats, Pacing, Plan
+from footfall.app.opening import open_day
+from footfall.model import VISIT, Delivered, Floats, Pacing
 from footfall.ports import Engine
 from footfall.value import statements
 from footfall.value.recipes import recipe
@@ -28,7 +29,6 @@ SLACK_S = 60.0  # a visit may take so long from the client's clock to the lake b
 PROFILE_DAYS = 28
 RESERVED_DAYS = 4  # at least those that the ledger keeps of a worker that was given up
 _KEPT_PRIOR = 50.0
-OPENED = "live_day"
 
 
 @cache
@@ -41,21 +41,15 @@ def _statement(here: Workspace, name: str) -> str:
     return _text(name).replace("{visit_events}", marks["visit_events"])
 
 
-def published(here: Workspace) -> Plan | None:
-    """The plan in force."""
+def in_force(here: Workspace) -> LivePlan | None:
+    """The plan in force, which today is opened by."""
     version = next((v for v, status in here.state.versions().items() if status == "published"), None)
-    return None if version is None else here.state.plan(version)
-
-
-def open_day(here: Workspace) -> None:
-    """Give the day the capacities of the published plan, once for a day and plan."""
-    plan, day = published(here), here.today()
-    if plan is None:
-        return
-    opened = {"day": day.isoformat(), "plan_version": plan.version}
-    if here.state.get(OPENED) != opened:
-        here.ledger.open_day(day, LivePlan.of(plan).capacities())
-        here.state.put(OPENED, opened)
+    found = None if version is None else here.state.plan(version)
+    if found is None:
+        return None
+    plan = LivePlan.of(found)
+    open_day(here, plan)
+    return plan
 
 
 def settle(here: Workspace) -> Pacing | None:
@@ -63,7 +57,7 @@ def settle(here: Workspace) -> Pacing | None:
 
     The new pacing, None where nothing had to move.
     """
-    open_day(here)
+    plan = in_force(here)
     now, today = here.clock.now(), here.today()
     window = here.config.live.reservation_s + SLACK_S
     before = (now - timedelta(seconds=window)).astimezone(here.zone).date()
@@ -75,8 +69,6 @@ def settle(here: Workspace) -> Pacing | None:
         recall(here, now - timedelta(seconds=window))  # before settling: see ``Ledger.recall``
         for day, amounts in days.items():
             here.ledger.settle(day, amounts)
-        found = published(here)
-        plan = None if found is None else LivePlan.of(found)
         arrivals = [] if plan is None else _arrivals(here, engine, today, now, plan.segments)
         profile = _profile(here, engine, today) if arrivals else {}
     return None if plan is None or not arrivals else _pace(here, plan, today, now, arrivals, profile)

@@ -21,6 +21,7 @@ from footfall.acquire.live import LivePlan, Roster
 from footfall.app import decisions
 from footfall.app.build import SystemClock, Workspace
 from footfall.app.http.metrics import Metrics
+from footfall.app.opening import open_day
 from footfall.errors import FootfallError, StorageError
 from footfall.model import Decision, Pacing
 from footfall.ports import Inbox
@@ -56,6 +57,7 @@ class Live:
         self._leaser: Leaser | None = None  # until the state was there once
         self._plan: LivePlan | None = None
         self._pacing: Pacing | None = None
+        self._opened: int | None = None  # version of the plan whose capacities the ledger was given
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="live")
         self._looked = 0.0
         self._trouble = ""
@@ -133,6 +135,9 @@ class Live:
                 lambda moment: local_day(here, moment),
                 lambda: f"w-{uuid.uuid4().hex}",
             )
+        if plan.version != self._opened:
+            open_day(here, plan)
+            self._opened = plan.version
         return self._leaser.turn(plan, self.now())
 
     def _in_force(self) -> tuple[LivePlan | None, Pacing | None]:
