@@ -17,6 +17,7 @@ from footfall.app import nightly, recording, steering
 from footfall.app.build import Workspace
 from footfall.app.draining import Drainer, compact
 from footfall.config import ServeSettings
+from footfall.errors import FootfallError, InputError, WorkspaceError
 from footfall.model import VISIT, Decision, Delivered, Finding, Plan, ProviderLine
 from footfall.record.fakes import Habits, Suspect
 from footfall.testing import FixedClock
@@ -220,6 +221,26 @@ def test_a_plan_that_cannot_be_made_leaves_yesterdays_and_says_why(here: Workspa
     assert record["published"] is False and "log" in record["reasons"][0]
     assert here.state.get(nightly.RECORD) == record
     assert [v for v, status in here.state.versions().items() if status == "published"] == [kept]
+
+
+def test_a_night_that_fails_for_the_places_sake_is_tried_again(
+    here: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cut of the state is no verdict on tonight's plan; limits that conflict are."""
+    raised: list[FootfallError] = [WorkspaceError("the state is away"), InputError("row 3 of the capacities")]
+
+    def cut(*_: object, **__: object) -> None:
+        raise raised[0]
+
+    monkeypatch.setattr("footfall.app.planning.plan", cut)
+    record = nightly.make(here, here.config.serve, lambda: True)
+    assert record["reasons"] == ["the state is away"] and not nightly.held_back(record)
+    made = datetime.fromisoformat(record["at"]).astimezone(here.zone)
+    assert not nightly.due(record, made, "00:00", None)
+    assert nightly.due(record, made + timedelta(seconds=60), "00:00", None)
+    del raised[0]
+    record = nightly.make(here, here.config.serve, lambda: True)
+    assert nightly.held_back(record) and not nightly.due(record, made + timedelta(minutes=5), "00:00", None)
 
 
 def test_small_files_are_joined_when_their_day_is_over(here: Workspace) -> None:

@@ -131,7 +131,7 @@ class Keeper:
         record = state.get(nightly.RECORD)
         published = next((v for v, status in state.versions().items() if status == "published"), None)
         in_force = state.plan(published) if published is not None and self._may_be_due(record) else None
-        self.metrics.set("footfall_plan_held_back", float(bool(record and not record.get("published"))))
+        self.metrics.set("footfall_plan_held_back", float(nightly.held_back(record)))
         now = self.here.clock.now().astimezone(self.here.zone)
         if not nightly.due(record, now, self.settings.plan_at, in_force) or not self.here.store.days():
             return
@@ -141,7 +141,7 @@ class Keeper:
             self.log.info("planned", version=made["version"])
         else:
             self.log.warning("the nightly plan was not published", reasons=made["reasons"], version=made["version"])
-        self.metrics.set("footfall_plan_held_back", float(not made["published"]))
+        self.metrics.set("footfall_plan_held_back", float(nightly.held_back(made)))
 
     def retain(self) -> None:
         """A round of all journeys, where the log has grown since the last or a quarter of an hour has passed."""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from footfall.app import planning, recording
 from footfall.app.build import Workspace
 from footfall.config import ServeSettings
-from footfall.errors import FootfallError
+from footfall.errors import FootfallError, WorkspaceError
 from footfall.model import Finding, Plan
 
 if TYPE_CHECKING:
     from footfall.record.fakes import Suspect
 
 RECORD = "nightly"
+AGAIN = timedelta(minutes=1)  # after which a plan that could not be made for the place's sake is tried again
 LEAST_SHARE = 0.01  # of the visits: a provider below it may change by more than publish_change
 
 
@@ -24,13 +25,22 @@ def due(record: Mapping[str, Any] | None, now: datetime, plan_at: str, in_force:
     """Whether a plan is to be made now.
 
     record: what became of the latest nightly plan. now: local and aware. plan_at: HH:MM, '' for never. in_force: the
-    published plan. Once a local day, at or after plan_at, and not where a plan of this day is in force already.
+    published plan. Once a local day, at or after plan_at, and not where a plan of this day is in force already; again
+    where the place failed, not the plan.
     """
     if not plan_at or now.time() < time.fromisoformat(plan_at):
         return False
     if in_force is not None and in_force.day >= now.date():
         return False
-    return record is None or record.get("night") != now.date().isoformat()
+    if record is None or record.get("night") != now.date().isoformat():
+        return True
+    again = record.get("again_at")
+    return again is not None and now >= datetime.fromisoformat(again)
+
+
+def held_back(record: Mapping[str, Any] | None) -> bool:
+    """Whether the newest nightly plan did not pass; one that is tried again has not failed yet."""
+    return record is not None and not record.get("published") and not record.get("again_at")
 
 
 def doubts(
@@ -66,7 +76,7 @@ def doubts(
 
 
 def make(here: Workspace, settings: ServeSettings, still_leading: Any) -> dict[str, Any]:
-    """Make tonight's plan and publish it if it passes; what is to be recorded, and is.
+    """Make tonight's plan and publish it if it passes; what is to be recorded, and is; WorkspaceError if it cannot.
 
     still_leading: asked once more before publishing; a leader that was replaced meanwhile leaves it to its successor.
     """
@@ -87,8 +97,11 @@ def make(here: Workspace, settings: ServeSettings, still_leading: Any) -> dict[s
         )
         record["version"] = plan.version
         reasons = doubts(plan, recording.check(here).findings, recording.suspects(here), settings)
+    except WorkspaceError as error:  # the state, the disk, memory: it says nothing of the plan, and may pass
+        reasons = (error.message,)
+        record["again_at"] = (now + AGAIN).isoformat()
     except FootfallError as error:
-        reasons = (f"{error.message}",)
+        reasons = (error.message,)
     record["reasons"] = list(reasons)
     if not reasons and not still_leading():
         return record
