@@ -283,6 +283,43 @@ def test_slow_clients_are_cut_off(worker: Worker) -> None:
     assert worker.ask("/v1/decide", DECIDE).status == 200
 
 
+DRIP = b"Host: localhost\r\nContent-Length: 100000\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /healthz HTTP/1.1\r\n" + DRIP, b"200"),
+        (b"GET /v1/events HTTP/1.1\r\n" + DRIP, b"405"),
+        (b"POST /v1/track HTTP/1.1\r\nOrigin: https://evil.example\r\n" + DRIP, b"403"),
+        (b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n", b"404"),
+        (b"POST /nothing HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n" + DRIP, b"404"),
+    ],
+)
+def test_who_drips_a_body_after_the_answer_is_cut_off(worker: Worker, head: bytes, status: bytes) -> None:
+    """An answer without the body ended all waiting for it: such connections stayed for as long as something came."""
+    begun = time.monotonic()
+    with worker.connect() as there:
+        there.sendall(head + b"\r\n" + (b"186a0\r\n" if b"chunked" in head else b""))
+        assert there.recv(1 << 16).split()[1] == status
+        with pytest.raises(OSError):
+            while time.monotonic() < begun + 5:
+                there.sendall(b"x")
+                time.sleep(0.05)
+    assert time.monotonic() - begun < 2
+    assert worker.ask("/v1/decide", DECIDE).status == 200
+
+
+def test_a_body_that_comes_after_its_answer_harms_no_later_request(worker: Worker) -> None:
+    with worker.connect() as there:
+        there.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n1")
+        assert there.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+        there.sendall(b"2345")
+        time.sleep(1.0)  # longer than a body may take
+        there.sendall(request("/v1/decide", DECIDE, "Connection: close"))
+        assert [answer.status for answer in answers(there)] == [200]
+
+
 def test_clients_that_go_away_harm_nobody(worker: Worker) -> None:
     before = requests_of(worker, "events")
     whole = request("/v1/events", EVENT)

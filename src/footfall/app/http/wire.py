@@ -1,7 +1,7 @@
 """The worker's HTTP protocol: uvicorn's, with what it lacks.
 
 - A time and a size within which the headers of a request have to arrive: a client that opens a connection and dribbles
-  holds it no longer than ``header_timeout_s``.
+  holds it no longer than ``header_timeout_s``. Likewise a body, ``body_timeout_s``, though its answer may be out.
 - Hot addresses (hot.py) are answered here, as soon as a request is whole, without a task, a scope's copy and the
   coroutines of ASGI, which cost several times what a decision does. Only the plain case is: POST, the whole body
   announced by Content-Length, no other request of the connection under way. Everything else is uvicorn's.
@@ -75,8 +75,8 @@ def bounded(settings: ServeSettings, path: HotPath | None = None) -> type[InTurn
             if not self._in_body:
                 self._header_bytes += len(piece)
             super().parse(piece)
-            if self._receiving is not None and self._body_deadline is None:
-                self._body_deadline = self.loop.call_later(settings.body_timeout_s, self._body_too_slow)
+            if self._in_body and self._body_deadline is None:
+                self._expect_body()
             if self._in_body or not self._header_bytes or self.transport.is_closing():
                 return
             if self._header_bytes > MAX_HEADER_BYTES:
@@ -178,8 +178,13 @@ def bounded(settings: ServeSettings, path: HotPath | None = None) -> type[InTurn
                 self.transport.close()
             self.on_response_complete()
 
+        # ------------------------------------------------------------ headers and bodies in time
+
+        def _expect_body(self) -> None:
+            self._body_deadline = self.loop.call_later(settings.body_timeout_s, self._body_too_slow)
+
         def _received(self) -> _Exchange | None:
-            """Whose body was being received; it is no longer."""
+            """The hot request whose body was being received; no body is any longer."""
             exchange, self._receiving = self._receiving, None
             if self._body_deadline is not None:
                 self._body_deadline.cancel()
@@ -187,11 +192,16 @@ def bounded(settings: ServeSettings, path: HotPath | None = None) -> type[InTurn
             return exchange
 
         def _body_too_slow(self) -> None:
+            if self.flow.read_paused:  # what is missing may be here, and waits
+                self._expect_body()
+                return
             exchange = self._received()
             if exchange is not None:
                 self._refuse(exchange, too_slow(settings.body_timeout_s))
-
-        # ------------------------------------------------------------ headers in time
+            elif self.cycle.response_complete:
+                self.transport.close()
+            else:
+                self.cycle.keep_alive = False  # its answer is under way, without the body or to say that it is late
 
         def _expect_headers(self) -> None:
             self._deadline = self.loop.call_later(settings.header_timeout_s, self._too_slow)
