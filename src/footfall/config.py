@@ -160,8 +160,17 @@ class SourceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class CollectSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What events of the tracking API mean here, beyond the names that are understood anyway."""
+    """How old events may be that come over HTTP, and what those of the tracking API mean beyond the usual names."""
 
+    past_days: Annotated[
+        int,
+        Meta(
+            description="Events that come over HTTP more than this after they happened are kept aside; `footfall "
+            "import` takes them.",
+            ge=1,
+            le=36500,
+        ),
+    ] = 90
     sources: Annotated[
         dict[str, SourceSettings],
         Meta(

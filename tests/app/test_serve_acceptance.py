@@ -113,7 +113,8 @@ def test_memory_is_flat_under_load(tmp_path: Path) -> None:
     After a first third, in which caches fill, no process grows by more than a tenth and 12 MiB.
     """
     seconds = float(os.environ.get("FOOTFALL_TEST_LOAD_S", "60"))
-    folder = planned_workspace(tmp_path / "shop", {"serve": QUIET, "live": {"sticky_s": 5.0}})
+    settings = {"serve": QUIET, "live": {"sticky_s": 5.0}, "collect": {"past_days": 36500}}
+    folder = planned_workspace(tmp_path / "shop", settings)
     with Service(folder) as service:
         stop = threading.Event()
         counts = [0, 0]

@@ -29,6 +29,7 @@ from footfall.errors import StorageError
 SETTINGS = {
     "serve": {"cors_origins": ("https://shop.example",), "max_body_kb": 64, "max_unpacked_kb": 128},
     "live": {"sticky_s": 600.0},
+    "collect": {"past_days": 36500},  # events below have a time of their own
 }
 SHARES = {"shop-a": 0.25, "shop-b": 0.75}
 

@@ -33,7 +33,8 @@ SETTINGS = {
     "serve": {
         "cors_origins": ("https://shop.example",), "max_body_kb": 64, "max_unpacked_kb": 128, "header_timeout_s": 0.6,
         "body_timeout_s": 0.6, "rate_per_key": 10.0,
-    }
+    },
+    "collect": {"past_days": 36500},  # events below have a time of their own
 }  # fmt: skip
 BOM = b"\xef\xbb\xbf"  # RFC 8259, 8.1: parsers may ignore it
 EVENT = b'{"ts":"2026-11-20T08:00:00Z","name":"page_view","visitor_id":"v","provider_id":"shop-a"}'

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from footfall.config import Config, RecordSettings, WorkspaceSettings
+from footfall.config import CollectSettings, Config, RecordSettings, WorkspaceSettings
 from footfall.errors import WorkspaceError
 from footfall.model import DECISION_COLUMNS
 from footfall.record import drained, posted, tracking
@@ -118,7 +118,9 @@ def test_events_go_to_the_lake_with_all_their_fields(place: Place) -> None:
 
 
 def test_the_quick_way_and_the_close_look_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    zone = Config(workspace=WorkspaceSettings(timezone="Europe/Berlin"))  # has two offsets a year
+    zone = Config(  # which has two offsets a year
+        workspace=WorkspaceSettings(timezone="Europe/Berlin"), collect=CollectSettings(past_days=366)
+    )
     plain = [event(f"m{n}", 1 + n % 9, item_id="x" * n, campaign='\u4e2d"\\', country="") for n in range(40)]
     rare = [
         event("buy", name="purchase", amount="12.34", order_id="o", properties={"a": {"b": [1, 2.5, None]}}),
@@ -244,6 +246,13 @@ def test_events_that_pass_no_longer_are_kept_aside(place: Place) -> None:
     (kept,) = rejects(place.quarantine)
     assert kept.field == "ts"
     assert json.loads(kept.raw)["message_id"] == "a"
+
+
+def test_what_was_young_enough_when_it_came_passes_however_long_it_waited(place: Place) -> None:
+    place.post(event("a"))
+    place.inbox.append([("calls", calls("b"))])
+    place.clock = FixedClock(NOW + timedelta(days=1000))
+    assert (place.drain().rejected, place.ids()) == (0, ["a", "b"])
 
 
 def test_a_line_that_no_reader_takes_does_not_stop_the_drain(place: Place) -> None:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from importing import NOW, Workspace
 
-from footfall.config import Config, RecordSettings, ServeSettings, SourceSettings, WorkspaceSettings
+from footfall.config import CollectSettings, Config, RecordSettings, ServeSettings, SourceSettings, WorkspaceSettings
 from footfall.errors import ConfigError, FormatError
 from footfall.record import posted, tracking
 from footfall.record.gate import Gate, Taken, TooManyError, depth, may_hold_controls
@@ -487,7 +487,8 @@ def judged_alike(tmp_path: Path, drawn: list[tuple[dict[str, Any], int]]) -> Non
         if line.get("message_id") == "m":
             line["message_id"] = f"m{number}"
     summary = ws.text("rows.ndjson", "\n".join(json.dumps(line) for line in [*lines, everything]))
-    taken = post(*lines, everything, of=Gate(ws.config))
+    config = msgspec.structs.replace(ws.config, collect=CollectSettings(past_days=36500))
+    taken = post(*lines, everything, of=Gate(config))
     assert taken.reasons == dict(summary.reasons)
     by_line = {json.loads(r["properties"])["source_line"]: r for r in ws.rows() if "source_line" in r["properties"]}
     for found in rows(taken)[:-1]:
@@ -634,8 +635,31 @@ def test_calls_that_were_damaged_are_told() -> None:
 
 def test_future_days_have_a_bound_that_no_clock_breaks() -> None:
     far = Gate(Config(record=RecordSettings(future_days=36500)))
-    assert far.latest(datetime(9990, 1, 1, tzinfo=UTC)).year == 9999
-    assert far.latest(NOW) == NOW + timedelta(days=36500)
+    assert far.span(datetime(9990, 1, 1, tzinfo=UTC))[1].year == 9999
+    assert far.span(NOW)[1] == NOW + timedelta(days=36500)
+
+
+def test_what_is_too_old_to_come_live_is_kept_aside() -> None:
+    """Each further day is a file in the lake: ten thousand of them in a request held up the drain for minutes."""
+    old, young = NOW - timedelta(days=90, microseconds=1), NOW - timedelta(days=90)
+    why = {"ts: over 90 days old ([collect] past_days); history comes by `footfall import`": 1}
+
+    def at(moment: datetime) -> str:
+        return moment.isoformat().replace("+00:00", "Z")
+
+    lines = [{**LINE, "message_id": str(n), "name": name, "ts": at(when)}
+             for name in ("purchase", "page_view") for n, when in enumerate((old, young))]  # fmt: skip
+    for few in (lines[:2], lines[2:]):
+        taken = post(*few)
+        assert (taken.accepted, taken.reasons, dict(taken.faults)) == (1, why, {"ts:old": 1})
+    few = [{**_CALL, "messageId": str(n), "timestamp": at(when)} for n, when in enumerate((old, young))]
+    assert (take({"batch": few}).accepted, take({"batch": few}).reasons) == (1, why)
+    assert take({"batch": few, "sentAt": at(NOW - timedelta(days=1))}).accepted == 2  # by the service's clock
+    assert take({"batch": few, "sentAt": at(NOW + timedelta(days=1))}).accepted == 0
+    early = post({**LINE, "ts": "1989-12-31T23:59:59Z"})
+    assert list(early.reasons) == ["ts: before 1990-01-01 ([record] earliest)"]
+    all_history = Gate(Config(collect=CollectSettings(past_days=36500)))
+    assert post(lines[0], {**LINE, "ts": "1990-01-01T00:00:00Z"}, of=all_history).accepted == 2
 
 
 def test_what_may_hold_control_characters() -> None:

@@ -45,7 +45,7 @@ def explain(code: str, culprit: str | None, config: Config) -> tuple[str, str]:
         return field, _REASONS[code]
     if field == "row":
         return field, f"too {kind} fields: {numbers[0]}; the header has {numbers[1]}"
-    if code in ("ts:early", "ts:late"):
+    if code in ("ts:early", "ts:old", "ts:late"):
         return field, _time_bound(code, config)
     if code == "name:unknown":
         near = near_events(culprit or "")
@@ -73,4 +73,6 @@ def _time_reason(code: str, read_as: str, config: Config) -> str:
 def _time_bound(code: str, config: Config) -> str:
     if code == "ts:early":
         return f"before {config.record.earliest} ([record] earliest)"
+    if code == "ts:old":
+        return f"over {config.collect.past_days} days old ([collect] past_days); history comes by `footfall import`"
     return f"more than {config.record.future_days} days in the future ([record] future_days)"

@@ -1,7 +1,8 @@
 """Gate: the checks of one event that is to be acknowledged at once, as sql/check.sql makes them for a whole file.
 
-Both name the first thing that is wrong by the same code (faults.py has the words); a test holds them together. What
-passes here becomes a canonical line, now or when it is drained (``tracking.reread``), and is checked once more then.
+Both name the first thing that is wrong by the same code (faults.py has the words); a test holds them together. Only
+an import brings all of history: here, events may be ``[collect] past_days`` old. What passes becomes a canonical line,
+now or when it is drained (``tracking.reread``), and is checked once more then.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ _NOISE = Decimal("0.000001")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # A purchase needs its amount, an alias its two users; a refund may do without a person.
 SPECIAL = frozenset(("purchase", "refund", "alias"))
+Span = tuple[datetime, datetime]
 
 
 class Row(Struct, omit_defaults=True, gc=False):
@@ -148,20 +150,23 @@ class Gate:
         self.names: dict[str, str] = dict(event_names())
         self.earliest = datetime.fromisoformat(config.record.earliest).replace(tzinfo=UTC)
         self._future = timedelta(days=config.record.future_days)
+        self._past = timedelta(days=config.collect.past_days)
         self._scale = Decimal(10) ** exponent(self.currency)
         self._max_amount = Decimal(int(config.record.max_amount))
         self._max_minor = int(self._max_amount * self._scale)
         self.depth = config.serve.max_depth
 
-    def latest(self, received: datetime) -> datetime:
-        """Times after this are too far in the future."""
-        return min(received, datetime.max.replace(tzinfo=UTC) - self._future) + self._future
+    def span(self, received: datetime) -> Span:
+        """Times before the first are too old to come live, those after the second too far in the future."""
+        old = received - self.earliest > self._past
+        latest = min(received, datetime.max.replace(tzinfo=UTC) - self._future) + self._future
+        return received - self._past if old else self.earliest, latest
 
     def name(self, given: str | None) -> str | None:
         """Our name of an event, whatever its case."""
         return None if given is None else self.names.get(given) or self.names.get(given.lower())
 
-    def is_plain(self, row: Row, latest: datetime) -> bool:
+    def is_plain(self, row: Row, span: Span) -> bool:
         """Whether a row that came with neither amount, propensity nor another currency, and with ids of SURE_LENGTH
         at most, needs no closer look: the quick way for nearly all."""
         name, ts = row.name, row.ts
@@ -172,11 +177,11 @@ class Gate:
             and (row.visitor_id or row.user_id)
             and (row.provider_id or name not in AT_PROVIDER)
             and ts is not None
-            and self.earliest <= ts <= latest
+            and span[0] <= ts <= span[1]
             and self._is_flat(row.properties)
         )
 
-    def fault(self, row: Row, said: Said, latest: datetime) -> str:
+    def fault(self, row: Row, said: Said, span: Span) -> str:
         """The first fault, as a code of faults.py, or "". Sets ``amount_minor`` and ``propensity`` of the row, and
         writes its properties in one line."""
         text = bytes(row.properties)
@@ -184,7 +189,7 @@ class Gate:
             row.properties = Raw(msgspec.json.format(text, indent=-1))
         return (
             said.early
-            or self._time_fault(row, latest)
+            or self._time_fault(row, span)
             or _person_fault(row, said)
             or self._money_fault(row, said)
             or _propensity_fault(row, said)
@@ -230,12 +235,14 @@ class Gate:
             return ""
         return "properties:deep"
 
-    def _time_fault(self, row: Row, latest: datetime) -> str:
+    def _time_fault(self, row: Row, span: Span) -> str:
         if row.ts is None:
             return "ts:missing"
         if row.ts < self.earliest:
             return "ts:early"
-        return "ts:late" if row.ts > latest else ""
+        if row.ts < span[0]:
+            return "ts:old"
+        return "ts:late" if row.ts > span[1] else ""
 
     def _money_fault(self, row: Row, said: Said) -> str:
         amount, minor = said.amount or None, said.minor or None

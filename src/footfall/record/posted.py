@@ -70,7 +70,7 @@ _QUOTE, _BRACE = b'"{'
 def take(body: bytes, gate: Gate, source: str, received: datetime, most: int) -> Taken:
     """Check the lines of a request. most: events at most, else TooManyError."""
     taken = Taken()
-    latest, look = gate.latest(received), may_hold_controls(body)
+    span, look = gate.span(received), may_hold_controls(body)
     rows: list[Row] = []
     repeats: Counter[bytes] = Counter()
 
@@ -83,8 +83,8 @@ def take(body: bytes, gate: Gate, source: str, received: datetime, most: int) ->
             content = _ENCODER.encode(line)
             repeats[content] += 1
             row.message_id = made_id(content, repeats[content])
-        if look or not _plain(said, gate) or not gate.is_plain(row, latest):
-            code = gate.fault(row, said, latest)
+        if look or not _plain(said, gate) or not gate.is_plain(row, span):
+            code = gate.fault(row, said, span)
             if code:
                 gate.keep(taken, row, said, code)
                 return

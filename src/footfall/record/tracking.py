@@ -156,7 +156,7 @@ class _Reading:
         self._means = means
         self._source = source
         self._received = received
-        self._latest = gate.latest(received)
+        self._span = gate.span(received)
         self._taken = Taken()
         self._rows: list[Row] = []
         self._repeats: Counter[bytes] = Counter()
@@ -199,7 +199,7 @@ class _Reading:
         given, flat = self._given(calls)
         shift = self._shift
         try:
-            earliest, latest = self._gate.earliest - shift, self._latest - shift  # by the sender's clock
+            earliest, latest = self._span[0] - shift, self._span[1] - shift  # by the sender's clock
         except OverflowError:
             given = None
         if given is None:
@@ -279,7 +279,7 @@ class _Reading:
             late = "" if call.traits == NULL else "properties:object"
             call.traits = NOTHING
         row = self._row(call, kind, given)
-        plain = self._gate.is_plain(row, self._latest) and (not given.currency or given.currency == self._gate.currency)
+        plain = self._gate.is_plain(row, self._span) and (not given.currency or given.currency == self._gate.currency)
         if plain and not (loose or self._closer or early or given.propensity):
             self._rows.append(row)
             return
@@ -287,7 +287,7 @@ class _Reading:
         said.early, said.late, said.raw = early, late, raw
         if not row.message_id:
             row.message_id = self._made_id(call)
-        code = self._gate.fault(row, said, self._latest)
+        code = self._gate.fault(row, said, self._span)
         if code:
             self._gate.keep(self._taken, row, said, code)
         else:
