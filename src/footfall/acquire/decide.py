@@ -4,8 +4,8 @@
     decider = Decider(live, pacing, book, settings, np.random.default_rng())
     decision = decider.decide(Ask("visitor-7", "ads", ("shop-1", "shop-2"), at=now))
 
-A decision is drawn and reserved in one step, then has to be logged before it is answered; one that could not be is
-given back by ``release``. Everything here runs in one thread, and nothing in it waits.
+A decision is drawn and reserved in one step, then has to be logged before it is answered: ``logged`` says that it is,
+and one that could not be is given back by ``release``. Everything here runs in one thread, and nothing in it waits.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NO_PLACE = "there is no room for more providers that the plan does not know; ask
 
 _UNIFORMS = 4096
 _MOST_SETS = 2_000  # of candidates that are kept as positions
-_MOST_STICKY = 20_000  # remembered here; ``recall`` knows the others
+_MOST_STICKY = 20_000  # remembered here, where there is no ``recall``; else only what is on its way to the log
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
@@ -69,7 +69,7 @@ class Decider:
         recall: Callable[[str, str], Decision | None] | None = None,
     ) -> None:
         """rng: chance. new_id: ids of decisions, by default 128 random bits. recall: (visitor, key) -> the decision
-        that another worker logged for it and that has not expired; asked only where this one remembers none.
+        that was logged for it, by whatever worker, and has not expired; without it, decisions are remembered here.
         """
         self._settings = settings
         self._explore = settings.explore
@@ -188,11 +188,14 @@ class Decider:
             self._remember(ask.visitor_id, key, decision)
         return decision
 
+    def logged(self, decision: Decision) -> None:
+        """It is in the log, where ``recall`` finds it from now on, until its visitor is erased."""
+        if self._recall is not None:
+            self._forget(decision)
+
     def release(self, decision: Decision) -> None:
         """Give back what a decision reserved, since it could not be logged; once for a decision."""
-        place = self._sticky_at.pop(decision.message_id, None)
-        if place is not None:
-            self._sticky.pop(place, None)
+        self._forget(decision)
         book = self.book
         if decision.worker_id == book.worker_id and decision.day == book.day and any(decision.reserved):
             at = book.roster.positions(decision.choices)
@@ -302,6 +305,11 @@ class Decider:
         while len(kept) > _MOST_STICKY or next(iter(kept.values()))[1] <= decision.ts:
             _, (old, _) = kept.popitem(last=False)
             self._sticky_at.pop(old.message_id, None)
+
+    def _forget(self, decision: Decision) -> None:
+        place = self._sticky_at.pop(decision.message_id, None)
+        if place is not None:
+            self._sticky.pop(place, None)
 
 
 def slot_parts(weights: Sequence[float], slots: int) -> Ints:

@@ -80,6 +80,8 @@ def _finish(context: Context, decider: Decider, decision: Decision, failure: Sto
         if context.here.config.live.on_log_failure != "mark":
             context.metrics.add("footfall_decisions", "refused")
             raise unavailable(failure.message, failure.way_out, kind="storage") from None
+    else:
+        decider.logged(decision)
     count(context, decision, failure is None)
     return _ENCODER.encode(answer_of(decision, failure is None))
 

@@ -187,7 +187,7 @@ class Live:
         self._metrics.set("footfall_pacing_version", float(pacing.version if pacing else 0))
 
     def _recall(self, visitor_id: str, key: str) -> Decision | None:
-        """What another worker of this host logged for a returning visitor."""
+        """What a worker of this host logged for a returning visitor."""
         try:
             body = self._inbox.stuck(visitor_id, key, self.now())
         except StorageError as error:
