@@ -116,6 +116,8 @@ def test_sticky(ask: Asked) -> None:
     first = ask("POST", "/v1/decide", {**EMAIL, "visitor_id": "s"}).json()
     again = ask("POST", "/v1/decide", {**EMAIL, "visitor_id": "s"}).json()
     assert again["repeat_of"] == first["decision_id"] and again["choices"] == first["choices"]
+    ask.here.inbox.forget(["s"])
+    assert ask("POST", "/v1/decide", {**EMAIL, "visitor_id": "s"}).json()["repeat_of"] is None
 
 
 def test_a_plan_published_during_the_day_brings_its_capacities(tmp_path: Path) -> None:
