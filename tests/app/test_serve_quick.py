@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,32 @@ def test_a_plan_published_during_the_day_brings_its_capacities(tmp_path: Path) -
     told = ask("POST", "/v1/decide", body).json()
     assert (told["plan_version"], told["choices"]) == (2, [])
     assert ask("POST", "/v1/decide", EMAIL).json()["choices"][0]["provider_id"] == "shop-b"
+    ask.close()
+
+
+class Shifted:
+    """A clock that goes as the machine's, from ``start`` on."""
+
+    def __init__(self, start: datetime) -> None:
+        self._ahead = start - datetime.now(UTC)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self._ahead
+
+
+def test_a_new_day_has_its_leases_at_once(tmp_path: Path) -> None:
+    """Half a second after midnight, where leases are looked after every fifteen seconds."""
+    midnight = datetime(2026, 11, 23, tzinfo=UTC)
+    settings = {**SETTINGS, "live": {"lease_interval_s": 15.0}}
+    here = make_workspace(tmp_path / "shop", settings, clock=Shifted(midnight - timedelta(seconds=8)))
+    here.state.save_plan(simple_plan(SHARES))
+    ask = Asked(here)
+    assert ask("POST", "/v1/decide", EMAIL).json()["choices"]
+    assert here.clock.now() < midnight, "the machine was too busy for this test"
+    time.sleep(max((midnight - here.clock.now()).total_seconds() + 0.5, 0))
+    told = ask("POST", "/v1/decide", EMAIL).json()
+    assert told["choices"], told["reason"]
+    assert here.ledger.allowances(midnight.date())["shop-a"].leased > 0
     ask.close()
 
 

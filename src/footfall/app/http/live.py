@@ -95,11 +95,17 @@ class Live:
 
     async def _keep_fresh(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.lease_interval_s)
+            await asyncio.sleep(self._rest_s())
             try:
                 await self._turn()
             except Exception as error:  # noqa: BLE001 - a defect of one turn must not end all later ones: it is logged
                 self._log.exception("a defect", error=type(error).__name__)
+
+    def _rest_s(self) -> float:
+        """Until the next turn, which comes early where the day ends: its leases do, too."""
+        rest = self._settings.lease_interval_s
+        left = (self.decider.book.ends - self.now()).total_seconds() if self.decider is not None else rest
+        return left + 0.001 if 0 <= left < rest else rest
 
     async def _turn(self) -> None:
         loop = asyncio.get_running_loop()
