@@ -243,6 +243,24 @@ def test_a_night_that_fails_for_the_places_sake_is_tried_again(
     assert nightly.held_back(record) and not nightly.due(record, made + timedelta(minutes=5), "00:00", None)
 
 
+def test_looking_after_the_inbox_fails_under_its_own_name(here: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from footfall.app import logs
+    from footfall.app.http.metrics import Metrics
+    from footfall.app.keeper import Keeper
+
+    keeper = Keeper(here, here.config.serve, Metrics(), logs.set_up("test", "error"))
+
+    def away() -> None:
+        keeper.stop.set()
+        raise WorkspaceError("the state is away")
+
+    monkeypatch.setattr(keeper, "look_after_inbox", away)
+    keeper._drain_until_stopped()
+    assert keeper.metrics.value("footfall_task_failures", "inbox") == 1
+    assert keeper.metrics.value("footfall_task_failures", "drain") == 0
+    assert keeper._failing == {"inbox"}
+
+
 def test_small_files_are_joined_when_their_day_is_over(here: Workspace) -> None:
     for number in range(3):
         rows = [{"ts": f"2026-11-20T08:0{number}:00Z", "name": "page_view", "visitor_id": "v", "provider_id": "a"}]

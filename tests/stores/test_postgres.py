@@ -60,3 +60,39 @@ def test_the_address_stands_above_the_bounds_of_the_network() -> None:
     told = postgres.arguments(url, 0)
     assert not {"connect_timeout", "tcp_user_timeout", "options"} & set(told)
     assert postgres.arguments(url, 3.0)["options"] == "-csearch_path=p -c statement_timeout=3000"
+
+
+@pytest.mark.parametrize(
+    ("says", "cause", "way_out"),
+    [  # as libpq 15 and psycopg 3 say it
+        ('connection to server at "db", port 5432 failed: FATAL:  password authentication failed for user "a"',
+         "password is wrong", "FOOTFALL_STATE_URL"),
+        ('connection to server at "db", port 5432 failed: fe_sendauth: no password supplied',
+         "asks for a password", "[state] url"),
+        ('connection failed: connection to server at "db", port 5432 failed: FATAL:  database "x" does not exist',
+         "no such database", "FOOTFALL_STATE_URL"),
+        ('connection failed: connection to server at "db", port 5432 failed: Connection refused\n\tIs it running?',
+         "nothing listens", "start the database"),
+        ("failed to resolve host 'db': [Errno -2] Name or service not known", "no such host", "[state] url"),
+        ("connection failed: FATAL:  remaining connection slots are reserved", "in use", "max_connections"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_connection_has_a_way_out(says: str, cause: str, way_out: str) -> None:
+    with pytest.raises(WorkspaceError) as error, schema.readable_errors("db/x"):
+        raise sa.exc.OperationalError("", {}, psycopg.OperationalError(says))
+    assert cause in error.value.message and way_out in error.value.way_out
+    assert "\n" not in error.value.message
+
+
+def test_a_database_that_is_not_there(postgres_url: str) -> None:
+    with pytest.raises(WorkspaceError) as error:
+        SqlKeys(f"{postgres_url}-elsewhere")
+    assert "no such database" in error.value.message and "FOOTFALL_STATE_URL" in error.value.way_out
+
+
+@pytest.mark.parametrize("address", ["ann:top@secret@db/x", "ann:topsecret@db:secret/x"])
+def test_no_part_of_a_password_is_shown(address: str) -> None:
+    """One that is not written as an address wants it ends up in the host, or the port."""
+    with pytest.raises(WorkspaceError) as error:
+        SqlKeys(f"postgresql+psycopg://{address}")
+    assert "secret" not in str(error.value) and "%40" in error.value.way_out

@@ -1,6 +1,7 @@
 """The keeper: one process a host. It drains the inbox; where its host leads, it also paces, compacts and plans.
 
     drain    every host    inbox -> lake, exactly once, each [serve] drain_s
+    inbox    every host    after the drain: old sticky choices are forgotten, dead workers' leases come back
     lead     every host    a lease in the state, renewed; who holds it does what follows
     settle   leader        what became of decisions -> ledger; gone workers' leases come back; a new pacing
     facts    leader        brought up to date each [serve] facts_s
@@ -207,7 +208,7 @@ class Keeper:
             rest = self.settings.drain_s if moved is not None else min(_DRAIN_REST_S, 2 * rest)
             if time.monotonic() - looked > 5:
                 looked = time.monotonic()
-                self._try("drain", self.look_after_inbox)
+                self._try("inbox", self.look_after_inbox)
             self.stop.wait(rest)
         self._try("drain", self.drain)
 

@@ -204,6 +204,7 @@ _BEGIN_READ = {"sqlite": "BEGIN DEFERRED"}
 _WRITE_LOCK = {"postgresql": "SELECT pg_advisory_xact_lock(7018112)"}  # SQLite: BEGIN IMMEDIATE is the lock
 _SQLITE_SETTINGS = ("PRAGMA foreign_keys=ON", "PRAGMA synchronous=FULL", "PRAGMA secure_delete=ON")
 
+_ADDRESS = "correct FOOTFALL_STATE_URL, or [state] url in footfall.toml where that is not set"
 _CAUSES = (
     ("disk is full", "the disk is full", "make room, then run it again; nothing was changed"),
     ("readonly database", "it is read-only", "check the permissions of the file and its folder"),
@@ -212,6 +213,18 @@ _CAUSES = (
     ("malformed", "it is damaged", "put back a copy with `footfall restore`"),
     ("disk i/o error", "the disk reports an error", "check free space and the disk; then put back a copy if needed"),
     ("locked", f"another process held it for over {BUSY_WAIT_S:.0f} s", "wait for that process, or end it"),
+    ("password authentication failed", "its user or password is wrong", _ADDRESS),
+    ("no password supplied", "it asks for a password", _ADDRESS),
+    ('fatal:  database "', "there is no such database", f"make it, or {_ADDRESS}"),
+    ("failed to resolve host", "there is no such host", _ADDRESS),
+    ("connection refused", "nothing listens there", f"start the database, or {_ADDRESS}"),
+    ("connection slots", "all its connections are in use", "raise max_connections of the database, or end others"),
+    ("too many connections", "all connections it allows are in use", "raise that limit in the database, or end others"),
+    ("timeout expired", "it does not answer", f"look at the database and the network, or {_ADDRESS}"),
+    ("no answer within", "it does not answer", "look at the database and the network"),
+    ("connection option", "an option is wrong", _ADDRESS),
+    ("connection is bad", "it cannot be reached so", _ADDRESS),
+    ("connection failed", "it lets nobody in", f"its own log says more; if need be, {_ADDRESS}"),
 )
 
 
@@ -221,7 +234,7 @@ def readable_errors(place: str) -> Iterator[None]:
     try:
         yield
     except (exc.DBAPIError, exc.TimeoutError, sqlite3.Error) as error:
-        text = str(error.orig if isinstance(error, exc.DBAPIError) else error)
+        text = str(error.orig if isinstance(error, exc.DBAPIError) else error).strip().partition("\n")[0]
         for mark, cause, way_out in _CAUSES:
             if mark in text.lower():
                 raise WorkspaceError(f"the state {place}: {cause} ({text})", way_out) from error
@@ -234,7 +247,7 @@ def open_engine(url: str, answer_s: float = 0.0) -> sa.Engine:
     answer_s: how long PostgreSQL may take for an answer, seconds; 0: a statement may take what it needs.
     """
     try:
-        parsed = sa.make_url(url)
+        parsed = _parsed(url)
         driver = parsed.get_driver_name()
         if parsed.get_backend_name() == "sqlite":
             engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_WAIT_S})
@@ -258,6 +271,20 @@ def open_engine(url: str, answer_s: float = 0.0) -> sa.Engine:
     elif answer_s and driver == "psycopg":
         postgres.bound(engine, answer_s)
     return engine
+
+
+def _parsed(url: str) -> sa.URL:
+    """The address; WorkspaceError, without a part of it, where a password may stand in the wrong place of it."""
+    try:
+        parsed = sa.make_url(url)
+    except ValueError:
+        parsed = None
+    if parsed is None or "@" in (parsed.host or ""):
+        raise WorkspaceError(
+            "the state's address is wrong: its port is no number, or its password has characters that end it",
+            f"write @ : / in a password as %40 %3A %2F; {_ADDRESS}",
+        )
+    return parsed
 
 
 def place(url: str) -> str:
