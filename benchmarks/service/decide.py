@@ -114,6 +114,7 @@ class Ours:
         """Strings as a decoder makes them: nobody has seen their hash, and no set is remembered."""
         self._fresh = [tuple((name + "x")[:-1] for name in self.sets[k]) for k in range(SETS)]
         self.decider._sets.clear()
+        self.decider._sets_bytes = 0
 
     def record(self) -> int:
         """``decide``."""

@@ -14,6 +14,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from sys import getsizeof
 
 import msgspec
 import numpy as np
@@ -33,7 +34,8 @@ NO_LEASE = "no leases are in force"
 NO_PLACE = "there is no room for more providers that the plan does not know; ask again in some minutes"
 
 _UNIFORMS = 4096
-_MOST_SETS = 2_000  # of candidates that are kept as positions
+_SETS_BYTES = 16 << 20  # of sets of candidates whose positions are kept
+_SET_BYTES, _CANDIDATE_BYTES = 400, 72  # beside the text: objects, the place in the table; a string, its position
 _MOST_STICKY = 20_000  # remembered here, where there is no ``recall``; else only what is on its way to the log
 
 
@@ -80,6 +82,7 @@ class Decider:
         self._sticky: OrderedDict[tuple[str, str], tuple[Decision, datetime]] = OrderedDict()
         self._sticky_at: dict[str, tuple[str, str]] = {}
         self._sets: dict[tuple[str, ...], Ints] = {}
+        self._sets_bytes = 0
         self._parts = {slots: slot_parts(settings.slot_weights, slots) for slots in range(1, settings.max_slots + 1)}
         self._one = self._parts[1].item()
         # What kernels write into, slots -> (chosen, propensity); read before the next draw.
@@ -111,6 +114,7 @@ class Decider:
             book.fit()
             return
         self._sets.clear()
+        self._sets_bytes = 0
         self.publish(self.plan, self._pacing)
 
     def positions(self, candidates: tuple[str, ...]) -> Ints:
@@ -122,11 +126,17 @@ class Decider:
             if doubt and len(set(candidates)) != len(candidates):
                 twice = next(c for c in candidates if candidates.count(c) > 1)
                 raise InputError(f"candidate {twice!r} stands there twice", "give each candidate once")
-            if len(self._sets) >= _MOST_SETS:
-                self._sets.clear()
             if not doubt & 1:
-                self._sets[candidates] = found
+                self._keep(candidates, found)
         return found
+
+    def _keep(self, candidates: tuple[str, ...], found: Ints) -> None:
+        size = _SET_BYTES + _CANDIDATE_BYTES * len(candidates) + getsizeof("".join(candidates))
+        if self._sets_bytes + size > _SETS_BYTES:
+            self._sets.clear()
+            self._sets_bytes = 0
+        self._sets[candidates] = found
+        self._sets_bytes += size
 
     def _make_room(self, candidates: int) -> None:
         self._probability = np.zeros(2 * candidates)
