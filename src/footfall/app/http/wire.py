@@ -75,13 +75,14 @@ def bounded(settings: ServeSettings, path: HotPath | None = None) -> type[InTurn
             if not self._in_body:
                 self._header_bytes += len(piece)
             super().parse(piece)
-            if self._in_body and self._body_deadline is None:
-                self._expect_body()
-            if self._in_body or not self._header_bytes or self.transport.is_closing():
+            if self.transport.is_closing():
                 return
-            if self._header_bytes > MAX_HEADER_BYTES:
+            if self._in_body:
+                if self._body_deadline is None:
+                    self._expect_body()
+            elif self._header_bytes > MAX_HEADER_BYTES:
                 self.send_400_response("Headers too large.")
-            elif self._deadline is None:
+            elif self._header_bytes and self._deadline is None:
                 self._expect_headers()
 
         def on_headers_complete(self) -> None:
