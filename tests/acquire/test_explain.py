@@ -31,7 +31,8 @@ def part(found: Explanation, key: str, detail: str = "") -> float:
 
 def check_sums(found: Explanation) -> None:
     assert sum(x.visits for x in found.lines) == pytest.approx(found.change, abs=1e-9)
-    assert sum(x.whole for x in found.lines) == round(found.change)
+    assert sum(x.whole for x in found.lines) == round(found.visits_tomorrow) - round(found.visits_today)
+    assert found.whole_tomorrow == round(found.visits_tomorrow)  # as the plan and the report have it
     assert all(abs(x.whole - x.visits) <= 1 + 1e-6 for x in found.lines)
 
 

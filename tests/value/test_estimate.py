@@ -146,6 +146,25 @@ def test_newcomer_has_the_prior_of_its_category() -> None:
     assert np.isnan(providers.matured[3])
 
 
+def test_a_segment_is_its_pairs_by_their_recent_visits() -> None:
+    """300 visits a day each for 30 days, one order in 5 against one in 200, of 100: 20 and .5 make 10.25, and noise."""
+    days, rng = np.arange(30), np.random.default_rng(5)
+    pair = np.repeat([0, 1], 30)
+    orders = np.concatenate([rng.poisson(60.0, 30), rng.poisson(1.5, 30)]).astype(float)
+    counts = Counts(
+        n_segments=1, n_categories=1, provider_category=np.zeros(2, dtype=np.int64),
+        pair_segment=np.zeros(2, dtype=np.int64), pair_provider=np.arange(2),
+        visit_pair=pair, visit_age=np.tile(days, 2), visits=np.full(60, 300.0),
+        order_pair=pair, order_age=np.tile(days, 2), order_delay=np.zeros(60, dtype=np.int64),
+        orders=orders, amount=100.0 * orders, amount_sq=1e4 * orders,
+        refund_pair=NO_INTS, refund_visit_age=NO_INTS, refund_order_age=NO_INTS, refund_delay=NO_INTS,
+        refunds=NO_FLOATS, refund_amount=NO_FLOATS, log_days=29, window_days=30,
+    )  # fmt: skip
+    values = estimate(counts)
+    assert values.segments.mean[0] == pytest.approx(values.pairs.mean.mean(), rel=1e-9)
+    assert values.segments.low[0] < 10.25 < values.segments.high[0]
+
+
 def test_more_evidence_is_narrower() -> None:
     width = []
     for times in (1, 4, 16, 64):

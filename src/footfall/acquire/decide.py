@@ -29,7 +29,7 @@ from footfall.model import VISIT, Decision, Floats, Ints, Pacing
 
 NOTHING_OFFERED = "no candidates"
 ALL_EXCLUDED = "every candidate is excluded"
-NO_CAPACITY = "no candidate has capacity left"
+NO_CAPACITY = "no candidate has leased capacity left; one that is new here has it in some seconds"
 NO_LEASE = "no leases are in force"
 NO_PLACE = "there is no room for more providers that the plan does not know; ask again in some minutes"
 

@@ -99,8 +99,8 @@ class Explanation:
 
     @property
     def whole_tomorrow(self) -> int:
-        """Today's rounded visits and the whole parts added up."""
-        return self.whole_today + sum(line.whole for line in self.lines)
+        """Tomorrow's visits, rounded: today's with the whole parts of the lines added up."""
+        return round(self.visits_tomorrow)
 
     def rows(self) -> list[dict[str, Any]]:
         """The lines as plain rows: reason, visits, whole, own, around."""
@@ -143,14 +143,14 @@ def explain(plan: PlanInputs | PlanDetail, provider: str, solve: Solve = default
         as_of=inputs.as_of,
         visits_today=today,
         visits_tomorrow=tomorrow,
-        lines=_lines(detail, j, tomorrow - today),
+        lines=_lines(detail, j, today, tomorrow),
         win_back=win_back(detail, j, today, tomorrow, solve),
         neighbours=_neighbours(detail, j),
         notes=notes,
     )
 
 
-def _lines(detail: PlanDetail, j: int, change: float) -> tuple[Reason, ...]:
+def _lines(detail: PlanDetail, j: int, today: float, tomorrow: float) -> tuple[Reason, ...]:
     """All parts of the change, the repair line taking what the others leave."""
     before, path = _before_path(detail, j), _along_path(detail, j)
     limit = _limit_name(detail, j)
@@ -169,8 +169,8 @@ def _lines(detail: PlanDetail, j: int, change: float) -> tuple[Reason, ...]:
     ]
     always = ("demand", "conversion", "order_value")
     told = [part for part in parts if abs(part[2]) > TOLD or part[0] in always]
-    told.append(("repair", "", change - sum(part[2] for part in told), None, None))
-    whole = whole_parts(np.array([part[2] for part in told]), round(change))
+    told.append(("repair", "", tomorrow - today - sum(part[2] for part in told), None, None))
+    whole = whole_parts(np.array([part[2] for part in told]), round(tomorrow) - round(today))
     return tuple(
         Reason(key, name, visits, n, own, around)
         for (key, name, visits, own, around), n in zip(told, whole, strict=True)

@@ -136,7 +136,7 @@ def share_caps(edges: Edges, today: Floats, receiving: Bools, setting: float) ->
 
 def give_up(message: str, limits: Sequence[ConflictingLimit], excess: float) -> InfeasibleError:
     """The error for limits that cannot all hold, with the proof and the least by which they must give."""
-    giving = [f"the {one.name} by {one.give:.4g}" for one in limits if one.give > 0]
+    giving = [f"the {one.name} by {one.give:,.6g}" for one in limits if one.give > 0]
     return InfeasibleError(message, Conflict(tuple(limits), excess), f"lower {listing(giving)}")
 
 

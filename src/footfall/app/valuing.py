@@ -169,8 +169,8 @@ def whole_day(here: Workspace, facts: FactTables, as_of: date | None) -> tuple[d
     if ended.date() > last or ended.hour >= 22:
         return last, ()
     note = say(
-        "{day} is left out: its log ends at {ended:%H:%M} with {visits:,.0f} visits, where {usual:,.0f} are usual; "
-        "`--as-of {day}` takes it all the same",
+        "estimates and plans leave {day} out: its log ends at {ended:%H:%M} with {visits:,.0f} visits, where "
+        "{usual:,.0f} are usual; `--as-of {day}` takes it all the same",
         day=last,
         ended=ended,
         visits=usual.today,

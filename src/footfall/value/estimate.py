@@ -75,7 +75,7 @@ def estimate(counts: Counts, settings: Settings | None = None) -> Values:
     return Values(
         pairs=pairs,
         providers=providers,
-        segments=_segment_figures(table, motion, pairs, common, settings.interval),
+        segments=_segment_figures(table, motion, settings, pairs, common),
         delay=table.delay,
         refund_delay=table.refund_delay,
         reach_days=table.reach_days,
@@ -290,15 +290,16 @@ def _pair_figures(
     )
 
 
-def _segment_figures(table: Table, motion: Motion, pairs: Figures, common: Floats, interval: float) -> Figures:
+def _segment_figures(table: Table, motion: Motion, settings: Settings, pairs: Figures, common: Floats) -> Figures:
     """Segments as their pairs' figures weighted by recent visits (evenly where there are none).
 
-    A segment without any pair gets the mean of all pairs and a relative sd of 1.
+    Visits count here by their age alone: what a provider forgets of its rate, for having many orders, is no less of its
+    part in the segment. A segment without any pair gets the mean of all pairs and a relative sd of 1.
     """
     counts, n = table.counts, table.counts.n_segments
     segment, of = counts.pair_segment, counts.pair_provider
-    w = gather(motion.weight, table.visit_provider, counts.visit_age) * counts.visits
-    mass = sum_by(counts.visit_pair, w, segment.shape[0])
+    age = counts.visit_age - counts.visit_age.min(initial=counts.log_days)
+    mass = sum_by(counts.visit_pair, 0.5 ** (age / settings.half_life_days) * counts.visits, segment.shape[0])
     mass = np.where(sum_by(segment, mass, n)[segment] > 0.0, mass, 1.0)
     total_mass = sum_by(segment, mass, n)
     share = mass / total_mass[segment]
@@ -318,7 +319,7 @@ def _segment_figures(table: Table, motion: Motion, pairs: Figures, common: Float
     plain = matured(table, segment, n, motion.trend)
     evidence = sum_by(segment, pairs.evidence, n)
     parts = (conversion, spend, refunds)
-    return _with_interval(mean, np.maximum(relative, 1e-12), parts, evidence, plain, interval)
+    return _with_interval(mean, np.maximum(relative, 1e-12), parts, evidence, plain, settings.interval)
 
 
 def _notes(table: Table) -> tuple[str, ...]:
