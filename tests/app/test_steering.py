@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from threading import Event, Timer
 from typing import Any
 
 import pyarrow as pa
@@ -243,22 +244,40 @@ def test_a_night_that_fails_for_the_places_sake_is_tried_again(
     assert nightly.held_back(record) and not nightly.due(record, made + timedelta(minutes=5), "00:00", None)
 
 
-def test_looking_after_the_inbox_fails_under_its_own_name(here: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("hangs", [False, True], ids=["away", "hangs"])
+def test_the_drain_goes_on_while_the_state_does_not(
+    here: Workspace, monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    """What looks after the inbox asks the state, the drain does not: it neither waits for it nor fails with it."""
     from footfall.app import logs
     from footfall.app.http.metrics import Metrics
     from footfall.app.keeper import Keeper
 
-    keeper = Keeper(here, here.config.serve, Metrics(), logs.set_up("test", "error"))
+    keeper, asked, back = Keeper(here, here.config.serve, Metrics(), logs.set_up("test", "error")), Event(), Event()
+    drains = 0
 
-    def away() -> None:
-        keeper.stop.set()
+    def gone(*_: object) -> None:
+        asked.set()
+        if hangs:
+            back.wait(30)
         raise WorkspaceError("the state is away")
 
-    monkeypatch.setattr(keeper, "look_after_inbox", away)
-    keeper._drain_until_stopped()
-    assert keeper.metrics.value("footfall_task_failures", "inbox") == 1
+    def drain() -> None:
+        nonlocal drains
+        drains += asked.is_set()
+        if drains == 3:
+            keeper.stop.set()
+
+    monkeypatch.setattr(here.ledger, "gone", gone)
+    monkeypatch.setattr(keeper, "drain", drain)
+    timer = Timer(20, keeper.stop.set)
+    timer.start()
+    keeper.run(lambda: None)
+    timer.cancel()
+    back.set()
+    assert drains >= 3
     assert keeper.metrics.value("footfall_task_failures", "drain") == 0
-    assert keeper._failing == {"inbox"}
+    assert hangs or keeper.metrics.value("footfall_task_failures", "inbox") == 1
 
 
 def test_small_files_are_joined_when_their_day_is_over(here: Workspace) -> None:

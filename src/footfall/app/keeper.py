@@ -1,7 +1,7 @@
 """The keeper: one process a host. It drains the inbox; where its host leads, it also paces, compacts and plans.
 
     drain    every host    inbox -> lake, exactly once, each [serve] drain_s
-    inbox    every host    after the drain: old sticky choices are forgotten, dead workers' leases come back
+    inbox    every host    old sticky choices are forgotten, dead workers' leases come back
     lead     every host    a lease in the state, renewed; who holds it does what follows
     settle   leader        what became of decisions -> ledger; gone workers' leases come back; a new pacing
     facts    leader        brought up to date each [serve] facts_s
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 COMPACT_S = 60.0
 SEND_S = 5.0
+LOOK_S = 5.0
 ROUND_S = 900.0  # steps fall due by the clock, too
 NICE = 5  # answers go before bookkeeping where cores are few
 _DRAIN_REST_S = 5.0  # at most, after drains that failed
@@ -186,6 +187,7 @@ class Keeper:
         settings, live = self.settings, self.here.config.live
         every = [
             ("lead", settings.lead_lease_s / 4, self.hold, False),
+            ("inbox", LOOK_S, self.look_after_inbox, False),
             ("pace", live.pacing_interval_s, self.settle, True),
             ("facts", settings.facts_s, self.facts, True),
             ("compact", COMPACT_S, self.compact, True),
@@ -202,13 +204,10 @@ class Keeper:
             self._try("lead", lambda: self.here.leadership.release(self.holder))
 
     def _drain_until_stopped(self) -> None:
-        rest, looked = self.settings.drain_s, 0.0
+        rest = self.settings.drain_s
         while not self.stop.is_set():
             moved = self._try("drain", self.drain)
             rest = self.settings.drain_s if moved is not None else min(_DRAIN_REST_S, 2 * rest)
-            if time.monotonic() - looked > 5:
-                looked = time.monotonic()
-                self._try("inbox", self.look_after_inbox)
             self.stop.wait(rest)
         self._try("drain", self.drain)
 
