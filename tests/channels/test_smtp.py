@@ -231,6 +231,8 @@ def test_the_sender_has_to_be_an_address() -> None:
     [
         ("ann@example.com", "ann@example.com"),
         ("ann@bücher.example", "ann@xn--bcher-kva.example"),  # RFC 3490
+        ("Ann@B\u00dc\u00adCHER\u3002Example", "Ann@xn--bcher-kva.example"),
+        ("ann@\u212a..example", None),  # no domain, though its first sign is a k to whoever ignores capitals
         ("a.b+c@sub.example.com", "a.b+c@sub.example.com"),
         ("@example.com", None),
         ("ann@", None),

@@ -20,13 +20,14 @@ from email.utils import format_datetime
 from functools import lru_cache
 from typing import Literal
 
+from footfall.addresses import wired
 from footfall.errors import ConfigError
 from footfall.model import Letter, Receipt
 from footfall.ports import Clock
 from footfall.texts import one_line
 
 _LOCAL = re.compile(r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]{1,64}")
-_DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.I)
+_DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _NOBODY = re.compile(r"\b5\.1\.[123]\b")  # enhanced codes of addresses that do not exist (RFC 3463)
 _NO_SUCH = (550, 551, 553)
 # Of the session, the login or the server, whatever was asked (RFC 5321, 4.2.3; RFC 4954, 6).
@@ -231,11 +232,7 @@ def _body(letter: Letter, utf8: bool) -> bytes:
 
 def mailbox(address: str) -> str | None:
     """An address as the line takes it, its domain in ASCII (IDNA); None where it is none."""
-    local, at, domain = address.strip().rpartition("@")
-    try:
-        domain = domain.encode("idna").decode("ascii")
-    except UnicodeError:
-        return None
+    local, at, domain = wired(address).rpartition("@")
     if not at or not _LOCAL.fullmatch(local) or not _DOMAIN.fullmatch(domain):
         return None
     if local.startswith(".") or local.endswith(".") or ".." in local:

@@ -8,9 +8,8 @@ leaves alone what is there, so that a round that died is finished by the next, a
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -30,6 +29,7 @@ from footfall.retain import audience
 from footfall.retain.arms import draws
 from footfall.retain.audience import Asked, Audience
 from footfall.retain.drafts import Drafts, message_ids
+from footfall.retain.listed import keyed, whom_not
 from footfall.retain.statements import text
 
 GONE = "its journey is gone from footfall.toml"
@@ -136,7 +136,7 @@ def plan(
     """What a round would do now; changes nothing. progress: called with journeys done, of all."""
     for name in ("last_order", "leavers"):
         engine.execute(text(name))
-    suppressed = pa.table({"who": pa.array(_spellings(outbox.suppressed()), pa.string())})
+    suppressed = whom_not(outbox.suppressed())
     held: Counter[tuple[str, str]] = Counter()
     entering, due = [], []
     moving: dict[str, list[pa.Table]] = {}
@@ -221,7 +221,7 @@ def _one(
     reachable = engine.query(
         text("reachable"),
         {"consent": setting.consent},
-        given_people=_addressed(engine, people, needs),
+        given_people=keyed(_addressed(engine, people, needs)),
         given_suppressed=suppressed,
     )
     fresh = engine.query(
@@ -287,17 +287,6 @@ def _overtaken(engine: Shown, entries: Entries, outbox: Outbox, setting: Setting
                 ).cast(_OVERTAKEN)
             )
     return pa.concat_tables(found) if found else _OVERTAKEN.empty_table()
-
-
-def _spellings(listed: Iterable[str]) -> list[str]:
-    """Those on the list of whom not, with domains beyond ASCII as they go over the wire, too (RFC 3490)."""
-    found = set(listed)
-    for who in listed:
-        name, at, domain = who.rpartition("@")
-        if at and not domain.isascii():
-            with contextlib.suppress(UnicodeError):  # no domain: only as it is
-                found.add(name + at + domain.encode("idna").decode("ascii"))
-    return sorted(found)
 
 
 def _addressed(engine: Shown, people: pa.Array, needs: str) -> pa.Table:

@@ -11,7 +11,6 @@ writer shares: no number of workers, journeys or rounds gets around them.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
+from footfall.addresses import listed_as, spellings
 from footfall.errors import InputError
 from footfall.model import Caps, Held, Message, MessageStatus, Posted, Receipt
 from footfall.stores import schema
@@ -45,7 +45,7 @@ _LOOKED_AT = sa.select(messages.c.status, messages.c.worker, messages.c.person, 
     messages.c.message_id == sa.bindparam("at_id")
 )
 _SUPPRESSED = sa.select(suppressions.c.reason).where(
-    suppressions.c.who.in_([sa.bindparam("person"), sa.bindparam("address"), sa.bindparam("plain")])
+    suppressions.c.who.in_([sa.bindparam(f"key_{n}") for n in range(6)])  # of person, address, plain: two spellings
 )
 _REACHED = sa.select(messages.c.handed_at).where(
     messages.c.status.in_(_COUNTED)
@@ -174,13 +174,13 @@ class SqlOutbox(OnDatabase):
 
     def unsuppress(self, who: str) -> tuple[str, ...]:
         """Take an address or person off that list, and what messages know as the same person; what stood there."""
-        asked, gone = {_key(who), *schema.spelled([_plain(_key(who))])}, list[str]()
+        asked, gone = {*spellings(who), *schema.spelled(spellings(_plain(who.strip())))}, list[str]()
         same, known = set(asked), sa.select(messages.c.person, messages.c.address).distinct()
         with self._writing() as connection:
             for person, address in connection.execute(known):
-                keys = {_key(person), _key(address)}
+                keys = {*spellings(person), *spellings(address)}
                 if not keys.isdisjoint(asked):
-                    same |= {*keys, _key(_plain(person))}
+                    same |= {*keys, *spellings(_plain(person))}
             names = sorted(same)
             for at in range(0, len(names), _FEW):
                 which = suppressions.c.who.in_(names[at : at + _FEW])
@@ -328,8 +328,8 @@ class SqlOutbox(OnDatabase):
 
     def _against(self, connection: sa.Connection, row: Any, now: datetime, caps: Caps) -> Held | None:
         """What forbids handing a message over now: suppressions, then the person's caps."""
-        keys = {"person": _key(row.person), "address": _key(row.address), "plain": _key(_plain(row.person))}
-        found = connection.execute(_SUPPRESSED, keys).first()
+        keys = (*spellings(row.person), *spellings(row.address), *spellings(_plain(row.person)))
+        found = connection.execute(_SUPPRESSED, {f"key_{n}": key for n, key in enumerate(keys)}).first()
         if found is not None:
             return Held(f"suppressed: {found.reason}", None)
         week = naive(now - timedelta(days=7))
@@ -368,20 +368,9 @@ class SqlOutbox(OnDatabase):
         if not rows:
             return 0
         insert = self._insert_once(suppressions).returning(suppressions.c.who)
-        given = [{"who": _key(who), "reason": reason, "at": naive(now)} for who, reason in rows]
+        given = [{"who": listed_as(who), "reason": reason, "at": naive(now)} for who, reason in rows]
         parts = (given[at : at + _CHUNK] for at in range(0, len(given), _CHUNK))
         return sum(len(connection.execute(insert, part).all()) for part in parts)
-
-
-def _key(who: str) -> str:
-    """An address whatever its capitals, its domain as people read it (RFC 3490: xn-- is decoded); a person as it is."""
-    name, at, domain = who.strip().rpartition("@")
-    if not at:
-        return who.strip()
-    if "xn--" in domain.lower():
-        with contextlib.suppress(UnicodeError):  # no domain: as it is
-            domain = domain.lower().encode("ascii").decode("idna")
-    return (name + at + domain).lower()
 
 
 def _plain(person: str) -> str:

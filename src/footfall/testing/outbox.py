@@ -183,6 +183,24 @@ class OutboxContract:
         assert outbox.unsuppress("ANN@example.com")
         assert not outbox.unsuppress("ann@example.com")
 
+    @pytest.mark.parametrize(
+        ("listed", "address"),
+        [  # nameprep and IDNA, RFC 3490 and 3491: each pair is one domain on the wire
+            ("ann@example.com", "ann@example\u3002com"),
+            ("ann@m\u00fcnchen.example", "ann@mu\u0308nchen.example"),
+            ("ann@xn--mnchen-3ya.example", "ann@M\u00dcNCHEN.example"),
+            ("ann@example.com", "Ann@\uff45xample.com"),
+            ("ann@fass.example", "ann@fa\u00df.example"),
+            ("ann@example.com", "ann@exa\u00admple.com"),
+        ],
+    )
+    def test_the_list_holds_for_each_spelling_of_a_domain(self, outbox: Outbox, listed: str, address: str) -> None:
+        for one, other in ((listed, address), (address, listed)):
+            outbox.suppress([(one, "asked")], NOW)
+            assert outbox.against(replace(message("u:ann"), address=other), NOW, MANY) is not None
+            assert outbox.unsuppress(other)
+            assert outbox.against(replace(message("u:ann"), address=other), NOW, MANY) is None
+
     def test_who_is_taken_off_the_list_is_reached_again(self, outbox: Outbox) -> None:
         """A letter's link puts person and address on it: either name takes off both, and nobody else."""
         for asked in ("Ann@example.com", "ann", "u:ann"):
