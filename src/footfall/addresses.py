@@ -22,8 +22,10 @@ def listed_as(who: str) -> str:
     """The key of an address or person on the list of whom not.
 
     An address: in small letters, its wired domain as people read it, each of which is of one wired domain only.
-    A person: as it is.
+    A person, told by the mark of its key (u:, d:): as it is, for its identifier may hold an @, too.
     """
+    if who.strip()[1:2] == ":":
+        return who.strip()
     name, at, domain = wired(who).rpartition("@")
     if not at:
         return domain

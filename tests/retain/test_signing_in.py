@@ -11,7 +11,7 @@ from test_rounds import CARTS, NOON, PAPER, at, shop, table, turn
 
 from footfall.app import messaging, offering, proving
 from footfall.app.build import Workspace, make_workspace, open_workspace
-from footfall.model import Redemption, Refusal
+from footfall.model import Caps, Redemption, Refusal
 from footfall.testing import FixedClock
 
 ANONYMOUS = {"provider_id": "shop"}
@@ -143,6 +143,32 @@ def test_a_dry_run_leaves_keys_alone(tmp_path: Path) -> None:
     here.record(table([signed_in("v1", "ann")]))
     messaging.plan_round(here, dry=True)
     assert [row["person"] for row in here.entries.all("carts").to_pylist()] == ["d:v1"]
+
+
+@pytest.mark.parametrize("kept", ["u:Ann@Example.com", "u:ann@example.com"])  # and as lists once had it
+def test_a_user_called_like_an_address_stays_on_the_list(tmp_path: Path, kept: str) -> None:
+    here = place(tmp_path, ["v1"])
+    turn(here)
+    here.record(table([signed_in("v1", "Ann@Example.com")]))
+    turn(here)
+    here.outbox.suppress([(kept, "unsubscribed")], NOON + timedelta(minutes=5))
+    (waiting,) = here.outbox.messages("waiting")
+    assert here.outbox.against(waiting.message, NOON, Caps(9, 9)) is not None
+    rows = [row["treated_mean"] for row in proving.lifts(here) if row["metric"] == "unsubscribed"]
+    assert rows == [1.0]
+    here.record(table([{**signed_in("v1", "AA", "alias"), "previous_id": "Ann@Example.com", "provider_id": None}]))
+    turn(here)
+    assert here.entries.all("carts")["person"].to_pylist() == ["u:AA"]
+    assert "u:AA" in here.outbox.suppressed()
+
+
+def test_the_link_of_a_user_called_like_an_address(tmp_path: Path) -> None:
+    here = place(tmp_path, ["v1"])
+    here.record(table([signed_in("v1", "Ann@Example.com", hours=-1)]))
+    messaging.unsubscribe(here, "u:Ann@Example.com", "")
+    assert set(here.outbox.suppressed()) == {"u:Ann@Example.com"}
+    assert turn(here) == {"planned": 0}
+    assert here.outbox.unsuppress("Ann@Example.com") == ("u:Ann@Example.com",)
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,9 @@ class SqlEntries(OnDatabase):
         kept = sa.union(sa.select(entries.c.person), sa.select(messages.c.person))
         told = suppressions.c.who
         plain = sa.union(
-            sa.select(told).where(told.not_like("%@%")), sa.select(coupons.c.person), sa.select(redemptions.c.person)
+            sa.select(told).where(told.not_like("%@%") | told.like("_:%")),
+            sa.select(coupons.c.person),
+            sa.select(redemptions.c.person),
         )
         with self._reading() as connection:
             found = set(connection.execute(kept).scalars())

@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from footfall.addresses import spellings
 from footfall.stores.schema import HELD, coupons, entries, messages, offer_counts, redemptions, suppressions
 
 TWICE = "joined"  # the reason of an entry that was a person's second in a journey, told by a sign-in
@@ -126,11 +127,15 @@ def _where(
 
 def _suppress(connection: sa.Connection, pairs: Mapping[str, str], suppress: Any) -> None:
     """Whoever asked for silence under one key has it under the other; a bare identifier stays: it may be another's."""
-    spelled = {name: now for old, now in pairs.items() for name in (old, _id_of(old))}
+    spelled: dict[str, set[str]] = defaultdict(set)
+    for old, now in pairs.items():
+        for name in (*spellings(old), *spellings(_id_of(old))):
+            spelled[name].add(now)
     known = sorted(spelled)
     for at in range(0, len(known), _FEW):
         which = sa.select(suppressions).where(suppressions.c.who.in_(known[at : at + _FEW]))
         for row in connection.execute(which).all():
-            connection.execute(suppress, {"who": spelled[row.who], "reason": row.reason, "at": row.at})
-            if row.who.startswith(_MARKS):
+            for now in sorted(spelled[row.who]):
+                connection.execute(suppress, {"who": now, "reason": row.reason, "at": row.at})
+            if row.who in pairs and row.who.startswith(_MARKS):
                 connection.execute(suppressions.delete().where(suppressions.c.who == row.who))

@@ -174,7 +174,8 @@ class SqlOutbox(OnDatabase):
 
     def unsuppress(self, who: str) -> tuple[str, ...]:
         """Take an address or person off that list, and what messages know as the same person; what stood there."""
-        asked, gone = {*spellings(who), *schema.spelled(spellings(_plain(who.strip())))}, list[str]()
+        plain, gone = _plain(who.strip()), list[str]()
+        asked = {*spellings(who), *schema.spelled([plain, *spellings(plain)])}
         same, known = set(asked), sa.select(messages.c.person, messages.c.address).distinct()
         with self._writing() as connection:
             for person, address in connection.execute(known):

@@ -29,7 +29,10 @@ gone AS (
     FROM unit u
     JOIN leavers l ON l.person = u.person AND l.ts > u.entered_at AND l.ts <= u.until
     UNION
-    SELECT u.person FROM unit u JOIN given_left s ON s.who IN (u.person, substr(u.person, 3))
+    SELECT u.person
+    FROM unit u
+    JOIN given_left s ON s.who IN (u.person, substr(u.person, 3))
+                      OR (contains(u.person, '@') AND s.who IN (lower(u.person), lower(substr(u.person, 3))))
 )
 SELECT u.arm,
        CASE WHEN b.kept > 0 THEN 1.0 ELSE 0.0 END AS conversion,
