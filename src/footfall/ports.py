@@ -253,6 +253,10 @@ class State(Protocol):
         """Store a small JSON record under a key."""
         ...
 
+    def put_once(self, key: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Store a small JSON record unless there is one under the key; the one that is kept, the same for all."""
+        ...
+
     def get(self, key: str) -> Mapping[str, Any] | None:
         """The record under a key."""
         ...

@@ -302,12 +302,7 @@ def rules(here: Workspace) -> Callable[[Message, datetime], Held | None]:
 
 def unsubscribe_secret(here: Workspace) -> bytes:
     """What signs the links that unsubscribe: made once, kept in the state."""
-    kept = here.state.get(_SECRET)
-    if kept is None:
-        here.state.put(_SECRET, {"hex": secrets.token_hex(32)})
-        kept = here.state.get(_SECRET)
-    if kept is None:
-        raise InputError("the state does not keep what is put into it", "check its database")
+    kept = here.state.get(_SECRET) or here.state.put_once(_SECRET, {"hex": secrets.token_hex(32)})
     return bytes.fromhex(str(kept["hex"]))
 
 
@@ -320,10 +315,7 @@ def message_space(here: Workspace, *, dry: bool = False) -> uuid.UUID:
         made = FIRST_SPACE if here.outbox.counts() else uuid.uuid4()
         if dry:
             return made
-        here.state.put(_SPACE, {"uuid": str(made)})
-        kept = here.state.get(_SPACE)
-    if kept is None:
-        raise InputError("the state does not keep what is put into it", "check its database")
+        kept = here.state.put_once(_SPACE, {"uuid": str(made)})
     return uuid.UUID(str(kept["uuid"]))
 
 

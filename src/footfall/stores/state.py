@@ -147,14 +147,19 @@ class SqlState(OnDatabase):
 
     def put(self, key: str, value: Mapping[str, Any]) -> None:
         """Store a small record under ``key``; dates become text; InputError if not JSON, as NaN is not."""
-        try:
-            body = json.dumps(msgspec.to_builtins(value), ensure_ascii=False, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"the record {key!r} is not JSON: {error}", "keep to numbers, text, lists and mappings"
-            ) from None
+        body = _record_body(key, value)
         with self._writing() as connection:
             _put(connection, key, body)
+
+    def put_once(self, key: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Store a small record unless there is one under ``key``; the one that is there then, the same for all."""
+        body = _record_body(key, value)
+        with self._writing() as connection:
+            connection.execute(self._insert_once(records).values(key=key, body=body))
+            kept: Mapping[str, Any] = json.loads(
+                connection.execute(sa.select(records.c.body).where(records.c.key == key)).scalar_one()
+            )
+        return kept
 
     def get(self, key: str) -> Mapping[str, Any] | None:
         """The record under ``key``, or None."""
@@ -164,6 +169,15 @@ class SqlState(OnDatabase):
             return None
         value: Mapping[str, Any] = json.loads(body)
         return value
+
+
+def _record_body(key: str, value: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(msgspec.to_builtins(value), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"the record {key!r} is not JSON: {error}", "keep to numbers, text, lists and mappings"
+        ) from None
 
 
 def encode_plan(plan: Plan) -> bytes:

@@ -175,3 +175,11 @@ class StateContract:
         with pytest.raises(InputError, match="'k'"):
             state.put("k", {"a": math.nan})
         assert state.get("k") == {"a": 1 / 3, "值": True}
+
+    def test_a_record_that_is_put_once(self, state: State) -> None:
+        """Who asks first wins, whoever else found nothing there before."""
+        assert state.get("k") is None
+        assert [state.put_once("k", {"n": n}) for n in (1, 2)] == [{"n": 1}] * 2
+        assert state.get("k") == {"n": 1}
+        with pytest.raises(InputError, match="'k'"):
+            state.put_once("k", {"n": math.nan})
