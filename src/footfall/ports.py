@@ -398,8 +398,9 @@ class Offers(Protocol):
         """What became of each offer, by name."""
         ...
 
-    def spent(self, offer: str) -> Mapping[str, int]:
-        """person -> money of an offer's committed uses, minor units."""
+    def spent(self, offer: str, within: Mapping[str, tuple[datetime, datetime]] | None = None) -> Mapping[str, int]:
+        """person -> money of an offer's committed uses, minor units; ``within``: of these persons, each from when to
+        when the use was reserved (UTC, without zone)."""
         ...
 
     def forget(self, people: Sequence[str]) -> int:
@@ -539,6 +540,10 @@ class Outbox(Protocol):
 
     def suppressed(self) -> Mapping[str, str]:
         """Address or person -> reason."""
+        ...
+
+    def suppressed_for(self, reason: str) -> pa.Table:
+        """who, at: addresses and persons on that list for this reason, and since when (UTC, without zone)."""
         ...
 
     def messages(

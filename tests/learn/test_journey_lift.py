@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from footfall.app import messaging, proving
+from footfall.app import messaging, offering, proving
 from footfall.app.build import Workspace, make_workspace, open_workspace
 from footfall.retain.arms import draws
 from footfall.stores.entries import SCHEMA
@@ -77,10 +77,28 @@ def test_what_counts_by_hand(tmp_path: Path) -> None:
     assert (rows["conversion"]["treated_mean"], rows["conversion"]["holdout_mean"]) == (1.0, 0.5)
     assert (rows["margin"]["treated_mean"], rows["margin"]["holdout_mean"]) == (12.5, 10.0)  # nothing was sent
     assert rows["unsubscribed"]["treated_mean"] == 0.0  # b left on day 40, after the days that count
-    messaging.unsubscribe(here, "b", "")
+    for who, day in (("a", -1), ("b", 3), ("c", 60)):  # by the link in a letter; only b within the days that count
+        said = ENTERED.replace(tzinfo=UTC) + timedelta(days=day)
+        here.outbox.suppress([(who, messaging.UNSUBSCRIBED)], said)
     rows = {row["metric"]: row for row in proving.lifts(here)}
-    assert rows["unsubscribed"]["treated_mean"] == 0.5  # by the link in a letter
+    assert [rows["unsubscribed"][f"{arm}_mean"] for arm in ("treated", "holdout")] == [0.5, 0.0]
     assert {row["verdict"] for row in rows.values() if row["metric"] != "unsubscribed"} == {"not enough evidence"}
+
+
+def test_offers_redeemed_count_within_the_same_days(tmp_path: Path) -> None:
+    """By hand: 10.00 off before entering, 5 and 60 days after; one of them is within 30 days."""
+    here = place(tmp_path, ["one"])
+    path = here.directory / "footfall.toml"
+    told = path.read_text(encoding="utf-8").replace("cost = 0.25", 'offer = "ten"')
+    path.write_text(told + '[offers.ten]\ncode = "TEN"\namount = 10\nper_person = 9\n', encoding="utf-8")
+    entered(here, "one", ["a", "b"], ["treated", "holdout"])
+    for day in (-1, 5, 60):
+        then = open_workspace(here.directory, FixedClock(ENTERED.replace(tzinfo=UTC) + timedelta(days=day)))
+        offering.redemption(then, "TEN", "a", f"order {day}", 5000, "shop")
+    here = open_workspace(here.directory, FixedClock(LATER))
+    here.record(log(["a"], ["page_view"], np.array([1.0]), [None], [""]))
+    rows = {row["metric"]: row for row in proving.lifts(here)}
+    assert rows["margin"]["treated_mean"] == -10.0
 
 
 def test_a_split_that_is_not_as_planned_is_flagged(tmp_path: Path) -> None:

@@ -21,13 +21,10 @@ def lifts(here: Workspace) -> list[dict[str, Any]]:
 
     A unit is a person, from the first entry on for ``outcome_days``, in the arm drawn then, whatever was sent.
     """
-    import pyarrow as pa
-
     from footfall.retain.statements import text
 
     found = []
-    said = [who for who, reason in here.outbox.suppressed().items() if reason == UNSUBSCRIBED]
-    left = pa.table({"who": pa.array(said, pa.string())})
+    left = here.outbox.suppressed_for(UNSUBSCRIBED)
     with retention.shown(here) as shown:
         shown.engine.execute(text("leavers"))
         for name, journey in here.config.journeys.items():
@@ -53,8 +50,8 @@ def _costs(here: Workspace, journey: str, rows: Any) -> Any:
     told = here.config.journeys[journey]
     first = {row["person"]: row["entered_at"] for row in rows.select(["person", "entry", "entered_at"]).to_pylist() if row["entry"] == 1}  # fmt: skip  # noqa: E501
     costs = dict.fromkeys(first, 0.0)
+    window = timedelta(days=told.outcome_days)
     if any(step.cost for step in told.steps):
-        window = timedelta(days=told.outcome_days)
         for posted in here.outbox.messages(journey=journey, most=0):
             person, at = posted.message.person, posted.handed_at
             if at is None or person not in first or posted.status not in ("sent", "unknown", "handing"):
@@ -62,8 +59,9 @@ def _costs(here: Workspace, journey: str, rows: Any) -> Any:
             if at.replace(tzinfo=None) <= first[person] + window:
                 costs[person] += told.steps[min(posted.message.step, len(told.steps) - 1)].cost
     unit = 10.0 ** money.exponent(here.config.workspace.currency)
+    within = {person[2:]: (at, at + window) for person, at in first.items()}
     for offer in dict.fromkeys(step.offer for step in told.steps if step.offer):
-        spent = here.offers.spent(offer)
+        spent = here.offers.spent(offer, within)
         for person in costs if spent else ():
             costs[person] += spent.get(person[2:], 0) / unit
     people = pa.array(list(costs), pa.string())

@@ -8,6 +8,7 @@ released and expired, and in however many processes.
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -152,12 +153,18 @@ class SqlOffers(OnDatabase):
             rows = connection.execute(sa.select(offer_counts).order_by(offer_counts.c.offer)).all()
         return tuple(OfferCount(*row) for row in rows)
 
-    def spent(self, offer: str) -> Mapping[str, int]:
-        """person -> money of an offer's committed uses, minor units."""
+    def spent(self, offer: str, within: Mapping[str, tuple[datetime, datetime]] | None = None) -> Mapping[str, int]:
+        """person -> money of an offer's committed uses, minor units; ``within``: of these persons, each from when to
+        when the use was reserved (UTC, without zone)."""
         c = redemptions.c
-        query = sa.select(c.person, sa.func.sum(c.off_minor)).where((c.offer == offer) & (c.status == "committed"))
+        query = sa.select(c.person, c.reserved_at, c.off_minor).where((c.offer == offer) & (c.status == "committed"))
+        found: Counter[str] = Counter()
         with self._reading() as connection:
-            return {row[0]: int(row[1]) for row in connection.execute(query.group_by(c.person))}
+            for person, at, off in connection.execute(query):
+                after, until = (at, at) if within is None else within.get(person, (datetime.max, datetime.min))
+                if after <= at <= until:
+                    found[person] += int(off)
+        return found
 
     def forget(self, people: Sequence[str]) -> int:
         """Make these persons' coupons and their uses nobody's; how many. Codes, money and all counts stay.

@@ -193,6 +193,14 @@ class SqlOutbox(OnDatabase):
         with self._reading() as connection:
             return {row.who: row.reason for row in connection.execute(sa.select(suppressions))}
 
+    def suppressed_for(self, reason: str) -> pa.Table:
+        """who, at: addresses and persons on that list for this reason, and since when (UTC, without zone)."""
+        c = suppressions.c
+        with self._reading() as connection:
+            rows = connection.execute(sa.select(c.who, c.at).where(c.reason == reason)).all()
+        who, at = zip(*rows, strict=True) if rows else ((), ())
+        return pa.table({"who": pa.array(who, pa.string()), "at": pa.array(at, pa.timestamp("us"))})
+
     def cancel(self, reason: str, journey: str | None = None, person: str | None = None) -> int:
         """Cancel messages that wait, of a journey or to a person; how many."""
         c = messages.c

@@ -31,8 +31,9 @@ gone AS (
     UNION
     SELECT u.person
     FROM unit u
-    JOIN given_left s ON s.who IN (u.person, substr(u.person, 3))
-                      OR (contains(u.person, '@') AND s.who IN (lower(u.person), lower(substr(u.person, 3))))
+    JOIN given_left s ON s.at >= u.entered_at AND s.at <= u.until
+                     AND (s.who IN (u.person, substr(u.person, 3))
+                          OR (contains(u.person, '@') AND s.who IN (lower(u.person), lower(substr(u.person, 3)))))
 )
 SELECT u.arm,
        CASE WHEN b.kept > 0 THEN 1.0 ELSE 0.0 END AS conversion,
