@@ -77,6 +77,52 @@ def test_a_server_that_wants_a_password(tmp_path: Path, monkeypatch: pytest.Monk
     assert [to for to, _ in boxes.letters] == ["ann@mail.example"]
 
 
+MIXED = """
+[journeys.carts]
+audience = "cart_abandoned"
+holdout = 0.0
+[[journeys.carts.steps]]
+template = "cart"
+channel = "desk"
+wait = "3h"
+[[journeys.carts.steps]]
+template = "follow_up"
+channel = "paper"
+wait = "1d"
+[[journeys.carts.steps]]
+template = "cart"
+channel = "desk"
+wait = "1d"
+[channels.desk]
+kind = "file"
+[channels.paper]
+kind = "smtp"
+host = "127.0.0.1"
+port = 9
+tls = "none"
+sender = "s@shop.example"
+"""
+
+
+def test_each_step_goes_to_the_address_of_its_own_channel(tmp_path: Path) -> None:
+    """Files by the person's id, mail by e-mail (docs/retain.md); who has no e-mail goes on to the next file."""
+    carts = [event(n, "add_to_cart", 19, hour=9, amount=30.0) for n in (1, 2)]
+    told = event(1, "identify", 19, properties=json.dumps({"traits": {"email": "ann@mail.example"}}))
+    rules = 'public_url = "https://shop.example"\nper_day = 9\nper_week = 9\n'
+    here = shop(tmp_path, MIXED, carts=0, more=[*carts, told], retain=rules)
+    for day in range(3):
+        turn(at(here, NOON + timedelta(days=day, minutes=day)))
+    found = {(p.message.person, p.message.step): p.message.address for p in here.outbox.messages(most=0)}
+    assert found == {
+        ("u:p1", 0): "p1",
+        ("u:p1", 1): "ann@mail.example",
+        ("u:p1", 2): "p1",
+        ("u:p2", 0): "p2",
+        ("u:p2", 2): "p2",
+    }
+    assert {entry["status"] for entry in here.entries.all("carts").to_pylist()} == {"done"}
+
+
 @pytest.mark.parametrize("folder", ["../letters", "/tmp/letters", "letters/../../else", "linked/letters"])
 def test_letters_stay_in_the_workspace(tmp_path: Path, folder: str) -> None:
     """There alone a person's erasure finds them."""

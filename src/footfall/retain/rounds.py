@@ -25,11 +25,11 @@ from footfall.config import JourneySettings
 from footfall.errors import ConfigError
 from footfall.model import Floats
 from footfall.ports import Entries, Outbox
-from footfall.retain import audience
+from footfall.retain import audience, reach
 from footfall.retain.arms import draws
 from footfall.retain.audience import Asked, Audience
 from footfall.retain.drafts import Drafts, message_ids
-from footfall.retain.listed import keyed, whom_not
+from footfall.retain.listed import whom_not
 from footfall.retain.statements import text
 
 GONE = "its journey is gone from footfall.toml"
@@ -198,7 +198,7 @@ def commit(planned: Planned, entries: Entries, outbox: Outbox, known: Sequence[s
 class _Found:
     entering: pa.Table
     leaving: pa.Table
-    passed: pa.Table  # whose step sends nothing: the holdout's, and steps that were taken out of the journey
+    passed: pa.Table  # whose step sends nothing: the holdout's, steps taken out of the journey, or without an address
     due: pa.Table
     later: datetime | None
 
@@ -217,13 +217,9 @@ def _one(
     latest = entries.latest(name)
     active = latest.filter(pc.equal(latest["status"], "active"))  # who is in a journey does not enter it again
     people = pc.unique(pa.chunked_array([*members["person"].chunks, *active["person"].chunks], pa.string()))
-    needs = setting.address_of[journey.steps[0].channel]
-    reachable = engine.query(
-        text("reachable"),
-        {"consent": setting.consent},
-        given_people=keyed(_addressed(engine, people, needs)),
-        given_suppressed=suppressed,
-    )
+    needs = [setting.address_of[step.channel] for step in journey.steps]
+    ways = reach.ways(engine, people, needs, suppressed, setting.consent)
+    reachable = ways.filter(pc.equal(ways["needs"], needs[0]))  # who the first step cannot reach does not enter
     fresh = engine.query(
         text("entering"),
         {"re_entry_s": journey.re_entry_days * 86400.0, "now": _naive(now)},
@@ -237,7 +233,7 @@ def _one(
         text("leaving"),
         {reason: reason in journey.exit for reason in ("bought", "unsubscribed", "left")},
         given_active=active,
-        given_reachable=reachable,
+        given_reachable=ways.select(["person"]),
         given_members=members,
     )
     gone, new = _keys(leaving), _keys(entering)
@@ -249,9 +245,11 @@ def _one(
     ready = stays.filter(pc.less_equal(stays["due_at"], _scalar(now)))
     is_held_out = pc.equal(ready["arm"], "holdout")
     is_past = pc.greater_equal(ready["step"], len(journey.steps))  # a step that footfall.toml has no more
-    silent = pc.or_(is_held_out, is_past)
+    step = pc.min_element_wise(ready["step"], len(needs))
+    ready = ready.append_column("needs", pc.take(pa.array([*needs, None]), step))
+    silent = pc.or_(pc.or_(is_held_out, is_past), reach.out_of_way(ready, ways))
     passed, treated = ready.filter(silent), ready.filter(pc.invert(silent))
-    due = treated.join(reachable, "person", join_type="inner").sort_by("person")
+    due = treated.join(ways, ["person", "needs"], join_type="inner").drop_columns("needs").sort_by("person")
     held[name, "holdout"] += int(pc.sum(is_held_out).as_py() or 0)
     held[name, "not reachable"] += members.num_rows - int(
         pc.sum(pc.is_in(members["person"], value_set=reachable["person"].combine_chunks())).as_py() or 0
@@ -283,23 +281,10 @@ def _overtaken(engine: Shown, entries: Entries, outbox: Outbox, setting: Setting
                     text("overtaken"),
                     {"consent": setting.consent},
                     given_waiting=by,
-                    given_addresses=_addressed(engine, people, setting.address_of[channel]),
+                    given_addresses=reach.addressed(engine, people, setting.address_of[channel]),
                 ).cast(_OVERTAKEN)
             )
     return pa.concat_tables(found) if found else _OVERTAKEN.empty_table()
-
-
-def _addressed(engine: Shown, people: pa.Array, needs: str) -> pa.Table:
-    """person, address: the contact that a channel needs; the person's own identifier where it needs none."""
-    given = pa.table({"person": people})
-    if needs == "person":
-        return given.append_column("address", pc.utf8_slice_codeunits(people, 2))
-    column = {"email": "c.email", "phone": "c.phone"}[needs]
-    return engine.query(
-        f"SELECT g.person, {column} AS address FROM given g LEFT JOIN contacts c ON c.person = g.person",  # noqa: S608
-        None,
-        given=given,
-    )
 
 
 def _entries(name: str, journey: JourneySettings, fresh: pa.Table, now: datetime) -> pa.Table:
