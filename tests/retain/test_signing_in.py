@@ -190,6 +190,18 @@ def test_what_waits_is_overtaken_by_what_came_since(tmp_path: Path, then: dict[s
     assert {status for person, (status, _) in ended.items() if person != "u:p1"} == {"waiting"}
 
 
+def test_what_waits_goes_to_nobody_who_has_left_the_audience(tmp_path: Path) -> None:
+    """A cart that was bought is abandoned no more (docs/retain.md); buying itself is no exit here."""
+    leaves = CARTS.format(holdout=0.0).replace("holdout", 'exit = ["left"]\nholdout')
+    here = shop(tmp_path, PAPER + leaves, carts=3)
+    assert turn(here)["planned"] == 3
+    here.record(table([signed_in("d1", "p1", "purchase", amount=20.0)]))
+    later = at(here, NOON + timedelta(hours=2))
+    assert {name: n for name, n in turn(later).items() if n} == {"left": 1, "withdrawn": 1}
+    ended = {p.message.person: (p.status, p.error) for p in later.outbox.messages(most=0)}
+    assert ended == {"u:p0": ("waiting", ""), "u:p1": ("cancelled", "left"), "u:p2": ("waiting", "")}
+
+
 def test_a_new_address_is_written_to(tmp_path: Path) -> None:
     mail = '[channels.paper]\nkind = "smtp"\nhost = "127.0.0.1"\nport = 9\ntls = "none"\nsender = "s@shop.example"\n'
     here = shop(tmp_path, mail + CARTS.format(holdout=0.0), carts=2, retain='public_url = "https://shop.example"\n')

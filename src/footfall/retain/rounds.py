@@ -141,6 +141,7 @@ def plan(
     entering, due = [], []
     moving: dict[str, list[pa.Table]] = {}
     next_due: dict[str, datetime] = {}
+    members: dict[str, pa.Array] = {}
     for number, (name, journey) in enumerate(setting.journeys.items(), 1):
         if journey.paused:
             held[name, "paused"] += entries.active(name).num_rows
@@ -149,6 +150,7 @@ def plan(
         entering.append(found.entering)
         moving[name] = [found.leaving, found.passed]
         due.append(found.due)
+        members[name] = found.members
         if found.later is not None:
             next_due[name] = found.later
         progress(number, len(setting.journeys))
@@ -157,7 +159,7 @@ def plan(
         moving[name].append(_next(rows, setting.journeys[name], now))
     for name, rows in chosen.items():
         moving[name].append(_next(rows, setting.journeys[name], now))
-    overtaken = _overtaken(engine, entries, outbox, setting)
+    overtaken = _overtaken(engine, entries, outbox, setting, members)
     drafts = Drafts(now, chosen, setting.journeys, setting.names, setting.zone, setting.language, setting.space)
     return Planned(
         now=now,
@@ -201,6 +203,7 @@ class _Found:
     passed: pa.Table  # whose step sends nothing: the holdout's, steps taken out of the journey, or without an address
     due: pa.Table
     later: datetime | None
+    members: pa.Array  # persons of the audience
 
 
 def _one(
@@ -257,11 +260,14 @@ def _one(
     held[name, "not yet due"] += stays.num_rows - ready.num_rows
     later = pc.min(stays.filter(pc.greater(stays["due_at"], _scalar(now)))["due_at"]).as_py()
     later = None if later is None else later.replace(tzinfo=UTC)
-    return _Found(entering, left, _next(passed, journey, now), due, later)
+    return _Found(entering, left, _next(passed, journey, now), due, later, members["person"].combine_chunks())
 
 
-def _overtaken(engine: Shown, entries: Entries, outbox: Outbox, setting: Setting) -> pa.Table:
-    """Which messages that wait are no longer to go, or have another address by now."""
+def _overtaken(
+    engine: Shown, entries: Entries, outbox: Outbox, setting: Setting, members: Mapping[str, pa.Array]
+) -> pa.Table:
+    """Which messages that wait are no longer to go, or have another address by now. members: journey -> persons of its
+    audience, where it is not paused."""
     waiting, found = outbox.waiting(), []
     for name in pc.unique(waiting["journey"]).to_pylist():
         if name not in setting.journeys:
@@ -269,8 +275,12 @@ def _overtaken(engine: Shown, entries: Entries, outbox: Outbox, setting: Setting
         mine = waiting.filter(pc.equal(waiting["journey"], name))
         since = entries.all(name).select(["person", "entry", "since"])
         mine = mine.join(since, ["person", "entry"], join_type="left outer")
-        ends = "bought" in setting.journeys[name].exit
-        mine = mine.append_column("ends_with_purchase", pa.repeat(ends, mine.num_rows))
+        ends = setting.journeys[name].exit
+        mine = mine.append_column("ends_with_purchase", pa.repeat("bought" in ends, mine.num_rows))
+        left = pa.repeat(False, mine.num_rows)
+        if "left" in ends and name in members:
+            left = pc.invert(pc.is_in(mine["person"], value_set=members[name]))
+        mine = mine.append_column("has_left", left)
         for channel in pc.unique(mine["channel"]).to_pylist():
             if channel not in setting.address_of:
                 continue
