@@ -416,7 +416,8 @@ class Entries(Protocol):
         ...
 
     def latest(self, journey: str) -> pa.Table:
-        """Of each person who ever was in the journey the entry that goes on, else the newest."""
+        """Of each person who ever was in the journey the entry that goes on, else the newest, in the arm of
+        the first."""
         ...
 
     def active(self, journey: str) -> pa.Table:

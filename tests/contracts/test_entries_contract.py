@@ -79,6 +79,17 @@ class EntriesContract:
         entries.add(self.rows("u:ann", entry=2))
         assert {r["person"]: r["entry"] for r in entries.latest("carts").to_pylist()} == {"u:ann": 2, "u:bob": 1}
 
+    def test_the_first_arm_is_the_persons(self, entries: SqlEntries) -> None:
+        """For ever, as docs/retain.md has it, though the entry of another key was in the other arm."""
+        held_out = self.rows("d:v1", at=EARLY)
+        arm = held_out.schema.get_field_index("arm")
+        entries.add(held_out.set_column(arm, "arm", pa.array(["holdout"])))
+        entries.add(self.rows("u:ann", "u:bob", at=LATE))
+        entries.join({"d:v1": "u:ann"})
+        latest = {r["person"]: (r["entry"], r["arm"]) for r in entries.latest("carts").to_pylist()}
+        assert latest["u:ann"][1] == "holdout"
+        assert latest["u:bob"] == (1, "treated")
+
     def test_counts_and_forgetting(self, entries: SqlEntries) -> None:
         entries.add(self.rows(*ODD))
         entries.move("carts", self.moves(*ODD[:2], status="exited"))

@@ -85,6 +85,37 @@ def test_two_devices_of_one_person_are_one_in_a_journey(tmp_path: Path) -> None:
     assert {p.message.person for p in later.outbox.messages(most=0)} == {"u:ann"}
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_who_was_held_out_as_a_device_gets_no_letter_as_a_user(tmp_path: Path, waits: bool) -> None:
+    """d:v1 is drawn into the holdout, u:u4 is not; the device entered first: its arm is the person's (docs/retain.md).
+
+    No letter goes at re-entry, and none that waits since before the sign-in.
+    """
+    one = CARTS.format(holdout=0.5).split('[[journeys.carts.steps]]\ntemplate = "follow_up"')[0]
+    made = make_workspace(tmp_path / "shop", {"workspace": {"currency": "EUR"}}, FixedClock(NOON))
+    made.record(table([anonymous("v1", "add_to_cart", 9, amount=30.0)]))
+    path = made.directory / "footfall.toml"
+    settings = PAPER + one.replace("holdout", "exit = []\nre_entry_days = 1\nholdout")
+    path.write_text(path.read_text(encoding="utf-8") + settings, encoding="utf-8")
+    here = open_workspace(made.directory, FixedClock(NOON))
+    turn(here)
+    cart = signed_in("other", "u4", "add_to_cart", hours=-4, amount=30.0)
+    here.record(table([cart]))
+    turn(at(here, NOON + timedelta(minutes=1)))
+    assert {row["person"]: row["arm"] for row in here.entries.all("carts").to_pylist()} == {
+        "d:v1": "holdout",
+        "u:u4": "treated",
+    }
+    if not waits:
+        assert messaging.send(at(here, NOON + timedelta(minutes=1))) == {"sent": 1}
+    here.record(table([signed_in("v1", "u4")]))
+    for days in (2, 4):
+        turn(at(here, NOON + timedelta(days=days)))
+    rows = here.entries.all("carts").sort_by("entry").to_pylist()
+    assert rows[0]["arm"] == "holdout" and {row["arm"] for row in rows[2:]} == {"holdout"}
+    assert [p.status for p in here.outbox.messages(most=0)] == ["cancelled" if waits else "sent"]
+
+
 def with_offer(here: Workspace, terms: str) -> Workspace:
     """The shop whose letters bring an offer, in both steps."""
     path = here.directory / "footfall.toml"

@@ -273,8 +273,11 @@ def _overtaken(
         if name not in setting.journeys:
             continue
         mine = waiting.filter(pc.equal(waiting["journey"], name))
-        since = entries.all(name).select(["person", "entry", "since"])
-        mine = mine.join(since, ["person", "entry"], join_type="left outer")
+        rows = entries.all(name)
+        mine = mine.join(rows.select(["person", "entry", "since"]), ["person", "entry"], join_type="left outer")
+        first = rows.filter(pc.equal(rows["entry"], 1))  # whose arm is the person's, whoever signed in since
+        held_out = first.filter(pc.equal(first["arm"], "holdout"))["person"].combine_chunks()
+        mine = mine.append_column("is_held_out", pc.is_in(mine["person"], value_set=held_out))
         ends = setting.journeys[name].exit
         mine = mine.append_column("ends_with_purchase", pa.repeat("bought" in ends, mine.num_rows))
         left = pa.repeat(False, mine.num_rows)

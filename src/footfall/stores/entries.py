@@ -52,14 +52,19 @@ class SqlEntries(OnDatabase):
                     connection.exec_driver_sql(insert, self._rows(part, SCHEMA.names))
 
     def latest(self, journey: str) -> pa.Table:
-        """Of each person who ever was in the journey the entry that goes on, else the newest; ``SCHEMA``."""
+        """Of each person who ever was in the journey the entry that goes on, else the newest, in the arm of the first;
+        ``SCHEMA``."""
         rows = self.all(journey)
         if pc.max(rows["entry"]).as_py() in (None, 1):
             return rows
         rows = rows.append_column("goes_on", pc.equal(rows["status"], "active"))
         rows = rows.sort_by([(name, "ascending") for name in ("person", "goes_on", "entry")]).drop_columns("goes_on")
         person = rows["person"].combine_chunks()
-        return rows.filter(pa.concat_arrays([pc.not_equal(person[:-1], person[1:]), pa.array([True])]))
+        newest = rows.filter(pa.concat_arrays([pc.not_equal(person[:-1], person[1:]), pa.array([True])]))
+        first = rows.filter(pc.equal(rows["entry"], 1))
+        at = pc.index_in(newest["person"], value_set=first["person"].combine_chunks())
+        # Who signed in may have entries of both arms: the first stays theirs, as it is in the proof.
+        return newest.set_column(SCHEMA.get_field_index("arm"), "arm", first["arm"].take(at))
 
     def active(self, journey: str) -> pa.Table:
         """Entries that go on, ``SCHEMA``."""
