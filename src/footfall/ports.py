@@ -428,6 +428,11 @@ class Entries(Protocol):
         """All entries of a journey."""
         ...
 
+    def letters(self, journey: str, now: datetime) -> pa.Table:
+        """person, entry, template, channel, messages: what stands in the outbox, whatever became of it, of entries that
+        go on and are due."""
+        ...
+
     def move(self, journey: str, rows: pa.Table) -> None:
         """Set step, due_at, status and reason of entries (person, entry and these four)."""
         ...

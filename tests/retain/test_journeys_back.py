@@ -135,3 +135,19 @@ def test_money_in_words_has_the_decimals_of_its_currency(
     path = made.directory / "footfall.toml"
     path.write_text(path.read_text(encoding="utf-8") + f"[offers.off]\namount = {amount}\n", encoding="utf-8")
     assert offering.offer_in_words(open_workspace(made.directory, FixedClock(NOON)), "off") == words
+
+
+def test_a_step_put_in_front_sends_no_letter_again(tmp_path: Path) -> None:
+    """Whoever had the first letter gets the second alone; twice the same letter is twice where the journey says so."""
+    here = shop(tmp_path, PAPER + CARTS.format(holdout=0.0), carts=2, retain="per_day = 9\nper_week = 9\n")
+    turn(here)
+    path = here.directory / "footfall.toml"
+    text = path.read_text(encoding="utf-8")
+    steps = '[[journeys.carts.steps]]\ntemplate = "{}"\nchannel = "paper"\nwait = "1d"\n'
+    head = text[: text.index("[[journeys.carts.steps]]")]
+    names = ["reminder", "cart", "follow_up", "follow_up"]
+    path.write_text(head + "".join(steps.format(name) for name in names), encoding="utf-8")
+    for days in range(2, 8):
+        turn(at(here, NOON + timedelta(days=days, minutes=days)))
+    sent = sorted((p.message.person, p.message.template) for p in here.outbox.messages(most=0))
+    assert sent == [(f"u:p{n}", name) for n in (0, 1) for name in ("cart", "follow_up", "follow_up")]

@@ -14,7 +14,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from footfall.config import JourneySettings
+from footfall.config import JourneySettings, StepSettings
 from footfall.model import Message
 from footfall.retain.rules import language
 
@@ -33,10 +33,22 @@ def message_id(space: uuid.UUID, journey: str, person: str, step: int, entry: in
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def message_ids(space: uuid.UUID, rows: pa.Table) -> list[str]:
-    """Ids of messages, from the columns journey, person, step and entry."""
-    columns = (rows[name].to_pylist() for name in ("journey", "person", "step", "entry"))
-    return [message_id(space, *key) for key in zip(*columns, strict=True)]
+def written(rows: pa.Table, steps: Sequence[StepSettings], letters: pa.Table) -> pa.Array:
+    """Whether an entry (person, entry, step) has the letter of its step already, wherever that step stood then; bool.
+
+    letters: of ``Entries.letters``. A journey may send a letter several times: its n-th step with it asks for n.
+    """
+    kinds = [(step.template, step.channel) for step in steps]
+    at = pc.min_element_wise(rows["step"], len(steps) - 1).combine_chunks()
+    asked = [pc.take(pa.array(names), at) for names in zip(*kinds, strict=True)]
+    nth = pa.array([kinds[: k + 1].count(kind) for k, kind in enumerate(kinds)])
+    known = _joined(letters["person"], letters["entry"], letters["template"], letters["channel"])
+    there = pc.index_in(_joined(rows["person"], rows["entry"], *asked), value_set=known.combine_chunks())
+    return pc.greater_equal(pc.fill_null(pc.take(letters["messages"], there), 0), pc.take(nth, at))
+
+
+def _joined(person: pa.ChunkedArray, entry: pa.ChunkedArray, *more: pa.Array) -> pa.ChunkedArray:
+    return pc.binary_join_element_wise(person, entry.cast(pa.string()), *more, "\x1f")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from footfall.ports import Entries, Outbox
 from footfall.retain import audience, reach
 from footfall.retain.arms import draws
 from footfall.retain.audience import Asked, Audience
-from footfall.retain.drafts import Drafts, message_ids
+from footfall.retain.drafts import Drafts, written
 from footfall.retain.listed import whom_not
 from footfall.retain.statements import text
 
@@ -154,9 +154,7 @@ def plan(
         if found.later is not None:
             next_due[name] = found.later
         progress(number, len(setting.journeys))
-    chosen, before = _chosen(due, outbox, setting, now, held)
-    for name, rows in before.items():  # a round that died left their messages, but not their next step
-        moving[name].append(_next(rows, setting.journeys[name], now))
+    chosen = _chosen(due, outbox, setting, now, held)
     for name, rows in chosen.items():
         moving[name].append(_next(rows, setting.journeys[name], now))
     overtaken = _overtaken(engine, entries, outbox, setting, members)
@@ -200,7 +198,7 @@ def commit(planned: Planned, entries: Entries, outbox: Outbox, known: Sequence[s
 class _Found:
     entering: pa.Table
     leaving: pa.Table
-    passed: pa.Table  # whose step sends nothing: the holdout's, steps taken out of the journey, or without an address
+    passed: pa.Table  # whose step sends nothing: the holdout's, steps that are gone, written or without address
     due: pa.Table
     later: datetime | None
     members: pa.Array  # persons of the audience
@@ -250,7 +248,8 @@ def _one(
     is_past = pc.greater_equal(ready["step"], len(journey.steps))  # a step that footfall.toml has no more
     step = pc.min_element_wise(ready["step"], len(needs))
     ready = ready.append_column("needs", pc.take(pa.array([*needs, None]), step))
-    silent = pc.or_(pc.or_(is_held_out, is_past), reach.out_of_way(ready, ways))
+    is_written = written(ready, journey.steps, entries.letters(name, now))  # a round that died, or an edited journey
+    silent = pc.or_(pc.or_(is_held_out, is_past), pc.or_(is_written, reach.out_of_way(ready, ways)))
     passed, treated = ready.filter(silent), ready.filter(pc.invert(silent))
     due = treated.join(ways, ["person", "needs"], join_type="inner").drop_columns("needs").sort_by("person")
     held[name, "holdout"] += int(pc.sum(is_held_out).as_py() or 0)
@@ -385,12 +384,11 @@ def _moved(rows: pa.Table, status: str, reason: pa.ChunkedArray) -> pa.Table:
 
 def _chosen(
     due: Sequence[pa.Table], outbox: Outbox, setting: Setting, now: datetime, held: Counter[tuple[str, str]]
-) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
-    """Of what is due, what the caps and each journey's budget leave room for, the most valuable first; and what has its
-    message in the outbox already."""
+) -> dict[str, pa.Table]:
+    """Of what is due, what the caps and each journey's budget leave room for, the most valuable first."""
     parts = [_priced(rows, setting) for rows in due if rows.num_rows]
     if not parts:
-        return {}, {}
+        return {}
     names = [part["journey"][0].as_py() for part in parts]
     journey = np.repeat(np.arange(len(parts)), [part.num_rows for part in parts])
     rows = pa.concat_tables(parts)
@@ -415,11 +413,9 @@ def _chosen(
         held[name, "budget"] += int((~kept).sum())
     asked = np.flatnonzero(go)
     kept = setting.choose(value[asked], cost[asked], person[asked], cap, float("inf"))
-    refused = rows.take(pa.array(asked[~kept]))
-    there = _there(refused, outbox, setting)
-    for name, n in _counted(refused.filter(pc.invert(there))["journey"]):
+    for name, n in _counted(rows["journey"].take(pa.array(asked[~kept]))):
         held[name, "cap a person"] += n
-    return _by_journey(rows.take(pa.array(asked[kept]))), _by_journey(refused.filter(there))
+    return _by_journey(rows.take(pa.array(asked[kept])))
 
 
 def _counted(names: pa.ChunkedArray) -> list[tuple[str, int]]:
@@ -428,13 +424,6 @@ def _counted(names: pa.ChunkedArray) -> list[tuple[str, int]]:
 
 def _by_journey(table: pa.Table) -> dict[str, pa.Table]:
     return {name: table.filter(pc.equal(table["journey"], name)) for name in pc.unique(table["journey"]).to_pylist()}
-
-
-def _there(rows: pa.Table, outbox: Outbox, setting: Setting) -> pa.Array:
-    """Whether each message stands in the outbox: its own row must not be what the cap holds it back for."""
-    ids = message_ids(setting.space, rows)
-    known = outbox.known(ids)
-    return pa.array([one in known for one in ids], pa.bool_())
 
 
 def _priced(rows: pa.Table, setting: Setting) -> pa.Table:

@@ -6,6 +6,7 @@ Hundreds of thousands may enter in one round, so rows go past SQLAlchemy to the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from footfall.stores import joins, schema
-from footfall.stores.database import OnDatabase
+from footfall.stores.database import OnDatabase, naive
 from footfall.stores.schema import coupons, entries, messages, redemptions, suppressions
 
 SCHEMA = pa.schema(
@@ -31,6 +32,15 @@ SCHEMA = pa.schema(
         ("due_at", pa.timestamp("us")),
         ("status", pa.string()),
         ("reason", pa.string()),
+    ]
+)
+LETTERS = pa.schema(
+    [
+        ("person", pa.string()),
+        ("entry", pa.int64()),
+        ("template", pa.string()),
+        ("channel", pa.string()),
+        ("messages", pa.int64()),
     ]
 )
 _MARKS = {"sqlite": "?", "postgresql": "%s"}
@@ -73,6 +83,18 @@ class SqlEntries(OnDatabase):
     def all(self, journey: str) -> pa.Table:
         """All entries of a journey, ``SCHEMA``."""
         return self._table("journey", values=(journey,))
+
+    def letters(self, journey: str, now: datetime) -> pa.Table:
+        """person, entry, template, channel, messages: what is written already of entries that go on and are due."""
+        e, m = entries.c, messages.c
+        mine = (m.journey == e.journey) & (m.person == e.person) & (m.entry == e.entry)
+        is_due = (e.journey == journey) & (e.status == "active") & (e.due_at <= naive(now))
+        of = (m.person, m.entry, m.template, m.channel)
+        query = sa.select(*of, sa.func.count()).select_from(entries.join(messages, mine)).where(is_due).group_by(*of)
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+        columns = list(zip(*rows, strict=True)) or [()] * len(LETTERS)
+        return pa.table([pa.array(c, kind) for c, kind in zip(columns, LETTERS.types, strict=True)], schema=LETTERS)
 
     def move(self, journey: str, rows: pa.Table) -> None:
         """Set step, due_at, status and reason of entries (person, entry and these four)."""
