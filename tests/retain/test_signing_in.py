@@ -159,6 +159,15 @@ def test_what_a_device_redeemed_was_the_users(tmp_path: Path) -> None:
     assert margins == [pytest.approx(-2.5)]
 
 
+def test_orders_are_told_apart_whatever_their_ids_hold(tmp_path: Path) -> None:
+    here = with_offer(place(tmp_path, ["v1"]), 'code = "TEN"\nper_person = 9\n')
+    orders = [("a", "b:1"), ("a:b", "1"), ("a%3Ab", "1"), ("", "a:b:1"), ("a:b:1", "")]
+    for _ in range(2):  # a second time is the same use
+        found = [offering.redemption(here, "TEN", "v1", order, 5000, provider) for provider, order in orders]
+        assert len({use.redemption_id for use in found if isinstance(use, Redemption)}) == len(orders)
+    assert here.offers.counts()[0].committed == len(orders)
+
+
 def test_users_that_an_alias_merges(tmp_path: Path) -> None:
     here = shop(tmp_path, PAPER + CARTS.format(holdout=0.0), carts=4)
     turn(here)

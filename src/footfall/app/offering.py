@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from footfall.app.build import Workspace
 from footfall.errors import InputError
@@ -39,9 +40,16 @@ def redemption(
 
     known, _ = offers_of(here)
     code, now = tidy(code), here.clock.now()
-    key = f"order:{provider_id}:{order_id}:{code}"
+    key = _key(provider_id, order_id, code)
     found = here.offers.reserve(known, code, person, order_id, order_minor, provider_id, key, now, HOLD_S)
     return here.offers.commit(found.redemption_id, now) if isinstance(found, Redemption) else found
+
+
+def _key(provider_id: str, order_id: str, code: str) -> str:
+    """The key of an order's redemption; one for each order, whatever colons the parts hold."""
+    if ":" in provider_id or ":" in code:  # otherwise the first colon and the last say where the order's id is
+        return f"quoted:{quote(provider_id, safe='')}:{order_id}:{quote(code, safe='')}"
+    return f"order:{provider_id}:{order_id}:{code}"
 
 
 def redeemed(
