@@ -566,10 +566,6 @@ class Outbox(Protocol):
         """(journey, status) -> messages."""
         ...
 
-    def known(self, message_ids: Sequence[str]) -> frozenset[str]:
-        """Those of the ids that stand in the outbox, whatever became of them."""
-        ...
-
     def pressure(self, now: datetime) -> pa.Table:
         """person, day, week: messages that wait or may have reached the person within 24 hours and within 7 days."""
         ...

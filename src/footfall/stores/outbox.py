@@ -307,15 +307,6 @@ class SqlOutbox(OnDatabase):
         with self._reading() as connection:
             return {(row[0], row[1]): int(row[2]) for row in connection.execute(query)}
 
-    def known(self, message_ids: Sequence[str]) -> frozenset[str]:
-        """Those of the ids that stand in the outbox, whatever became of them."""
-        c, found = messages.c.message_id, set[str]()
-        with self._reading() as connection:
-            for at in range(0, len(message_ids), _CHUNK):
-                which = sa.select(c).where(c.in_(message_ids[at : at + _CHUNK]))
-                found.update(connection.execute(which).scalars())
-        return frozenset(found)
-
     def pressure(self, now: datetime) -> pa.Table:
         """person, day, week: messages that wait or may have reached the person within 24 hours and within 7 days."""
         c = messages.c

@@ -51,14 +51,6 @@ def status(outbox: Outbox, of: Message) -> str:
 class OutboxContract:
     """What every outbox keeps."""
 
-    def test_known_messages(self, outbox: Outbox) -> None:
-        """Whatever became of a message, its id is known."""
-        outbox.add([message("ann"), message("bob")])
-        outbox.cancel("asked", person="bob")
-        ids = [message(who).message_id for who in ("ann", "bob", "cem")]
-        assert outbox.known(ids) == frozenset(ids[:2])
-        assert outbox.known([]) == frozenset()
-
     def test_what_waits_may_be_overtaken(self, outbox: Outbox) -> None:
         """Only what waits is cancelled or gets another address."""
         given = [message("ann"), message("bob"), message("cem")]

@@ -24,16 +24,20 @@ bought AS (
 cost AS (
     SELECT person, sum(cost) AS cost FROM given_costs GROUP BY person
 ),
+named AS (  -- as the list of whom not may have each
+    SELECT person, entered_at, until,
+           unnest([person, substr(person, 3)]
+                  || CASE WHEN contains(person, '@') THEN [lower(person), lower(substr(person, 3))] ELSE [] END) AS who
+    FROM unit
+),
 gone AS (
     SELECT u.person
     FROM unit u
     JOIN leavers l ON l.person = u.person AND l.ts > u.entered_at AND l.ts <= u.until
     UNION
-    SELECT u.person
-    FROM unit u
-    JOIN given_left s ON s.at >= u.entered_at AND s.at <= u.until
-                     AND (s.who IN (u.person, substr(u.person, 3))
-                          OR (contains(u.person, '@') AND s.who IN (lower(u.person), lower(substr(u.person, 3)))))
+    SELECT n.person
+    FROM named n
+    JOIN given_left s ON s.who = n.who AND s.at >= n.entered_at AND s.at <= n.until
 )
 SELECT u.arm,
        CASE WHEN b.kept > 0 THEN 1.0 ELSE 0.0 END AS conversion,

@@ -5,6 +5,10 @@ FROM given_people p
 LEFT JOIN contacts c ON c.person = p.person
 WHERE p.address IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM leavers l WHERE l.person = p.person)
-  AND NOT EXISTS (SELECT 1 FROM given_suppressed s
-                  WHERE s.who IN (p.person, substr(p.person, 3), p.listed_as, p.small, p.small_id))
+  -- one by one: each is a join by hash, where an IN of them all compares everybody with the whole list
+  AND NOT EXISTS (SELECT 1 FROM given_suppressed s WHERE s.who = p.person)
+  AND NOT EXISTS (SELECT 1 FROM given_suppressed s WHERE s.who = substr(p.person, 3))
+  AND NOT EXISTS (SELECT 1 FROM given_suppressed s WHERE s.who = p.listed_as)
+  AND NOT EXISTS (SELECT 1 FROM given_suppressed s WHERE s.who = p.small)
+  AND NOT EXISTS (SELECT 1 FROM given_suppressed s WHERE s.who = p.small_id)
   AND ($consent = 'opt-out' OR EXISTS (SELECT 1 FROM fans f WHERE f.person = p.person AND f.subscribed))
