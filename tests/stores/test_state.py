@@ -182,6 +182,19 @@ def test_a_damaged_plan_is_a_workspace_error(tmp_path: Path) -> None:
         state.plan()
 
 
+def test_a_damaged_plan_does_not_come_into_force(tmp_path: Path) -> None:
+    state = SqlState(url(tmp_path / "s.db"))
+    damaged, sound = (state.save_plan(sample_plan(f"p{i}")).version for i in range(2))
+    for version in (damaged, sound):
+        state.publish(version)
+    with sqlite3.connect(tmp_path / "s.db") as connection:
+        connection.execute("UPDATE plans SET body = substr(body, 1, 40) WHERE version = ?", (damaged,))
+    for change in (state.rollback, lambda: state.publish(damaged)):
+        with pytest.raises(WorkspaceError, match="cannot be read back"):
+            change()
+        assert state.versions() == {sound: "published", damaged: "retired"}
+
+
 def test_a_plan_with_inputs_that_are_no_values_is_refused(tmp_path: Path) -> None:
     from dataclasses import replace
 

@@ -96,10 +96,11 @@ class SqlState(OnDatabase):
                     f"there is no plan {version}",
                     f"versions go up to {newest}" if newest else "make one with `footfall plan`",
                 )
+            plan = decode_plan(row.body, version, "published")  # before anything changes: it may be damaged
             before = _in_force(connection)
             _put_in_force(connection, version)
             _note_in_force(connection, before if before[-1:] == [version] else [*before, version])
-        return decode_plan(row.body, version, "published")
+        return plan
 
     def rollback(self) -> Plan:
         """Put the plan back that was in force before this one, atomically. InputError where there was none."""
@@ -109,10 +110,11 @@ class SqlState(OnDatabase):
                 raise InputError(
                     "there is no earlier published plan to go back to", "name a version: `footfall plan list`"
                 )
+            body = connection.execute(sa.select(plans.c.body).where(plans.c.version == before[-1])).scalar_one()
+            plan = decode_plan(body, before[-1], "published")
             _put_in_force(connection, before[-1])
             _note_in_force(connection, before)
-            body = connection.execute(sa.select(plans.c.body).where(plans.c.version == before[-1])).scalar_one()
-        return decode_plan(body, before[-1], "published")
+        return plan
 
     def put_providers(self, rows: Sequence[Mapping[str, Any]]) -> int:
         """Insert or update providers from ``{provider_id, category, name}``; the number of providers stored.
