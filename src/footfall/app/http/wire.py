@@ -49,174 +49,184 @@ class _Exchange:
         self.disconnected = False
 
 
-def bounded(settings: ServeSettings, path: HotPath | None = None) -> type[InTurn]:
-    """The protocol under these settings. path: the hot addresses; None: everything is ASGI's."""
+class Wire(InTurn):
+    """The protocol; ``bounded`` gives it its settings."""
 
-    class Bounded(InTurn):
-        unread_s = settings.body_timeout_s
-        _deadline: asyncio.TimerHandle | None = None
-        _header_bytes = 0
-        _in_body = False
-        _receiving: _Exchange | None = None  # whose body is not whole yet
-        _body_deadline: asyncio.TimerHandle | None = None
+    settings: ServeSettings
+    path: HotPath | None = None  # the hot addresses; None: everything is ASGI's
+    _deadline: asyncio.TimerHandle | None = None
+    _header_bytes = 0
+    _in_body = False
+    _receiving: _Exchange | None = None  # whose body is not whole yet
+    _body_deadline: asyncio.TimerHandle | None = None
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin; headers have to arrive in time."""
+        super().connection_made(transport)
+        self._expect_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End; a body that is not whole is answered as broken off, for the count."""
+        self._let_be()
+        exchange = self._received()
+        super().connection_lost(exc)
+        if exchange is not None:
+            self._refuse(exchange, broken_off())
+
+    def parse(self, piece: bytes | memoryview) -> None:
+        """Have the parser take a piece, and see that what has begun ends in time."""
+        if not self._in_body:
+            self._header_bytes += len(piece)
+        super().parse(piece)
+        if self.transport.is_closing():
+            return
+        if self._in_body:
+            if self._body_deadline is None:
+                self._expect_body()
+        elif self._header_bytes > MAX_HEADER_BYTES:
+            self.send_400_response("Headers too large.")
+        elif self._header_bytes and self._deadline is None:
             self._expect_headers()
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._let_be()
-            exchange = self._received()
-            super().connection_lost(exc)
-            if exchange is not None:
-                self._refuse(exchange, broken_off())
+    def on_headers_complete(self) -> None:
+        """Choose who answers: this class where the address is hot, else uvicorn."""
+        self._let_be()
+        self._in_body, self._header_bytes = True, 0
+        exchange = self._hot_exchange()
+        if exchange is None:
+            super().on_headers_complete()
+        else:
+            self._receiving = exchange
+            self.cycle = exchange  # type: ignore[assignment]
 
-        def parse(self, piece: bytes | memoryview) -> None:
-            if not self._in_body:
-                self._header_bytes += len(piece)
-            super().parse(piece)
-            if self.transport.is_closing():
-                return
-            if self._in_body:
-                if self._body_deadline is None:
-                    self._expect_body()
-            elif self._header_bytes > MAX_HEADER_BYTES:
-                self.send_400_response("Headers too large.")
-            elif self._header_bytes and self._deadline is None:
-                self._expect_headers()
+    def on_body(self, body: bytes) -> None:
+        """Keep a part of a body."""
+        if self._receiving is not None:
+            self._receiving.parts.append(body)
+            self.body_left -= len(body)
+        else:
+            super().on_body(body)
 
-        def on_headers_complete(self) -> None:
-            self._let_be()
-            self._in_body, self._header_bytes = True, 0
-            exchange = self._hot_exchange()
-            if exchange is None:
-                super().on_headers_complete()
-            else:
-                self._receiving = exchange
-                self.cycle = exchange  # type: ignore[assignment]
+    def on_message_complete(self) -> None:
+        """Answer, or have uvicorn answer."""
+        self._in_body = False
+        exchange = self._received()
+        if exchange is not None:
+            parts = exchange.parts
+            body = parts[0] if len(parts) == 1 else b"".join(parts)
+            exchange.parts = []
+            self._start(exchange, body)
+            return
+        scope: Any = self.scope
+        scope[WHOLE] = True
+        super().on_message_complete()
 
-        def on_body(self, body: bytes) -> None:
-            if self._receiving is not None:
-                self._receiving.parts.append(body)
-                self.body_left -= len(body)
-            else:
-                super().on_body(body)
+    # ------------------------------------------------------------ hot addresses
 
-        def on_message_complete(self) -> None:
-            self._in_body = False
-            exchange = self._received()
-            if exchange is not None:
-                parts = exchange.parts
-                body = parts[0] if len(parts) == 1 else b"".join(parts)
-                exchange.parts = []
-                self._start(exchange, body)
-                return
-            scope: Any = self.scope
-            scope[WHOLE] = True
-            super().on_message_complete()
-
-        # ------------------------------------------------------------ hot addresses
-
-        def _hot_exchange(self) -> _Exchange | None:
-            """The request whose headers are here, if it is to be answered without ASGI."""
-            hot = path.find(self.url) if path is not None else None
-            parser, before, limit = self.parser, self.cycle, self.limit_concurrency
-            if (
-                path is None
-                or hot is None
-                or parser.get_method() != b"POST"
-                or parser.should_upgrade()
-                or self.expect_100_continue
-                or self.flow.write_paused
-                or (before is not None and not before.response_complete)
-                or (limit is not None and max(len(self.connections), len(self.tasks)) >= limit)
-            ):
+    def _hot_exchange(self) -> _Exchange | None:
+        """The request whose headers are here, if it is to be answered without ASGI."""
+        path = self.path
+        hot = path.find(self.url) if path is not None else None
+        parser, before, limit = self.parser, self.cycle, self.limit_concurrency
+        if (
+            path is None
+            or hot is None
+            or parser.get_method() != b"POST"
+            or parser.should_upgrade()
+            or self.expect_100_continue
+            or self.flow.write_paused
+            or (before is not None and not before.response_complete)
+            or (limit is not None and max(len(self.connections), len(self.tasks)) >= limit)
+        ):
+            return None
+        length = 0
+        for name, value in self.headers:
+            if name == b"content-length":
+                length = int(value)
+            if name == b"transfer-encoding" or length > hot.most:
                 return None
-            length = 0
-            for name, value in self.headers:
-                if name == b"content-length":
-                    length = int(value)
-                if name == b"transfer-encoding" or length > hot.most:
-                    return None
-            scope: Any = self.scope
-            scope["method"] = "POST"
-            source = path.admit(hot, scope)
-            if source is None:
-                return None
-            self.body_left = length
-            return _Exchange(hot, scope, source, parser.get_http_version() != "1.0" and parser.should_keep_alive())
+        scope: Any = self.scope
+        scope["method"] = "POST"
+        source = path.admit(hot, scope)
+        if source is None:
+            return None
+        self.body_left = length
+        return _Exchange(hot, scope, source, parser.get_http_version() != "1.0" and parser.should_keep_alive())
 
-        def _start(self, exchange: _Exchange, body: bytes) -> None:
-            assert path is not None
+    def _start(self, exchange: _Exchange, body: bytes) -> None:
+        assert self.path is not None
 
-            def send(status: int, headers: Headers, told: bytes) -> None:
-                self._send(exchange, status, headers, told)
+        def send(status: int, headers: Headers, told: bytes) -> None:
+            self._send(exchange, status, headers, told)
 
-            path.start(exchange.hot, exchange.scope, body, exchange.source, exchange.begun, send)
+        self.path.start(exchange.hot, exchange.scope, body, exchange.source, exchange.begun, send)
 
-        def _refuse(self, exchange: _Exchange, problem: Problem) -> None:
-            assert path is not None
+    def _refuse(self, exchange: _Exchange, problem: Problem) -> None:
+        assert self.path is not None
 
-            def send(status: int, headers: Headers, told: bytes) -> None:
-                self._send(exchange, status, headers, told)
+        def send(status: int, headers: Headers, told: bytes) -> None:
+            self._send(exchange, status, headers, told)
 
-            path.tell(exchange.hot, exchange.scope, problem, exchange.begun, send)
+        self.path.tell(exchange.hot, exchange.scope, problem, exchange.begun, send)
 
-        def _send(self, exchange: _Exchange, status: int, headers: Headers, body: bytes) -> None:
-            exchange.response_complete = True
-            if exchange.disconnected or self.transport.is_closing():
-                return
-            parts = [STATUS_LINE[status]]
-            for name, value in headers:
-                parts += (name, b": ", value, b"\r\n")
-                if name == b"connection" and value == b"close":
-                    exchange.keep_alive = False
-            if not exchange.keep_alive and (b"connection", b"close") not in headers:
-                parts.append(b"connection: close\r\n")
-            parts += (b"\r\n", body)
-            self.transport.write(b"".join(parts))
-            if not exchange.keep_alive:
-                self.transport.close()
-            self.on_response_complete()
-
-        # ------------------------------------------------------------ headers and bodies in time
-
-        def _expect_body(self) -> None:
-            self._body_deadline = self.loop.call_later(settings.body_timeout_s, self._body_too_slow)
-
-        def _received(self) -> _Exchange | None:
-            """The hot request whose body was being received; no body is any longer."""
-            exchange, self._receiving = self._receiving, None
-            if self._body_deadline is not None:
-                self._body_deadline.cancel()
-                self._body_deadline = None
-            return exchange
-
-        def _body_too_slow(self) -> None:
-            if self.flow.read_paused:  # what is missing may be here, and waits
-                self._expect_body()
-                return
-            exchange = self._received()
-            if exchange is not None:
-                self._refuse(exchange, too_slow(settings.body_timeout_s))
-            elif self.cycle.response_complete:
-                self.transport.close()
-            else:
-                self.cycle.keep_alive = False  # its answer is under way, without the body or to say that it is late
-
-        def _expect_headers(self) -> None:
-            self._deadline = self.loop.call_later(settings.header_timeout_s, self._too_slow)
-
-        def _let_be(self) -> None:
-            if self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
-
-        def _too_slow(self) -> None:
-            if self.flow.read_paused:  # what is missing may be here, and waits
-                self._expect_headers()
-                return
-            self._deadline = None
+    def _send(self, exchange: _Exchange, status: int, headers: Headers, body: bytes) -> None:
+        exchange.response_complete = True
+        if exchange.disconnected or self.transport.is_closing():
+            return
+        parts = [STATUS_LINE[status]]
+        for name, value in headers:
+            parts += (name, b": ", value, b"\r\n")
+            if name == b"connection" and value == b"close":
+                exchange.keep_alive = False
+        if not exchange.keep_alive and (b"connection", b"close") not in headers:
+            parts.append(b"connection: close\r\n")
+        parts += (b"\r\n", body)
+        self.transport.write(b"".join(parts))
+        if not exchange.keep_alive:
             self.transport.close()
+        self.on_response_complete()
 
-    return Bounded
+    # ------------------------------------------------------------ headers and bodies in time
+
+    def _expect_body(self) -> None:
+        self._body_deadline = self.loop.call_later(self.settings.body_timeout_s, self._body_too_slow)
+
+    def _received(self) -> _Exchange | None:
+        """The hot request whose body was being received; no body is any longer."""
+        exchange, self._receiving = self._receiving, None
+        if self._body_deadline is not None:
+            self._body_deadline.cancel()
+            self._body_deadline = None
+        return exchange
+
+    def _body_too_slow(self) -> None:
+        if self.flow.read_paused:  # what is missing may be here, and waits
+            self._expect_body()
+            return
+        exchange = self._received()
+        if exchange is not None:
+            self._refuse(exchange, too_slow(self.settings.body_timeout_s))
+        elif self.cycle.response_complete:
+            self.transport.close()
+        else:
+            self.cycle.keep_alive = False  # its answer is under way, without the body or to say that it is late
+
+    def _expect_headers(self) -> None:
+        self._deadline = self.loop.call_later(self.settings.header_timeout_s, self._too_slow)
+
+    def _let_be(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        if self.flow.read_paused:  # what is missing may be here, and waits
+            self._expect_headers()
+            return
+        self._deadline = None
+        self.transport.close()
+
+
+def bounded(settings: ServeSettings, path: HotPath | None = None) -> type[Wire]:
+    """The protocol under these settings. path: the hot addresses; None: everything is ASGI's."""
+    return type("Bounded", (Wire,), {"settings": settings, "path": path, "unread_s": settings.body_timeout_s})
