@@ -9,7 +9,8 @@ checks every event, writes them to the inbox (SQLite, synchronous=FULL) and answ
 are batches of 100 track calls as an SDK sends them. A durable answer takes a turn of the disk, in which the clients of
 a closed loop can only wait: few clients leave the processor idle for that long, many do not, so both are measured. The
 ratio is of the best round of each; on a loaded machine the CPU seconds that a server spent for an event say more than
-the clock, so they and the load of the machine are printed, too.
+the clock, so they and the load of the machine are printed, too. So is what the disk does alone, appending as much as a
+commit holds and waiting for it: no durable answer has a shorter tail than that.
 
 Bounds: at each number of connections half the bare handler's events a second; 99 % of the answers within 50 ms at 16;
 the drain moves at least as many events a second as collect takes in.
@@ -37,6 +38,7 @@ from pathlib import Path
 EVENTS = 100
 NAMES = ("Product Viewed", "Product List Viewed", "Product Added", "Product Clicked")
 RATIO, TAIL_MS, TAIL_CONNECTIONS = 0.5, 50.0, 16
+COMMIT_BYTES = 80_000  # some eight packed bodies: half of the connections wait while the others' bodies are read
 
 LUA = """
 local bodies = {}
@@ -246,6 +248,20 @@ def cpu_of(pid: int, loop: bool = False) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def disk_alone(folder: Path, seconds: float) -> tuple[float, float, float]:
+    """Median, 99th percentile and longest wait, in ms, for COMMIT_BYTES that are appended to a file and synced."""
+    data, waits = os.urandom(COMMIT_BYTES), []
+    with (folder / "alone").open("wb", buffering=0) as file:
+        ended = time.perf_counter() + seconds
+        while (begun := time.perf_counter()) < ended:
+            file.write(data)
+            os.fdatasync(file.fileno())
+            waits.append(1e3 * (time.perf_counter() - begun))
+    (folder / "alone").unlink()
+    waits.sort()
+    return waits[len(waits) // 2], waits[len(waits) * 99 // 100], waits[-1]
+
+
 def wait_for(port: int) -> None:
     """Until the server listens."""
     for _ in range(200):
@@ -336,6 +352,9 @@ def compare(folder: Path, wrk: str, options: argparse.Namespace) -> int:
         tail = best["footfall"].p99_ms <= TAIL_MS or connections != TAIL_CONNECTIONS
         met = met and ratio >= RATIO and tail and not any(r.errors for found in rounds.values() for r in found)
         fastest = max(fastest, best["footfall"].events)
+    middle, tail_ms, longest = disk_alone(folder, options.seconds)
+    print(f"the disk alone, {COMMIT_BYTES:,} bytes appended and synced: p50 {middle:.1f} ms   p99 {tail_ms:.1f} ms   "
+          f"longest {longest:.1f} ms")  # fmt: skip
     events, took, cpu_s = drain_all(folder)
     rate = events / took
     print(f"drain: {events:,} events, {rate:,.0f} a second ({1e6 * cpu_s / events:.2f} CPU us/event); collect took in "
