@@ -86,7 +86,15 @@ COUPON = {"code": "TEN", "person": "a", "order_id": "1"}
 
 @pytest.mark.parametrize(
     "wrong",
-    [b"", b"{", {"code": "TEN"}, {**COUPON, "amount": "1.005"}, {**COUPON, "amount": "-1"}, {**COUPON, "x": 1}],
+    [
+        b"",
+        b"{",
+        {"code": "TEN"},
+        {**COUPON, "amount": "1.005"},
+        {**COUPON, "amount": "-1"},
+        {**COUPON, "x": 1},
+        {**COUPON, "amount": "1", "person": "a\0"},
+    ],
 )
 def test_redemptions_that_cannot_be(ask: Asked, wrong: object) -> None:
     assert ask("POST", "/v1/offers/redeem", wrong).status_code == 400

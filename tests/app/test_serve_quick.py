@@ -198,6 +198,9 @@ def test_what_cannot_be_logged_is_refused_and_given_back(ask: Asked, monkeypatch
         (b'{"segment": {"colour": "red"}}', "colour"),
         (b'{"context": ' + b"[" * 40 + b"]" * 40 + b"}", "nested"),
         (b'{"visitor_id": "\xff"}', "no question"),
+        (b'{"candidates": ["a", "x\\u0000y"]}', "control"),  # PostgreSQL takes no NUL: the worker's leases would stop
+        (b'{"visitor_id": "\\u001f"}', "control"),
+        (b'{"segment": {"channel": "e\\u007f"}}', "control"),
     ],
 )
 def test_a_wrong_question_is_a_problem(ask: Asked, body: bytes, told: str) -> None:

@@ -321,6 +321,20 @@ def test_a_body_that_comes_after_its_answer_harms_no_later_request(worker: Worke
         assert [answer.status for answer in answers(there)] == [200]
 
 
+@pytest.mark.parametrize("wanted", ["h2c", "websocket"])
+def test_an_upgrade_that_is_not_spoken_is_ignored(worker: Worker, wanted: str) -> None:
+    """RFC 9110, 7.8. Java's HttpClient and `curl --http2` ask for h2c; their bodies were lost."""
+    headers = ("Connection: Upgrade, HTTP2-Settings", f"Upgrade: {wanted}", "HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA")
+    whole = request("/v1/decide", DECIDE, *headers)
+    plain = request("/v1/decide", DECIDE, "Connection: close")
+    chunked = request("/v1/events", b"", *headers).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    chunked += b"%x\r\n%b\r\n0\r\n\r\n" % (len(EVENT), EVENT)
+    for parts in ((whole + plain,), (whole[:40], whole[40:], plain), (whole[:-5], whole[-5:] + chunked + plain)):
+        told = worker.say(*parts)
+        assert [answer.status for answer in told] == [200] * b"".join(parts).count(b"POST ")
+        assert told[0].json["choices"] and told[-1].json["choices"]
+
+
 def test_clients_that_go_away_harm_nobody(worker: Worker) -> None:
     before = requests_of(worker, "events")
     whole = request("/v1/events", EVENT)

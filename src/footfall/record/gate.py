@@ -33,7 +33,7 @@ LARGEST = 1 << 20  # characters of an event
 SURE_LENGTH = _LONGEST // 4
 _IDS = ("message_id", "visitor_id", "user_id", "previous_id", "visit_id", "provider_id", "item_id", "order_id")
 _SAID = (*_IDS, "category", "channel", "campaign", "device", "country", "position")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CONTROL_IN_JSON = re.compile(rb"\\(?:[bfnrt]|u00(?:[01]|7[fF]))")
 _POINT = re.compile(r" *[+-]?[0-9.]+([eE][+-]?[0-9]+)? *")
 _THOUSANDS = re.compile(r" *[+-]?[0-9]{1,3}([, '][0-9]{3})+(\.[0-9]*)? *")
@@ -311,7 +311,7 @@ def _text_fault(row: Row) -> str:
         value = getattr(row, name)
         if value is not None and len(value) > SURE_LENGTH and len(value.encode()) > _LONGEST:
             return f"{name}:long"
-    if _CONTROL.search("".join([getattr(row, name) or "" for name in _SAID])):
+    if CONTROL.search("".join([getattr(row, name) or "" for name in _SAID])):
         return "id:control"
     return "" if not row.properties or bytes(row.properties).lstrip()[:1] == b"{" else "properties:object"
 

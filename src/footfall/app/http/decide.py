@@ -11,7 +11,7 @@ from footfall.acquire.decide import Ask, Decider, encode_decision
 from footfall.app.http.bodies import AskBody, Choice, DecisionBody
 from footfall.app.http.context import Context
 from footfall.app.http.hot import Hot, Kept
-from footfall.app.http.limits import check_depth
+from footfall.app.http.limits import check_controls, check_depth
 from footfall.app.http.problems import Problem, unavailable
 from footfall.errors import StorageError
 from footfall.model import Decision, Sticky
@@ -64,9 +64,13 @@ def read_ask(body: bytes, max_depth: int) -> AskBody:
     """The body as what is asked; Problem 400 names the field."""
     check_depth(body, max_depth)
     try:
-        return _DECODER.decode(body)
+        asked = _DECODER.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(400, "bad-request", f"the body is no question for a decision: {error}", "see /schema") from None
+    segment = asked.segment
+    parts = (*segment, *segment.values()) if isinstance(segment, dict) else (segment,)
+    check_controls(body, asked.visitor_id, asked.sticky_key, *parts, *(asked.candidates or ()))
+    return asked
 
 
 def _finish(context: Context, decider: Decider, decision: Decision, failure: StorageError | None) -> bytes:

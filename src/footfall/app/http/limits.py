@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from footfall.app.http.problems import Problem, Receive, Scope
+from footfall.record.gate import CONTROL, may_hold_controls
 
 WHOLE = "footfall.whole"
 """In a request's scope once all of its body has arrived (the worker's protocol puts it there)."""
@@ -129,6 +130,16 @@ def check_depth(body: bytes, most: int) -> None:
     brackets = _STRING.sub(b"", body).translate(None, _NO_BRACKETS)
     if len(brackets) and int(np.cumsum(_STEP[np.frombuffer(brackets, np.uint8)]).max()) > most:
         raise Problem(400, "too-deep", f"the JSON is nested deeper than {most}", "send it flatter")
+
+
+def check_controls(body: bytes, *texts: str | None) -> None:
+    """Refuse ids and names of a body that hold a control character: events with such ids are refused, and PostgreSQL
+    takes no NUL. Problem 400."""
+    if not may_hold_controls(body):
+        return
+    for text in texts:
+        if text and CONTROL.search(text):
+            raise Problem(400, "bad-request", f"{text!r} holds a control character", "send the id as events name it")
 
 
 class Rates:

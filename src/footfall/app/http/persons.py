@@ -14,7 +14,7 @@ import msgspec
 from footfall.app import messaging, offering
 from footfall.app.http.bodies import REDEEM_PATH, RedeemBody
 from footfall.app.http.context import Context
-from footfall.app.http.limits import check_depth, read_body
+from footfall.app.http.limits import check_controls, check_depth, read_body
 from footfall.app.http.problems import Problem, Receive, Scope, Send, answer_json, not_found, wrong_method
 from footfall.model import Refusal
 from footfall.record import money
@@ -57,6 +57,7 @@ async def redeem(context: Context, scope: Scope, receive: Receive, send: Send) -
         asked = msgspec.json.decode(body, type=RedeemBody)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Problem(400, "bad-request", f"the body is no redemption: {error}", "see /schema") from None
+    check_controls(body, asked.code, asked.person, asked.order_id, asked.provider_id)
     minor = money.to_minor(asked.amount, context.here.config.workspace.currency)
     if minor < 0:
         raise Problem(400, "bad-request", f"amount {asked.amount} is below 0", "give the order's amount")

@@ -11,7 +11,8 @@ import asyncio
 from collections.abc import Sized
 
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from footfall.app.http.upgrades import WithoutUpgrades
 
 PIECE_BYTES = 4096  # what may wait as objects: some 200 of the shortest requests
 
@@ -30,7 +31,7 @@ class _Flow(FlowControl):
             super().resume_reading()
 
 
-class InTurn(HttpToolsProtocol):
+class InTurn(WithoutUpgrades):
     """uvicorn's protocol with a bounded queue; ``parse`` gets what arrives, piece by piece."""
 
     flow: _Flow
