@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote
@@ -66,3 +67,24 @@ def writing(what: str, way_out: str, *others: type[Exception]) -> Iterator[None]
     except others as error:
         told = _COLOUR.sub("", str(error))
         raise WorkspaceError(f"{what} cannot be written: {told}", way_out) from error
+
+
+@contextmanager
+def held(path: Path, *, shared: bool = False, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold a lock file, alone or with others that share it; the system lets go of it when the process dies.
+
+    on_wait: called where somebody else holds it, before it is waited for. WorkspaceError where it cannot be made.
+    """
+    with writing(f"the lock {path}", "check free space and permissions, then run it again"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(handle, kind)
+        yield
+    finally:
+        os.close(handle)

@@ -458,6 +458,10 @@ class Entries(Protocol):
         """
         ...
 
+    def keys_now(self, person: str) -> tuple[str, ...]:
+        """A person's key, and the one that it has become by a sign-in or an alias, if any."""
+        ...
+
     def forget(self, people: Sequence[str]) -> int:
         """Erase these persons' entries, whether they are named as in the log or as in journeys; how many."""
         ...
@@ -520,7 +524,7 @@ class Outbox(Protocol):
         ...
 
     def waiting(self) -> pa.Table:
-        """Messages that wait: message_id, journey, person, entry, channel, address."""
+        """Messages that wait: message_id, journey, person, entry, channel, address, language, context."""
         ...
 
     def channels(self) -> frozenset[str]:
@@ -528,8 +532,8 @@ class Outbox(Protocol):
         ...
 
     def overtake(self, rows: pa.Table) -> int:
-        """Messages that wait, by message_id: cancelled with their ``reason``, or, where that is null, for another
-        ``address``. How many were cancelled."""
+        """Messages that wait, by message_id: cancelled with their ``reason``, or, where that is null, with this
+        ``address``, ``language`` and ``context``. How many were cancelled."""
         ...
 
     def retry(self, message_id: str, now: datetime) -> None:
@@ -544,6 +548,10 @@ class Outbox(Protocol):
         """Take an address or person off that list, and what messages know as the same person; what stood there."""
         ...
 
+    def unlist(self, people: Sequence[str], reason: str) -> int:
+        """Take these off that list where they stand on it for this reason; how many."""
+        ...
+
     def suppressed(self) -> Mapping[str, str]:
         """Address or person -> reason."""
         ...
@@ -556,6 +564,10 @@ class Outbox(Protocol):
         self, status: MessageStatus | None = None, journey: str | None = None, most: int = 100
     ) -> tuple[Posted, ...]:
         """Messages with what became of them, newest due first."""
+        ...
+
+    def costs(self, journey: str) -> pa.Table:
+        """person, handed_at (UTC, without zone), cost: letters that cost something and may have reached somebody."""
         ...
 
     def posted(self, message_id: str) -> Posted | None:

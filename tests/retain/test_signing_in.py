@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_rounds import CARTS, NOON, PAPER, at, shop, table, turn
 
-from footfall.app import messaging, offering, proving
+from footfall.app import messaging, offering, proving, recording
 from footfall.app.build import Workspace, make_workspace, open_workspace
 from footfall.model import Caps, Redemption, Refusal
 from footfall.testing import FixedClock
@@ -49,6 +49,22 @@ def test_the_first_user_of_a_log_changes_nobody(tmp_path: Path) -> None:
     here.record(table([signed_in("other", "somebody")]))
     assert turn(here) == {"planned": 0}
     assert {row["person"]: row["arm"] for row in here.entries.all("carts").to_pylist()} == before
+
+
+def test_a_letters_link_holds_for_whoever_its_person_is_by_now(tmp_path: Path) -> None:
+    """A letter to a device, a sign-in, a round: the link in that letter ends what waits for the user at once."""
+    here = place(tmp_path, ["v1", "v2"])
+    turn(here)
+    messaging.send(here)
+    here.record(table([signed_in("v1", "u1"), signed_in("v1", "u2", "alias", 1.5, previous_id="u1")]))
+    later = at(here, NOON + timedelta(days=2, minutes=1))
+    assert turn(later)["planned"] == 2
+    assert messaging.unsubscribe(later, "d:v1", "") == 1
+    assert messaging.send(later) == {"sent": 1}
+    (person,) = {row["person"] for row in later.entries.all("carts").to_pylist()} - {"d:v2"}
+    assert {"d:v1", person} <= set(later.outbox.suppressed())
+    recording.forget(later, "u2")
+    assert later.entries.keys_now("d:v1") == ("d:v1",)
 
 
 def test_who_signs_in_stays_the_same_person(tmp_path: Path) -> None:

@@ -47,8 +47,10 @@ def turn(here: Workspace, files: Sequence[str] = ()) -> Turn:
 
     plan = here.state.publish(planning.plan(here, known=known).version)
 
-    planned = messaging.plan_round(here) if here.config.journeys else None
-    if planned is not None:
-        messaging.commit_round(here, planned)
+    planned = None
+    if here.config.journeys:
+        with messaging.alone(here):
+            planned = messaging.plan_round(here)
+            messaging.commit_round(here, planned)
 
     return Turn(taken, known, plan, planned, proving.lifts(here))

@@ -24,13 +24,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 
 from footfall.app import allocating, logs, nightly
-from footfall.app.build import Workspace
+from footfall.app.build import Workspace, open_workspace
 from footfall.app.http.metrics import Metrics
 from footfall.app.http.server import opened, read_spec, tell_ready
-from footfall.config import ServeSettings
+from footfall.config import FILE_NAME, ServeSettings
 from footfall.errors import FootfallError
 from footfall.ports import InboxKind
 
@@ -41,6 +42,7 @@ COMPACT_S = 60.0
 SEND_S = 5.0
 LOOK_S = 5.0
 ROUND_S = 900.0  # steps fall due by the clock, too
+LOOKED_S = 60.0  # how long letters go by what the last round saw, at least, while events come
 NICE = 5  # answers go before bookkeeping where cores are few
 _DRAIN_REST_S = 5.0  # at most, after drains that failed
 
@@ -54,12 +56,15 @@ class Keeper:
         self.metrics = metrics
         self.log = log
         self.stop = threading.Event()
+        self._reading = threading.Lock()
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}"
         self._leading_until = 0.0
         self._failing: set[str] = set()
         self._reclaimer: steering.Reclaimer | None = None
         self._drainer: draining.Drainer | None = None
-        self._rounded = (-2, 0.0)  # version of the log at the last round, and when it was
+        self._written: tuple[int, int] = self._stamp()  # of the settings that journeys go by
+        self._journeys = here
+        self._rounded: tuple[int, float, float] | None = None  # version of the log at the last round, its begin and end
 
     # ------------------------------------------------------------ the lead
 
@@ -78,6 +83,7 @@ class Keeper:
         self.metrics.set("footfall_leads", float(lead.mine))
         if lead.mine != before:
             self.log.info("leads" if lead.mine else "follows", holder=lead.holder, term=lead.term)
+            self._rounded = None
 
     # ------------------------------------------------------------ the tasks
 
@@ -149,31 +155,63 @@ class Keeper:
         """A round of all journeys, where the log has grown since the last or a quarter of an hour has passed."""
         from footfall.app import messaging
 
-        version = self.here.store.version()
-        fresh = version != self._rounded[0] or time.monotonic() - self._rounded[1] > ROUND_S
-        if version < 0 or not fresh:
+        here = self._as_written()
+        version, begun = here.store.version(), time.monotonic()
+        known = self._rounded is not None and self._rounded[0] == version and begun - self._rounded[1] <= ROUND_S
+        if version < 0 or known:
             return
-        begun = time.monotonic()
-        if not self.here.config.journeys:
-            self._rounded = (version, begun)
-            messaging.end_gone(self.here)
+        if not here.config.journeys:
+            messaging.end_gone(here)
+            self._rounded = (version, begun, time.monotonic())
             return
-        done = messaging.commit_round(self.here, messaging.plan_round(self.here))
-        self._rounded = (version, begun)
+        with messaging.alone(here):
+            done = messaging.commit_round(here, messaging.plan_round(here))
+        self._rounded = (version, begun, time.monotonic())
         for what, count in done.items():
             self.metrics.add("footfall_journeys", what, by=count)
         if any(done.values()):
             self.log.info("a round of journeys", **done)
 
     def send(self) -> None:
-        """Hand over what is due; stops when the lead is lost or the service ends."""
+        """Hand over what is due; stops when the lead is lost or the service ends.
+
+        Not before a round has looked at it: since it was planned, its person may have left, or another host have led.
+        """
         from footfall.app import messaging
 
-        if not self.here.config.journeys:
+        here = self._as_written()
+        if not here.config.journeys or not self._has_looked():
             return
-        done = messaging.send(self.here, going=lambda: self.leads and not self.stop.is_set())
+        done = messaging.send(here, going=lambda: self.leads and not self.stop.is_set())
         for what, count in done.items():
             self.metrics.add("footfall_messages", what, by=count)
+
+    def _as_written(self) -> Workspace:
+        """The workspace as footfall.toml has it by now: a journey that is paused there sends nothing. ConfigError where
+        that is broken; nothing goes then."""
+        with self._reading:
+            stamp = self._stamp()
+            if stamp != self._written:
+                self._journeys = replace(
+                    open_workspace(self.here.directory, self.here.clock), answer_s=self.here.answer_s
+                )
+                self._written, self._rounded = stamp, None
+            return self._journeys
+
+    def _stamp(self) -> tuple[int, int]:
+        try:
+            found = (self.here.directory / FILE_NAME).stat()
+        except FileNotFoundError:
+            return (0, 0)
+        return found.st_mtime_ns, found.st_size
+
+    def _has_looked(self) -> bool:
+        """Whether a round of this lead knows the log as it is, or as it was a short while ago."""
+        if self._rounded is None:
+            return False
+        version, begun, ended = self._rounded
+        late_s = max(LOOKED_S, 3 * self._journeys.config.retain.interval_s, 3 * (ended - begun))
+        return time.monotonic() - begun <= late_s or self.here.store.version() == version
 
     def _may_be_due(self, record: Any) -> bool:
         """Spares reading the plan every few seconds: once a night it is asked for."""

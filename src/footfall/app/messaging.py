@@ -2,6 +2,9 @@
 
 plan_round | commit_round     who enters, who leaves, which messages go into the outbox
 send                          what is due, handed to its channels
+
+A round writes what it read some time before, and an erasure what the log told it: each holds ``alone``, so that neither
+another one nor a sender is at work meanwhile. Senders share their turn, a hundred messages long.
 """
 
 from __future__ import annotations
@@ -14,10 +17,11 @@ import socket
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -28,6 +32,7 @@ from footfall.app import offering, retention
 from footfall.app.build import Workspace
 from footfall.app.progress import Advance
 from footfall.config import ChannelSettings
+from footfall.disk import held
 from footfall.errors import ConfigError, InputError
 from footfall.model import Caps, Held, Letter, Message, Offer
 from footfall.ports import Channel
@@ -88,12 +93,39 @@ def setting(here: Workspace, *, dry: bool = False) -> Setting:
     return found
 
 
+@contextmanager
+def alone(here: Workspace, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the turn of those who change who gets what: a round from its reading to its last write, an erasure.
+
+    on_wait: called where another one has it. Let go of by the system when the process dies.
+    """
+    with held(_next(here), on_wait=on_wait), held(_turn(here), on_wait=on_wait):
+        yield
+
+
+@contextmanager
+def together(here: Workspace) -> Iterator[None]:
+    """Share the turn with other senders; who waits to be alone goes first."""
+    with ExitStack() as mine:
+        with held(_next(here), shared=True):
+            mine.enter_context(held(_turn(here), shared=True))
+        yield
+
+
+def _next(here: Workspace) -> Path:
+    return here.lake / "_messages.next"
+
+
+def _turn(here: Workspace) -> Path:
+    return here.lake / "_messages.lock"
+
+
 def plan_round(here: Workspace, progress: Advance = lambda done, total: None, *, dry: bool = False) -> Planned:
     """What a round would do now. ConfigError where there is no journey, or one cannot be.
 
     First, keys of persons who have signed in since become those that they have now, messages of journeys that are back
     wait again, and, without any journey, none waits. Where it is ``dry`` nothing of this is done: all is looked at as
-    it stands.
+    it stands. Else it and ``commit_round`` are one turn, ``alone``.
     """
     from footfall.retain import rounds
 
@@ -208,10 +240,10 @@ def send(
     def asked(message: Message, now: datetime) -> Held | None:
         done = next(looked)
         progress(done, max(waiting, done))
-        held = allowed(message, now)
+        kept = allowed(message, now)
         # A code is given out when its letter is written: not for one that the caps or the list would keep back.
-        with_code = held is None and bool(msgspec.json.decode(message.context, type=dict[str, Any]).get("offer_name"))
-        return here.outbox.against(message, now, caps) if with_code else held
+        with_code = kept is None and bool(msgspec.json.decode(message.context, type=dict[str, Any]).get("offer_name"))
+        return here.outbox.against(message, now, caps) if with_code else kept
 
     worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     with channels(here) as open_channels:
@@ -225,6 +257,7 @@ def send(
             caps,
             most,
             going,
+            lambda: together(here),
         )
 
 
@@ -321,8 +354,9 @@ def message_space(here: Workspace, *, dry: bool = False) -> uuid.UUID:
 
 def unsubscribe(here: Workspace, person: str, address: str, reason: str = UNSUBSCRIBED) -> int:
     """Write to a person and an address no more; waiting messages are cancelled. How many were."""
-    here.outbox.suppress([(who, reason) for who in (person, address) if who], here.clock.now())
-    return here.outbox.cancel(reason, person=person) if person else 0
+    keys = here.entries.keys_now(person) if person else ()  # who signed in since the letter was written has another
+    here.outbox.suppress([(who, reason) for who in (*keys, address) if who], here.clock.now())
+    return sum(here.outbox.cancel(reason, person=key) for key in keys)
 
 
 def suppressions_of(text: str, name: str) -> list[tuple[str, str]]:

@@ -51,13 +51,9 @@ def _costs(here: Workspace, journey: str, rows: Any) -> Any:
     first = {row["person"]: row["entered_at"] for row in rows.select(["person", "entry", "entered_at"]).to_pylist() if row["entry"] == 1}  # fmt: skip  # noqa: E501
     costs = dict.fromkeys(first, 0.0)
     window = timedelta(days=told.outcome_days)
-    if any(step.cost for step in told.steps):
-        for posted in here.outbox.messages(journey=journey, most=0):
-            person, at = posted.message.person, posted.handed_at
-            if at is None or person not in first or posted.status not in ("sent", "unknown", "handing"):
-                continue
-            if at.replace(tzinfo=None) <= first[person] + window:
-                costs[person] += told.steps[min(posted.message.step, len(told.steps) - 1)].cost
+    for row in here.outbox.costs(journey).to_pylist():
+        if row["person"] in first and row["handed_at"] <= first[row["person"]] + window:
+            costs[row["person"]] += row["cost"]
     unit = 10.0 ** money.exponent(here.config.workspace.currency)
     within = {person[2:]: (at, at + window) for person, at in first.items()}
     for offer in dict.fromkeys(step.offer for step in told.steps if step.offer):

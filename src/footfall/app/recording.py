@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from footfall.record.erase import Erased
     from footfall.record.fakes import Suspect
     from footfall.record.removal import Brought, Removed
+
+ERASING = "is being erased"  # why nobody writes to a person whose erasure was begun; run again, it ends that, too
 
 
 def import_files(
@@ -109,22 +112,28 @@ def rows(here: Workspace, **question: Any) -> pa.Table:
 def forget(here: Workspace, visitor: str) -> Erased:
     """Erase a person from the lake, the rows kept aside, this host's inbox, decisions, journeys, letters and coupons.
 
-    What the inbox holds is drained first, so that all that was acknowledged until now is reached.
+    What the inbox holds is drained first, so that all that was acknowledged until now is reached. Nobody plans or sends
+    messages meanwhile; and where it is cut off, nothing is sent to the person until it is run again.
     """
+    from footfall.app import messaging
     from footfall.channels import files
     from footfall.record import drained, erase
     from footfall.value import facts
 
     received = (here.directory / "inbox" / "inbox.db").exists()
 
-    def elsewhere(ids: Sequence[str]) -> dict[str, int]:
-        kept = {"letters": files.forget(here.directory, ids)}
-        kept |= {"journeys": here.entries.forget(ids), "messages": here.outbox.forget(ids)}
-        kept |= {"coupons": here.offers.forget(ids)}
-        return kept | ({"sticky choices": here.inbox.forget(ids)} if received else {})
+    @contextmanager
+    def elsewhere(ids: Sequence[str]) -> Iterator[dict[str, int]]:
+        here.outbox.suppress([(one, ERASING) for one in ids], here.clock.now())
+        kept = {"journeys": here.entries.forget(ids), "messages": here.outbox.forget(ids)}
+        kept |= {"letters": files.forget(here.directory, ids), "coupons": here.offers.forget(ids)}
+        if received:
+            kept["sticky choices"] = here.inbox.forget(ids)
+        yield kept
+        here.outbox.unlist(ids, ERASING)
 
     facts.forget(here.facts_directory)  # before and after: it may be killed between, and facts may be counted between
-    with here.engine() as engine:
+    with messaging.alone(here), here.engine() as engine:
         if received:
             where = (here.inbox, here.store, here.decisions, engine, here.config, here.clock)
             drained.drain(*where, quarantine_dir=here.quarantine)

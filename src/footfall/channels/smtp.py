@@ -76,7 +76,7 @@ class SmtpChannel:
         """Hand a letter over; the receipt says what is certain."""
         to = mailbox(letter.address)
         if to is None:
-            return Receipt("dead", f"{letter.address!r} is no e-mail address", suppress=True)
+            return Receipt("dead", f"{letter.address!r} is no e-mail address")
         try:
             content = self._content(letter, to)
         except (ValueError, UnicodeError) as error:

@@ -26,6 +26,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -83,14 +84,14 @@ def forget(
     progress: Callable[[float, float], None] | None = None,
     *,
     decisions: Store | None = None,
-    elsewhere: Callable[[Sequence[str]], Mapping[str, int]] | None = None,
+    elsewhere: Callable[[Sequence[str]], AbstractContextManager[Mapping[str, int]]] | None = None,
 ) -> Erased:
     """Erase ``visitor`` (a visitor id or user id) and all of the same person, under the store's lock.
 
     progress: told (days done, days in all). decisions: the log of live decisions. elsewhere: erases what else is kept
-    under the person's ids, and tells rows by place. Raises InputError for an empty id; WorkspaceError where the
-    workspace cannot be written, in which case either nothing or all of the log's part has happened; then run
-    it again.
+    under the person's ids, and tells rows by place; held until the log is clean, too. Raises InputError for an empty
+    id; WorkspaceError where the workspace cannot be written, in which case either nothing or all of the log's part has
+    happened; then run it again.
     """
     if not visitor:
         raise InputError("no id to erase", "name a visitor id or a user id")
@@ -99,15 +100,16 @@ def forget(
         person = _resolve(engine, visitor)
         _find(engine, person)
         drawn = _forget_decisions(decisions, engine, person) if decisions is not None else 0
-        other = dict(elsewhere((*person.ids, *person.shared))) if elsewhere is not None else {}
-        found = engine.query(text("erase_days"), None, tokens=_tokens(person.ids)).to_pylist()
-        days = tuple(row["day"] for row in found)
-        if days:
-            _rewrite(store, engine, days, "erase_kept", "properties", person, progress)
-        store.attach(engine)
-        if quarantine_dir is not None:
-            quarantine.recover(quarantine_dir, store.has_batch)  # copies that a killed import left
-        rejects = _clean_quarantine(quarantine_dir, person.ids) if quarantine_dir is not None else 0
+        ids = (*person.ids, *person.shared)
+        with elsewhere(ids) if elsewhere is not None else nullcontext({}) as other:
+            found = engine.query(text("erase_days"), None, tokens=_tokens(person.ids)).to_pylist()
+            days = tuple(row["day"] for row in found)
+            if days:
+                _rewrite(store, engine, days, "erase_kept", "properties", person, progress)
+            store.attach(engine)
+            if quarantine_dir is not None:
+                quarantine.recover(quarantine_dir, store.has_batch)  # copies that a killed import left
+            rejects = _clean_quarantine(quarantine_dir, person.ids) if quarantine_dir is not None else 0
     events = sum(row["events"] for row in found)
     return Erased(events, rejects, days, person.ids, person.shared, person.others, drawn, other)
 

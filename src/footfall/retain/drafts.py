@@ -105,6 +105,8 @@ class Drafts:
                 "timezone": timezone or "",
                 "offer_name": step.offer,
             }
+            if step.cost:
+                context["cost"] = step.cost
             found.append(
                 Message(
                     message_id=message_id(self.space, name, person, number, entry),

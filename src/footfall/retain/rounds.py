@@ -30,6 +30,7 @@ from footfall.retain.arms import draws
 from footfall.retain.audience import Asked, Audience
 from footfall.retain.drafts import Drafts, written
 from footfall.retain.listed import whom_not
+from footfall.retain.rules import language
 from footfall.retain.statements import text
 
 GONE = "its journey is gone from footfall.toml"
@@ -40,7 +41,7 @@ NEXT_WAIT = timedelta(days=3)
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0}
 _MICROSECOND = np.timedelta64(1, "us")
 
-_OVERTAKEN = pa.schema([("message_id", pa.string()), ("address", pa.string()), ("reason", pa.string())])
+_OVERTAKEN = pa.schema([(name, pa.string()) for name in ("message_id", "address", "language", "context", "reason")])
 
 Choose = Callable[[Floats, Floats, npt.NDArray[np.int64], npt.NDArray[np.int64], float], npt.NDArray[np.bool_]]
 
@@ -80,8 +81,8 @@ class Planned:
     """What a round would do. entering: entries to add. moving: journey -> entries with their next step.
 
     held: (journey, reason) -> persons who get nothing now, and why. next_due: journey -> when the first of
-    those who are not yet due will be. overtaken: messages that wait and do not go any more, or go elsewhere
-    (message_id, address, reason).
+    those who are not yet due will be. overtaken: messages that wait and do not go any more, or go elsewhere or
+    otherwise (message_id, address, language, context, reason).
     """
 
     now: datetime
@@ -291,12 +292,22 @@ def _overtaken(
             found.append(
                 engine.query(
                     text("overtaken"),
-                    {"consent": setting.consent},
+                    {"consent": setting.consent, "language": setting.language},
                     given_waiting=by,
                     given_addresses=reach.addressed(engine, people, setting.address_of[channel]),
-                ).cast(_OVERTAKEN)
+                    given_spoken=_spoken(engine, setting.language),
+                )
+                .select(_OVERTAKEN.names)
+                .cast(_OVERTAKEN)
             )
     return pa.concat_tables(found) if found else _OVERTAKEN.empty_table()
+
+
+def _spoken(engine: Shown, otherwise: str) -> pa.Table:
+    """told, language: what contacts say that they read, and the templates' language for it."""
+    told = engine.query("SELECT DISTINCT language AS told FROM contacts WHERE language IS NOT NULL")["told"].to_pylist()
+    spoken = [language(one, otherwise) for one in told]
+    return pa.table({"told": pa.array(told, pa.string()), "language": pa.array(spoken, pa.string())})
 
 
 def _entries(name: str, journey: JourneySettings, fresh: pa.Table, now: datetime) -> pa.Table:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from footfall.stores import joins, schema
 from footfall.stores.database import OnDatabase, naive
-from footfall.stores.schema import coupons, entries, messages, redemptions, suppressions
+from footfall.stores.schema import coupons, entries, joined, messages, redemptions, suppressions
 
 SCHEMA = pa.schema(
     [
@@ -140,13 +140,19 @@ class SqlEntries(OnDatabase):
         with self._writing() as connection:
             return joins.join(connection, pairs, self._insert_once(suppressions))
 
+    def keys_now(self, person: str) -> tuple[str, ...]:
+        """A person's key, and the one that it has become by a sign-in or an alias, if any."""
+        with self._reading() as connection:
+            return joins.keys_now(connection, person)
+
     def forget(self, people: Sequence[str]) -> int:
         """Erase these persons' entries, whether they are named as in the log or as in journeys; how many."""
         gone, known = 0, schema.spelled(people)
         with self._writing() as connection:
             for at in range(0, len(known), _FEW):
-                which = entries.c.person.in_(known[at : at + _FEW])
-                gone += connection.execute(entries.delete().where(which)).rowcount
+                few = known[at : at + _FEW]
+                gone += connection.execute(entries.delete().where(entries.c.person.in_(few))).rowcount
+                connection.execute(joined.delete().where(joined.c.was.in_(few) | joined.c.person.in_(few)))
         with schema.readable_errors(self._place):
             schema.scrub(self._engine)
         return gone

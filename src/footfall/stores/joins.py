@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from footfall.addresses import spellings
-from footfall.stores.schema import HELD, coupons, entries, messages, offer_counts, redemptions, suppressions
+from footfall.stores.schema import HELD, coupons, entries, joined, messages, offer_counts, redemptions, suppressions
 
 TWICE = "joined"  # the reason of an entry that was a person's second in a journey, told by a sign-in
 _TOLD = "the same person as of another entry"
@@ -52,7 +52,24 @@ def join(connection: sa.Connection, pairs: Mapping[str, str], suppress: Any) -> 
     _move_coupons(connection, ids)
     _move_uses(connection, ids)
     _suppress(connection, pairs, suppress)
+    _remember(connection, pairs)
     return len({row.person for row in kept if row.person in pairs})
+
+
+def keys_now(connection: sa.Connection, key: str) -> tuple[str, ...]:
+    """The keys of whom a key, or an identifier of the log, stands for by now; itself where nobody is known to have
+    joined."""
+    known = connection.execute(sa.select(joined.c.person).where(joined.c.was.in_(keys_of(key))))
+    return (key, *sorted(set(known.scalars())))
+
+
+def _remember(connection: sa.Connection, pairs: Mapping[str, str]) -> None:
+    """Who was known under another key: a link in a letter holds for whoever its person is by now."""
+    c = joined.c
+    for old, now in sorted(pairs.items()):
+        connection.execute(joined.delete().where(c.was.in_((old, now))))
+        connection.execute(joined.update().where(c.person == old).values(person=now))
+        connection.execute(joined.insert().values(was=old, person=now))
 
 
 def _move(connection: sa.Connection, changes: list[tuple[str, str, int, str, int, bool]]) -> None:

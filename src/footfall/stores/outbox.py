@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import sqlalchemy as sa
 
@@ -188,6 +189,17 @@ class SqlOutbox(OnDatabase):
                 gone += connection.execute(suppressions.delete().where(which).returning(suppressions.c.who)).scalars()
         return tuple(gone)
 
+    def unlist(self, people: Sequence[str], reason: str) -> int:
+        """Take these off that list where they stand on it for this reason; how many."""
+        gone, c, known = 0, suppressions.c, sorted({listed_as(who) for who in people})
+        with self._writing() as connection:
+            for at in range(0, len(known), _FEW):
+                which = c.who.in_(known[at : at + _FEW]) & (c.reason == reason)
+                gone += connection.execute(suppressions.delete().where(which)).rowcount
+        with schema.readable_errors(self._place):
+            schema.scrub(self._engine)
+        return gone
+
     def suppressed(self) -> Mapping[str, str]:
         """Address or person -> reason."""
         with self._reading() as connection:
@@ -213,9 +225,9 @@ class SqlOutbox(OnDatabase):
             return connection.execute(messages.update().where(which).values(status="cancelled", error=reason)).rowcount
 
     def waiting(self) -> pa.Table:
-        """Messages that wait: message_id, journey, person, entry, channel, address."""
+        """Messages that wait: message_id, journey, person, entry, channel, address, language, context."""
         c = messages.c
-        columns = (c.message_id, c.journey, c.person, c.entry, c.channel, c.address)
+        columns = (c.message_id, c.journey, c.person, c.entry, c.channel, c.address, c.language, c.context)
         with self._reading() as connection:
             rows = connection.execute(sa.select(*columns).where(c.status == "waiting")).all()
         values = list(zip(*rows, strict=True)) or [()] * len(columns)
@@ -231,15 +243,16 @@ class SqlOutbox(OnDatabase):
             return frozenset(connection.execute(open_).scalars())
 
     def overtake(self, rows: pa.Table) -> int:
-        """Cancel messages that wait (message_id, reason), or change their address where the reason is null."""
+        """Cancel messages that wait (message_id, reason); where that is null, change address, language and context."""
         c, cancelled = messages.c, 0
         mine = messages.update().where((c.message_id == sa.bindparam("at_id")) & (c.status == "waiting"))
         withdraw = mine.values(status="cancelled", error=sa.bindparam("why"))
-        redirect = mine.values(address=sa.bindparam("to"))
+        redirect = mine.values(address=sa.bindparam("to"), language=sa.bindparam("in"), context=sa.bindparam("about"))
         with self._writing() as connection:
             for row in rows.to_pylist():
                 if row["reason"] is None:
-                    connection.execute(redirect, {"at_id": row["message_id"], "to": row["address"]})
+                    told = {"to": row["address"], "in": row["language"], "about": row["context"]}
+                    connection.execute(redirect, {"at_id": row["message_id"], **told})
                 else:
                     given = {"at_id": row["message_id"], "why": row["reason"]}
                     cancelled += connection.execute(withdraw, given).rowcount
@@ -293,6 +306,17 @@ class SqlOutbox(OnDatabase):
             query = query.where(messages.c.journey == journey)
         with self._reading() as connection:
             return tuple(_posted(row) for row in connection.execute(query.limit(most) if most else query))
+
+    def costs(self, journey: str) -> pa.Table:
+        """person, handed_at (UTC, without zone), cost: letters that cost something and may have reached somebody."""
+        c = messages.c
+        priced = (c.journey == journey) & c.status.in_(_COUNTED) & c.context.like('%"cost":%')
+        with self._reading() as connection:
+            rows = connection.execute(sa.select(c.person, c.handed_at, c.context).where(priced)).all()
+        person, at, context = zip(*rows, strict=True) if rows else ((), (), ())
+        cost = [float(msgspec.json.decode(text).get("cost", 0.0)) for text in context]
+        names = {"person": pa.array(person, pa.string()), "handed_at": pa.array(at, pa.timestamp("us"))}
+        return pa.table({**names, "cost": pa.array(cost, pa.float64())})
 
     def posted(self, message_id: str) -> Posted | None:
         """One message with what became of it."""
@@ -355,14 +379,15 @@ class SqlOutbox(OnDatabase):
     def _settle(self, connection: sa.Connection, worker: str, now: datetime, settled: Settled) -> None:
         for message_id, receipt, again in settled:
             given: dict[str, Any] = {"at_id": message_id, "by": worker, "new_status": _STATES[receipt.outcome]}
+            detail = receipt.detail.replace("\0", "")  # of a server's answer; PostgreSQL takes no NUL
             if receipt.outcome == "retry":
-                row = connection.execute(_TRY_AGAIN, {**given, "at": naive(again or now), "told": receipt.detail})
+                row = connection.execute(_TRY_AGAIN, {**given, "at": naive(again or now), "told": detail})
             else:
                 statement = _SENT if receipt.outcome == "sent" else _ENDED
-                row = connection.execute(statement, {**given, "at": naive(now), "told": receipt.detail})
+                row = connection.execute(statement, {**given, "at": naive(now), "told": detail})
             address = row.scalar()
             if address is not None and receipt.suppress:
-                self._suppress(connection, [(address, receipt.detail)], now)
+                self._suppress(connection, [(address, detail)], now)
 
     def _suppress(self, connection: sa.Connection, rows: Sequence[tuple[str, str]], now: datetime) -> int:
         if not rows:

@@ -190,6 +190,13 @@ messages = sa.Table(
     sa.Index("messages_by_status", "status", "next_at"),
     sa.Index("messages_by_person", "person", "handed_at"),
 )
+joined = sa.Table(
+    "joined",
+    metadata,
+    sa.Column("was", sa.Text(), primary_key=True),
+    sa.Column("person", sa.Text(), nullable=False),
+    sa.Index("joined_by_person", "person"),
+)
 suppressions = sa.Table(
     "suppressions",
     metadata,

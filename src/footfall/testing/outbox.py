@@ -62,15 +62,21 @@ class OutboxContract:
         assert set(waiting["message_id"].to_pylist()) == {m.message_id for m in given} - {sent.message_id}
         first, second = (m for m in given if m.message_id != sent.message_id)
         rows = [
-            {"message_id": first.message_id, "address": None, "reason": "bought"},
-            {"message_id": second.message_id, "address": "new@example.com", "reason": None},
-            {"message_id": sent.message_id, "address": None, "reason": "bought"},
+            {"message_id": first.message_id, "reason": "bought"},
+            {
+                "message_id": second.message_id,
+                "address": "new@example.com",
+                "language": "zh-Hans",
+                "context": '{"n":1}',
+            },
+            {"message_id": sent.message_id, "reason": "bought"},
         ]
-        told = pa.schema([(name, pa.string()) for name in ("message_id", "address", "reason")])
+        told = pa.schema([(name, pa.string()) for name in ("message_id", "address", "language", "context", "reason")])
         assert outbox.overtake(pa.Table.from_pylist(rows, told)) == 1
         assert [status(outbox, m) for m in (first, second, sent)] == ["cancelled", "waiting", "sent"]
         (left,) = outbox.waiting().to_pylist()
         assert (left["message_id"], left["address"]) == (second.message_id, "new@example.com")
+        assert (left["language"], left["context"]) == ("zh-Hans", '{"n":1}')
 
     def test_a_message_is_added_once(self, outbox: Outbox) -> None:
         assert outbox.add([message("ann"), message("bob")]) == 2
@@ -203,6 +209,12 @@ class OutboxContract:
             assert set(outbox.suppressed()) == {"u:bob", "cem@example.com"}
         assert outbox.unsuppress("u:ann") == ()
 
+    def test_who_is_on_the_list_for_another_reason_stays_on_it(self, outbox: Outbox) -> None:
+        outbox.suppress([("ann", "asked")], NOW)
+        outbox.suppress([("ann", "passing"), ("Bob@Example.com", "passing"), ("cem", "passing")], NOW)
+        assert outbox.unlist(["ann", "bob@example.com", "dan"], "passing") == 1
+        assert outbox.suppressed() == {"ann": "asked", "cem": "passing"}
+
     def test_a_hard_bounce_puts_the_address_on_the_list(self, outbox: Outbox) -> None:
         outbox.add([message()])
         (one,) = outbox.claim("w", NOW, 1, 60)
@@ -217,6 +229,16 @@ class OutboxContract:
         outbox.hand(first.message_id, "w", NOW, MANY, 60)
         assert outbox.cancel("the journey is gone", journey="carts") == 1
         assert outbox.counts() == {("carts", "handing"): 1, ("carts", "cancelled"): 1, ("other", "waiting"): 1}
+
+    def test_what_letters_cost(self, outbox: Outbox) -> None:
+        """Of what may have reached somebody, by what the step cost when the letter was planned."""
+        priced = replace(message("ann", value=3.0), context='{"cost":0.25}')
+        outbox.add([priced, message("bob", value=2.0), replace(message("cem"), context='{"cost":9.0}')])
+        for one in outbox.claim("w", NOW, 2, 60):
+            outbox.hand(one.message_id, "w", NOW, MANY, 60)
+        assert outbox.costs("other").num_rows == 0
+        (row,) = outbox.costs("carts").to_pylist()
+        assert row == {"person": "ann", "handed_at": NOW.replace(tzinfo=None), "cost": 0.25}
 
     def test_a_person_may_have_a_message_sent_again(self, outbox: Outbox) -> None:
         outbox.add([message()])

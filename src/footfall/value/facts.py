@@ -10,12 +10,10 @@ a reader sees the one or the other. All of it can be deleted: it is counted anew
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -24,7 +22,7 @@ import msgspec
 import pyarrow as pa
 
 from footfall.config import Config
-from footfall.disk import sync, writing
+from footfall.disk import held, sync, writing
 from footfall.ports import Engine, Store
 from footfall.value import arrow_files, kept_money, touched
 from footfall.value.fact_tables import FactTables
@@ -111,7 +109,7 @@ def update(
     settings = fingerprint(rules)
     kept = _current(store, directory, settings)
     if kept is None:
-        with _alone(directory):
+        with held(directory / "lock"):
             kept = _current(store, directory, settings)  # another process may just have done it
             if kept is None:
                 return _brought_up(store, engine, rules, directory, settings, progress, largest_update)
@@ -184,7 +182,7 @@ def forget(directory: Path) -> None:
     They are there again after counting anew, which files that an erasure replaced lead to.
     """
     if directory.is_dir():
-        with _alone(directory), _writing(directory):
+        with held(directory / "lock"), _writing(directory):
             for folder in directory.glob("facts-*"):
                 kept_money.forget(folder)
 
@@ -244,19 +242,6 @@ def _keep(directory: Path, facts: FactTables, state: _State, money: _Money | Non
                 shutil.rmtree(other, ignore_errors=True)
         if old is not None and old.folder != state.folder:  # kept for who reads its tables just now
             kept_money.forget(directory / old.folder)
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Hold the lock of the facts; the system lets go of it when the process dies."""
-    with _writing(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-        handle = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _writing(directory: Path) -> AbstractContextManager[None]:

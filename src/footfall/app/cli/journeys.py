@@ -15,6 +15,7 @@ from footfall.errors import ConfigError, InputError
 from footfall.model import MessageStatus
 
 DRAWN = 20
+WAITS = "another round, a sender or an erasure is at work; waiting for it"
 WHY = ("journey", "customer_id", "channel", "address", "template", "value", "why")
 MESSAGE = (
     "message_id",
@@ -73,9 +74,14 @@ def retain(
     if limit < -1:
         raise ConfigError(f"--limit {limit}", "give 0 for all messages, or a number of them")
     here = open_workspace(workspace)
-    with bar("round") as advance:
-        planned = messaging.plan_round(here, advance, dry=dry_run)
-    screen = output.console(stderr=True)
+    screen, done = output.console(stderr=True), None
+    if dry_run:
+        with bar("round") as advance:
+            planned = messaging.plan_round(here, advance, dry=True)
+    else:
+        with messaging.alone(here, lambda: screen.print(WAITS, soft_wrap=True)), bar("round") as advance:
+            planned = messaging.plan_round(here, advance)
+            done = messaging.commit_round(here, planned)
     if planned.messages and not here.config.retain.public_url:
         screen.print("note: [retain] public_url is empty: letters carry no link that unsubscribes", soft_wrap=True)
     for name, persons in messaging.gone(here).items():
@@ -84,7 +90,7 @@ def retain(
             "out. If it was renamed, put the old name back: under another name it draws arms and lets people in anew",
             soft_wrap=True,
         )
-    if dry_run:
+    if done is None:
         most = limit if limit >= 0 else DRAWN if format == "table" else 0
         rows = [_why(message, why) for message, why in planned.messages.told(most)]
         output.write(rows, format, WHY, lambda: output.draw(rows, WHY, numbers={"value": ",.2f"}))
@@ -93,8 +99,6 @@ def retain(
             screen.print(f"{name}: {messages:,} messages, expected to win {value:,.2f}", soft_wrap=True)
         _tell_held(screen, planned, here.zone)
         return
-    with bar("write"):
-        done = messaging.commit_round(here, planned)
     with bar("send") as advance:
         sent = messaging.send(here, progress=advance) if send else None
     rows = [{"what": what, "messages or persons": n} for what, n in [*done.items(), *(sent or {}).items()]]

@@ -35,7 +35,7 @@ OUTCOMES = ("2xx", "3xx", "4xx", "5xx")
 REASONS = ("json", "field", "time", "amount", "currency", "name", "size", "other")
 DECISIONS = ("drawn", "sticky", "shadow", "unlogged", "empty", "refused")
 TASKS = ("drain", "inbox", "facts", "compact", "pace", "plan", "lead", "retain", "send")
-JOURNEYS = ("entered", "left", "planned", "cancelled")
+JOURNEYS = ("entered", "left", "planned", "withdrawn", "cancelled")
 MESSAGES = ("sent", "retry", "dead", "unknown", "held", "cancelled")
 BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 

@@ -1,14 +1,17 @@
--- One row for each person and provider with a cart: when last added to, the money put in on that day, the last purchase.
+-- One row for each person and provider with a cart: when last added to, the cart's money on that day, the last purchase.
+-- What is added has its own amount, the stages after it that of the whole cart: the largest of them is what it is worth.
 CREATE OR REPLACE TEMPORARY TABLE carted AS
 WITH added AS (
-    SELECT person, provider_id, day, max(ts) AS ts, CAST(sum(amount_minor) AS DECIMAL(38, 0)) AS amount_minor
+    SELECT person, provider_id, day, max(ts) AS ts,
+           greatest(sum(amount_minor) FILTER (name = 'add_to_cart'),
+                    max(amount_minor) FILTER (name <> 'add_to_cart')) AS amount_minor
     FROM acts
     WHERE name IN ('add_to_cart', 'begin_checkout', 'add_payment_info') AND provider_id IS NOT NULL
       AND day <= CAST($as_of AS DATE)
     GROUP BY person, provider_id, day
 ),
 latest AS (
-    SELECT person, provider_id, max(day) AS carted_day, max(ts) AS carted_ts, arg_max(amount_minor, day) AS amount_minor
+    SELECT person, provider_id, max(day) AS carted_day, max(ts) AS carted_ts, arg_max_null(amount_minor, day) AS amount_minor
     FROM added
     GROUP BY person, provider_id
 ),

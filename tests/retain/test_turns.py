@@ -1,0 +1,234 @@
+"""Rounds, senders and erasures at the same time, cut off, and in the service: whoever must not be reached is not."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+from test_rounds import CARTS, NOON, PAPER, at, event, shop, table, turn
+
+from footfall.app import logs, messaging, proving, recording
+from footfall.app.build import Workspace
+from footfall.app.http.metrics import Metrics
+from footfall.app.keeper import Keeper
+from footfall.errors import ConfigError
+from footfall.record import erase
+
+ONCE = PAPER + CARTS.format(holdout=0.0)
+
+
+def beside(task: Callable[[], object]) -> Thread:
+    thread = Thread(target=task, daemon=True)
+    thread.start()
+    return thread
+
+
+def serving(here: Workspace) -> Keeper:
+    """The keeper of a service that leads."""
+    found = at(here, NOON)
+    keeper = Keeper(found, found.config.serve, Metrics(), logs.set_up("test", "error"))
+    keeper._leading_until = math.inf
+    return keeper
+
+
+def statuses(here: Workspace) -> Counter[str]:
+    return Counter(posted.status for posted in here.outbox.messages(most=0))
+
+
+def test_the_service_sends_nothing_before_a_round_has_looked_at_it(tmp_path: Path) -> None:
+    """What waited when it began, or led, went out to who had left meanwhile, or never consented."""
+    here = shop(tmp_path, ONCE, carts=8)
+    turn(here)
+    here.record(table([{**event(n, "unsubscribe", 20, hour=11), "provider_id": None} for n in range(5)]))
+    keeper = serving(here)
+    keeper.send()
+    assert statuses(here) == {"waiting": 8}
+    keeper.retain()
+    keeper.send()
+    assert statuses(here) == {"cancelled": 5, "sent": 3}
+
+
+def test_letters_go_by_what_the_last_round_saw_for_a_short_while_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = shop(tmp_path, ONCE, carts=1)
+    keeper = serving(here)
+    keeper.retain()
+    here.record(table([event(300, "page_view", 20)]))
+    assert keeper._has_looked()
+    clock = [1e6]
+    monkeypatch.setattr("footfall.app.keeper.time.monotonic", lambda: clock[0])
+    assert not keeper._has_looked()
+    keeper.retain()
+    assert keeper._has_looked()
+    clock[0] += 800  # nothing has come since: there is nothing that it has not seen
+    assert keeper._has_looked()
+
+
+def test_the_service_goes_by_journeys_as_they_are_written_by_now(tmp_path: Path) -> None:
+    """It read them when it began: one that was paused went on, and a new one's letters were cancelled as of none."""
+    here = shop(tmp_path, ONCE, carts=2)
+    path = here.directory / "footfall.toml"
+    written = path.read_text(encoding="utf-8")
+    path.write_text(written.partition("[journeys")[0], encoding="utf-8")
+    keeper = serving(here)
+    keeper.retain()
+    path.write_text(written, encoding="utf-8")
+    turn(at(here, NOON))
+    keeper.retain()
+    assert statuses(here) == {"waiting": 2}
+    path.write_text(written.replace("holdout = 0.0", "holdout = 0.0\npaused = true"), encoding="utf-8")
+    keeper.send()  # nothing, before a round under these settings
+    keeper.retain()
+    keeper.send()
+    assert statuses(here) == {"waiting": 2}
+    path.write_text(written.replace("holdout = 0.0", "holdout = 7"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="holdout"):
+        keeper.send()
+    path.write_text(written, encoding="utf-8")
+    keeper.retain()
+    keeper.send()
+    assert statuses(here) == {"sent": 2}
+
+
+def test_an_erasure_waits_for_a_round_and_its_letters_and_they_for_it(tmp_path: Path) -> None:
+    """A round wrote what it had read before the erasure: the person was entered, written to, and kept."""
+    here = shop(tmp_path, ONCE, carts=4)
+    done: list[str] = []
+    with messaging.alone(here):
+        planned = messaging.plan_round(here)
+        other = at(here, NOON)
+        erased = beside(lambda: (recording.forget(other, "p1"), done.append("erased")))
+        sent = beside(lambda: (messaging.send(at(here, NOON)), done.append("sent")))
+        erased.join(0.5)
+        assert done == []
+        messaging.commit_round(here, planned)
+    erased.join(60)
+    sent.join(60)
+    assert sorted(done) == ["erased", "sent"]
+    assert "u:p1" not in {row["person"] for row in here.entries.all("carts").to_pylist()}
+    assert {posted.message.person for posted in here.outbox.messages(most=0)} == {"u:p0", "u:p2", "u:p3"}
+    assert not here.outbox.suppressed()
+
+
+def test_who_waits_to_be_alone_goes_before_senders_that_come_later(tmp_path: Path) -> None:
+    here = shop(tmp_path, ONCE, carts=0)
+    order: list[str] = []
+    waits, begun = Event(), Event()
+
+    def alone() -> None:
+        with messaging.alone(here, waits.set):
+            order.append("alone")
+
+    def sender() -> None:
+        begun.set()
+        with messaging.together(here):
+            order.append("sender")
+
+    with messaging.together(here), messaging.together(here):  # senders share
+        first = beside(alone)
+        assert waits.wait(10)
+        second = beside(sender)
+        assert begun.wait(10)
+        second.join(0.2)
+        assert order == []
+    first.join(10)
+    second.join(10)
+    assert order == ["alone", "sender"]
+
+
+def test_an_erasure_that_is_cut_off_has_nothing_sent_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their messages go before the log does: the next round took them for somebody whom nobody ever wrote to."""
+    here = shop(tmp_path, ONCE, carts=3)
+    turn(here)
+    assert messaging.send(here) == {"sent": 3}
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(erase, "_rewrite", dies)
+        with pytest.raises(KeyboardInterrupt):
+            recording.forget(here, "p1")
+    assert turn(here)["entered"] == 0
+    assert messaging.send(here) == {}
+    recording.forget(here, "p1")
+    assert not here.outbox.suppressed()
+    assert here.outbox.messages(most=0) and "u:p1" not in {p.message.person for p in here.outbox.messages(most=0)}
+
+
+def test_who_is_on_the_list_stays_on_it_when_erased(tmp_path: Path) -> None:
+    here = shop(tmp_path, ONCE, carts=2)
+    messaging.unsubscribe(here, "u:p1", "p1@example.com")
+    recording.forget(here, "p1")
+    assert "p1@example.com" in here.outbox.suppressed()
+
+
+def test_a_trait_that_is_no_address_silences_nobody(tmp_path: Path) -> None:
+    """The list of whom not knows persons and addresses: whoever sends events could put any user on it."""
+    mail = ONCE.replace('kind = "file"', 'kind = "smtp"\nport = 9\nsender = "shop@example.com"')
+    odd = {**event(1, "identify", 20, properties=json.dumps({"traits": {"email": "p0"}}))}
+    here = shop(tmp_path, mail, carts=2, more=[odd], retain='public_url = "https://shop.example"\n')
+    turn(here)
+    assert messaging.send(here)["dead"] == 1
+    assert not here.outbox.suppressed()
+
+
+def test_the_newest_zone_name_and_language_count_while_a_letter_waits(tmp_path: Path) -> None:
+    here = shop(tmp_path, ONCE, carts=1)
+    turn(here)
+    traits = {"traits": {"timezone": "America/Los_Angeles", "name": "\u738b", "language": "zh-TW"}}
+    here.record(table([event(0, "identify", 20, hour=11, properties=json.dumps(traits))]))
+    assert turn(here) == {"planned": 0}
+    (posted,) = here.outbox.messages()
+    told = json.loads(posted.message.context)
+    assert (told["timezone"], told["name"], posted.message.language) == ("America/Los_Angeles", "\u738b", "zh-Hant")
+    assert told["customer_id"] == "p0"  # all else stays
+    assert messaging.send(here) == {"held": 1}  # five in the morning there; one in the afternoon in Berlin
+    (posted,) = here.outbox.messages()
+    assert posted.next_at == datetime(2026, 3, 20, 16, tzinfo=NOON.tzinfo)
+
+
+def test_a_letter_costs_what_its_step_cost_when_it_was_planned(tmp_path: Path) -> None:
+    """By hand: 20 letters at 0.25, nobody buys: -0.25 each, whatever the journey's steps are or cost later."""
+    priced = ONCE.replace('wait = "3h"', 'wait = "3h"\ncost = 0.25')
+    here = shop(tmp_path, priced, carts=20)
+    turn(here)
+    assert messaging.send(here) == {"sent": 20}
+
+    def margin(of: Workspace) -> float:
+        (found,) = (row["treated_mean"] for row in proving.lifts(of) if row["metric"] == "margin")
+        return float(found)
+
+    assert margin(here) == pytest.approx(-0.25)
+    path = here.directory / "footfall.toml"
+    dear = '[[journeys.carts.steps]]\ntemplate = "reminder"\nchannel = "paper"\nwait = "30d"\ncost = 5.0\n'
+    text = path.read_text(encoding="utf-8")
+    for changed in (text.replace("[[journeys.carts.steps]]", dear + "[[journeys.carts.steps]]", 1), text.replace("cost = 0.25\n", "")):  # fmt: skip  # noqa: E501
+        path.write_text(changed, encoding="utf-8")
+        assert margin(at(here, NOON + timedelta(minutes=1))) == pytest.approx(-0.25)
+
+
+def test_a_cart_is_worth_the_same_at_each_stage_of_its_checkout(tmp_path: Path) -> None:
+    """What is added has its own amount; the later stages tell the whole cart's (GA4, Segment). By hand: 100 each."""
+    here = shop(tmp_path, ONCE, carts=0)
+    parts = [{"name": "add_to_cart", "amount": 60.0}, {"name": "add_to_cart", "amount": 40.0, "hour": 9}]
+    later = [{"name": "begin_checkout", "amount": 100.0, "hour": 10}, {"name": "add_payment_info", "amount": 100.0, "hour": 11}]  # fmt: skip  # noqa: E501
+    rows = [event(n, day=19, **one) for n, many in enumerate((parts, parts + later[:1], parts + later)) for one in many]  # type: ignore[arg-type]  # fmt: skip
+    here.record(table(rows))
+    turn(here)
+    assert {row["person"]: row["stake"] for row in here.entries.all("carts").to_pylist()} == {f"u:p{n}": 100.0 for n in range(3)}  # fmt: skip  # noqa: E501
+
+
+def test_an_address_with_a_control_character_is_none(tmp_path: Path) -> None:
+    """PostgreSQL takes no NUL: one such trait stopped the rounds of all."""
+    odd = {**event(1, "identify", 20, properties='{"traits": {"email": "p1\\u0000@example.com"}}')}
+    mail = ONCE.replace('kind = "file"', 'kind = "smtp"\nport = 9\nsender = "shop@example.com"')
+    here = shop(tmp_path, mail, carts=2, more=[odd], retain='public_url = "https://shop.example"\n')
+    assert [message.address for message, _ in messaging.plan_round(here).messages.told()] == ["p0@example.com"]
