@@ -19,6 +19,7 @@ SMALL = {
     "solver": ["solver/run.py"],
     "import": ["import/bench_import.py", "--rows", "1000000", "--repeat", "2"],
     "facts": ["facts/run.py", "--events", "5000000"],
+    "a long tail of providers": ["providers/run.py", "--providers", "20_000"],
     "collect": ["service/collect.py"],
     "decide": ["service/decide.py"],
     "decide over HTTP": ["service/decide_http.py"],
@@ -30,6 +31,7 @@ LARGE = {
     "solver": ["solver/run.py", "--long"],
     "import": ["import/bench_import.py", "--rows", "5000000", "--repeat", "3"],
     "facts": ["facts/run.py", "--events", "50000000"],
+    "a long tail of providers": ["providers/run.py", "--providers", "250_000"],
     "a round of journeys": ["retain/round.py", "--people", "1000000"],
     "mail": ["retain/smtp.py", "--messages", "10000"],
 }

@@ -94,7 +94,7 @@ def test_late_orders_are_put_right(tmp_path: Path, falls: bool) -> None:
         counts = truth["visits"].to_numpy()
         worth += float((counts * truth["conversion"].to_numpy() * truth["order_value"].to_numpy()).sum())
         visits += float(counts.sum())
-    plain = valuation.plain_figures(known, None)[()]["visitor_value"] / (worth / visits)
+    plain = valuation.total(known)["visitor_value"] / (worth / visits)
     counted = np.array([row["visitors"] for row in valuation.rows(known, "provider")], dtype=float)
     corrected = float((known.values.providers.matured * counted).sum() / counted.sum()) / (worth / visits)
     print(f"plain / truth {plain:.4f}, corrected / truth {corrected:.4f}")

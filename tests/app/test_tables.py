@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import pytest
 
-from footfall.app.output import to_csv
+from footfall.app.output import to_csv, to_json, write
 from footfall.app.tables import read_numbers, read_pairs
 
 ODD = ["shop", "@anna", "=1+1", "+x", "-x", "-5", "'@anna", "''@anna", "'quoted", "a\u2028b", "a,b", 'a"b', "a\nb"]
@@ -19,6 +20,14 @@ def test_what_is_written_as_csv_is_read_back_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "capacity.csv"
     path.write_text(text, encoding="utf-8", newline="")
     assert list(read_numbers(path, "provider_id")) == ODD
+
+
+@pytest.mark.parametrize("rows", [[], [{"name": name} for name in ODD], [{"a": [1, None], "b": {}}]])
+def test_json_is_written_row_by_row_as_it_is_at_once(rows: list[dict[str, object]], capsys) -> None:
+    write(rows, "json", ())
+    out = capsys.readouterr().out
+    assert out == to_json(rows) + "\n"
+    assert json.loads(out) == rows
 
 
 @pytest.mark.parametrize("name", ["@anna", "=1+1", "+x", "-x", "\t=1"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import tracemalloc
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -183,6 +184,27 @@ def assert_same(a: Figures, b: Figures, scale: float = 1.0) -> None:
         np.testing.assert_allclose(getattr(b, name), scale * getattr(a, name), rtol=1e-7, err_msg=name)
     for name in ("evidence", "conversion", "refund_share"):
         np.testing.assert_allclose(getattr(b, name), getattr(a, name), rtol=1e-7, err_msg=name)
+
+
+def test_memory_goes_by_rows_not_by_providers_and_ages() -> None:
+    """20,000 providers with two visits each in 400 days: a single row of 8 bytes for each age, 141 of which are
+    remembered, would be 23 MB, and an estimate needs many of them.
+    """
+    n, rng = 20_000, np.random.default_rng(11)
+    estimate(shops([100, 100], [5, 8]))  # compiled before memory is looked at
+    tail = shops(
+        [1.0] * 2 * n, [1.0] * n, pair_segment=np.zeros(n, dtype=np.int64), pair_provider=np.arange(n),
+        provider_category=np.zeros(n, dtype=np.int64), visit_pair=np.repeat(np.arange(n), 2),
+        visit_age=rng.integers(0, 401, 2 * n), order_pair=np.arange(n), order_age=rng.integers(0, 401, n),
+        order_delay=np.zeros(n, dtype=np.int64), log_days=400,
+    )  # fmt: skip
+    tracemalloc.start()
+    try:
+        estimate(tail)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 40e6
 
 
 def test_amounts_scale(world: Counts) -> None:

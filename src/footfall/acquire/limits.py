@@ -15,7 +15,7 @@ import numpy as np
 
 from footfall.acquire.reference import Bools, DailyVisits, Edges, row_totals
 from footfall.errors import InfeasibleError
-from footfall.model import Conflict, ConflictingLimit, Floats
+from footfall.model import Conflict, ConflictingLimit, Floats, Ints
 from footfall.texts import say
 
 CAPACITY_DAYS = 28
@@ -86,17 +86,25 @@ class Bounds:
         """What the pinned visits leave to be met."""
         return np.clip(self.low - self.pinned, 0.0, self.free_high())
 
+    def high_names(self, who: Ints) -> list[str]:
+        """Name of the limit that makes ``high``, of each of the providers ``who``."""
+        changed, ruled = (self.high < self.hard_high)[who], (self.cap_rule < self.capacity)[who]
+        names: list[str] = np.where(changed, CHANGE_UP, np.where(ruled, CAP_RULE, CAPACITY)).tolist()
+        return names
+
+    def low_names(self, who: Ints) -> list[str]:
+        """Name of the limit that makes ``low``, of each of the providers ``who``."""
+        changed, ruled = (self.low > self.hard_low)[who], (self.floor_rule >= self.newcomer_floor)[who]
+        names: list[str] = np.where(changed, CHANGE_DOWN, np.where(ruled, FLOOR_RULE, NEWCOMER_FLOOR)).tolist()
+        return names
+
     def high_name(self, j: int) -> str:
         """Name of the limit that makes ``high`` of provider j."""
-        if self.high[j] < self.hard_high[j]:
-            return CHANGE_UP
-        return CAP_RULE if self.cap_rule[j] < self.capacity[j] else CAPACITY
+        return self.high_names(np.array([j]))[0]
 
     def low_name(self, j: int) -> str:
         """Name of the limit that makes ``low`` of provider j."""
-        if self.low[j] > self.hard_low[j]:
-            return CHANGE_DOWN
-        return FLOOR_RULE if self.floor_rule[j] >= self.newcomer_floor[j] else NEWCOMER_FLOOR
+        return self.low_names(np.array([j]))[0]
 
 
 def capacities(
@@ -115,9 +123,9 @@ def capacities(
     ever.
     """
     recent = visits.within(last, CAPACITY_DAYS)
-    slot = recent.provider * CAPACITY_DAYS + (last - recent.day)
-    daily = np.bincount(slot, weights=recent.visits, minlength=len(providers) * CAPACITY_DAYS)
-    largest = daily.reshape(len(providers), CAPACITY_DAYS).max(axis=1)
+    slot, row = np.unique(recent.provider * CAPACITY_DAYS + (last - recent.day), return_inverse=True)
+    largest = np.zeros(len(providers))
+    np.maximum.at(largest, slot // CAPACITY_DAYS, np.bincount(row, recent.visits, len(slot)))
     capacity = np.where((largest > 0) | (least > 0), np.maximum(factor * largest, least), np.inf)
     listed = np.array([p in given for p in providers], dtype=bool)
     capacity[listed] = [float(given[p]) for p in providers if p in given]

@@ -59,11 +59,13 @@ def provider_lines(
     price, bounds = detail.price, detail.bounds
     high, low = bounds.hard_high, np.minimum(bounds.hard_low, bounds.hard_high)
     change_high, change_low = bounds.change_high, (1 - bounds.fall) * bounds.base
+    shut = np.flatnonzero(high <= 0)
+    shut_by = dict(zip(shut.tolist(), bounds.high_names(shut), strict=True))
     lines = []
     for j, name in enumerate(inputs.providers):
         names = list(held.get(name, ()))
-        if high[j] <= 0:
-            names.append(bounds.high_name(j))
+        if j in shut_by:
+            names.append(shut_by[j])
         elif excluded[j]:
             names.append(EXCLUDE)
         if pinned[j]:
@@ -93,9 +95,10 @@ def binding_limits(detail: PlanDetail, tomorrow: Floats) -> tuple[BindingLimit, 
         return ()
     bounds, price = detail.bounds, detail.price
     least = PRICED * float(np.abs(detail.part.problem.value).mean())
+    held = np.flatnonzero(np.abs(price) > least)
     high, low, limits = bounds.high, bounds.low, []
-    for j in np.flatnonzero(np.abs(price) > least).tolist():
-        name, bound = (bounds.high_name(j), high[j]) if price[j] > 0 else (bounds.low_name(j), low[j])
+    for j, upper, lower in zip(held.tolist(), bounds.high_names(held), bounds.low_names(held), strict=True):
+        name, bound = (upper, high[j]) if price[j] > 0 else (lower, low[j])
         if abs(tomorrow[j] - bound) <= 1e-2 * bound + 1e-6:
             limits.append(BindingLimit(detail.inputs.providers[j], name, float(bound), float(price[j])))
     return tuple(limits)

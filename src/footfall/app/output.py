@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import msgspec
 
@@ -23,9 +23,9 @@ Row = Mapping[str, Any]
 def write(rows: Sequence[Row], format: Format, columns: Sequence[str], table: Callable[[], None] | None = None) -> None:
     """Write rows to standard output in the format asked for; ``table`` draws the terminal's version."""
     if format == "json":
-        sys.stdout.write(to_json(rows) + "\n")
+        _write_json(rows)
     elif format == "csv":
-        sys.stdout.write(to_csv(rows, columns))
+        _write_csv(sys.stdout, rows, columns)
     elif format == "parquet":
         write_parquet(rows, columns)
     elif table is not None:
@@ -37,6 +37,15 @@ def write(rows: Sequence[Row], format: Format, columns: Sequence[str], table: Ca
 def to_json(value: object) -> str:
     """JSON, indented by two; not-a-number becomes null, decimals become numbers."""
     return msgspec.json.format(msgspec.json.encode(_plain(value)), indent=2).decode()
+
+
+def _write_json(rows: Sequence[Row]) -> None:
+    """What ``to_json`` makes of rows, one by one: there may be more of them than fit into memory as text."""
+    between = "[\n"
+    for row in rows:
+        sys.stdout.write(between + "  " + to_json(row).replace("\n", "\n  "))
+        between = ",\n"
+    sys.stdout.write("\n]\n" if rows else "[]\n")
 
 
 def _plain(value: object) -> object:
@@ -58,11 +67,15 @@ def _plain(value: object) -> object:
 def to_csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
     """CSV with a header; empty where there is no value; an apostrophe before text that a spreadsheet would run."""
     out = io.StringIO()
+    _write_csv(out, rows, columns)
+    return out.getvalue()
+
+
+def _write_csv(out: TextIO, rows: Sequence[Row], columns: Sequence[str]) -> None:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
         writer.writerow([_cell(row.get(column)) for column in columns])
-    return out.getvalue()
 
 
 _FORMULA = re.compile(r"'*[=@\t\r+-]")  # with the apostrophes of such a text, so that one more can be taken off again
@@ -97,7 +110,11 @@ def write_parquet(rows: Sequence[Row], columns: Sequence[str]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.table({column: [_parquet_value(row.get(column)) for row in rows] for column in columns})
+    values: dict[str, list[object]] = {column: [] for column in columns}
+    for row in rows:
+        for column, kept in values.items():
+            kept.append(_parquet_value(row.get(column)))
+    table = pa.table(values)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     sys.stdout.buffer.write(sink.getvalue())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from footfall.acquire import plans, solve
 from footfall.acquire.plan import plan_detail
@@ -41,7 +41,7 @@ def report_data(here: Workspace, version: int | None = None) -> ReportData:
         last_day=known.as_of,
         totals=_totals(known, exponent),
         values=_values(here, known),
-        daily=tuple(Day(row["day"], row["visitors"], row["orders"], row["gmv"]) for row in _days(known)),
+        daily=tuple(Day(row["day"], row["visitors"], row["orders"], row["gmv"]) for row in valuation.days(known)),
         delay=_delay(known),
         plan=made,
         explanations=_explanations(here, made) if made else (),
@@ -53,7 +53,7 @@ def report_data(here: Workspace, version: int | None = None) -> ReportData:
 
 
 def _totals(known: Valuation, exponent: int) -> Totals:
-    total = valuation.plain_figures(known, None)[()]
+    total = valuation.total(known)
     refunds = sum(int(amount) for amount in known.facts.refunds["amount_minor"].to_pylist())
     return Totals(
         visitors=total["visitors"],
@@ -78,11 +78,6 @@ def _values(here: Workspace, known: Valuation) -> tuple[ValueLine, ...]:
         )
         for row in valuation.rows(known, "provider")
     )
-
-
-def _days(known: Valuation) -> list[dict[str, Any]]:
-    plain = valuation.plain_figures(known, "day")
-    return [{"day": key[0], **figures} for key, figures in sorted(plain.items())]
 
 
 def _delay(known: Valuation) -> dict[str, tuple[float, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date
+from datetime import UTC, date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from footfall.app.build import Workspace
@@ -72,7 +72,7 @@ def valued(
 class Valued:
     """Rows of ``footfall value``, with what a reader has to know."""
 
-    rows: list[dict[str, Any]]
+    rows: Sequence[dict[str, Any]]
     notes: tuple[str, ...]
 
 
@@ -93,7 +93,8 @@ def value(
         raise ConfigError(f"--from {first} is after --to {last}", "turn them round")
     counted = count(here)
     plain = counted.as_of(as_of or here.last_day())
-    known = replace(valued(here, as_of, valuation.pairs_of(plain), counted), facts=plain)
+    begun = () if as_of else valuation.pairs_of(plain.between(whole_day(here, counted, None)[0] + timedelta(days=1)))
+    known = replace(valued(here, as_of, begun, counted), facts=plain)
     notes = [*known.values.notes, *remarks(here, known), *_beyond(here.store.days(), first, last)]
     if as_of is None and here.last_complete_day() < here.last_day():
         day = here.last_day()
@@ -126,7 +127,7 @@ def remarks(here: Workspace, known: Valuation) -> tuple[str, ...]:
                 visitors=left_out,
             )
         )
-    conversion = valuation.plain_figures(known, None)[()]["conversion"]
+    conversion = valuation.total(known)["conversion"]
     if conversion > 1:
         found.append(
             say(

@@ -25,6 +25,7 @@ import numba
 import numpy as np
 
 from footfall.model import Floats, Ints
+from footfall.value.cells import Cells
 from footfall.value.sums import sum_by
 from footfall.value.table import Table
 from footfall.value.trend import Trends, fit_trends
@@ -45,13 +46,15 @@ class Motion:
     drift_variance: float64 (C,), daily variance of a provider's own log rate. noise: float64 (J,), relative
         variance of single days, of the provider's category.
     trends: the categories' common motion. rate: float64 (J,), working rates as of age 0.
-    weight: float64 (J, A + 1); variance: float64 (J,), relative variance of the weighted rate from own drift.
+    exposed: float64 (N,), mature visits of the table's cells along the trend. weight: float64 (N,), of those cells.
+    variance: float64 (J,), relative variance of the weighted rate from own drift.
     """
 
     drift_variance: Floats
     noise: Floats
     trends: Trends
     rate: Floats
+    exposed: Floats
     weight: Floats
     variance: Floats
 
@@ -64,18 +67,21 @@ class Motion:
 def follow(table: Table, half_life_days: float) -> Motion:
     """Measure trend and drift, and weight visit days accordingly."""
     category, n_categories = table.counts.provider_category, table.counts.n_categories
-    rate = _working_rates(table.orders, table.mature, category, n_categories)
-    trends = fit_trends(table.orders, table.mature * rate[:, None], category, n_categories)
-    exposed = table.mature * trends.factor[category]
-    rate = _working_rates(table.orders, exposed, category, n_categories)
-    q, noise = _drift_and_noise(table.orders, exposed, rate, category, n_categories)
-    weight, variance = drift_weights(exposed, rate, q[category], noise[category], half_life_days)
-    return Motion(q, noise[category], trends, rate, weight, variance)
+    cells, of_cell = table.cells, table.cell_category
+    count = cells.by_key(table.orders)
+    rate = _working_rates(count, cells.by_key(table.mature), category, n_categories)
+    trends = fit_trends(table.orders, table.mature * rate[cells.key], of_cell, cells.age, n_categories, cells.ages)
+    exposed = table.mature * trends.factor[of_cell, cells.age]
+    rate = _working_rates(count, cells.by_key(exposed), category, n_categories)
+    q, noise = _drift_and_noise(cells, table.orders, exposed, rate, category, n_categories)
+    weight, variance = _weights(
+        cells.start, cells.age, cells.ages, exposed, rate, q[category], noise[category], half_life_days
+    )
+    return Motion(q, noise[category], trends, rate, exposed, weight, variance)
 
 
-def _working_rates(orders: Floats, exposed: Floats, category: Ints, n_categories: int) -> Floats:
+def _working_rates(count: Floats, exposure: Floats, category: Ints, n_categories: int) -> Floats:
     """Orders per exposure of providers (J,), shrunk to their category's at the working spread."""
-    count, exposure = orders.sum(axis=1), exposed.sum(axis=1)
     pool = (count.sum() + 0.5) / (exposure.sum() + 10.0)
     top, bottom = sum_by(category, count, n_categories), sum_by(category, exposure, n_categories)
     level = (top + 1.0) / (bottom + 1.0 / pool)
@@ -84,10 +90,10 @@ def _working_rates(orders: Floats, exposed: Floats, category: Ints, n_categories
 
 
 def _drift_and_noise(
-    orders: Floats, exposed: Floats, rate: Floats, category: Ints, n_categories: int
+    cells: Cells, orders: Floats, exposed: Floats, rate: Floats, category: Ints, n_categories: int
 ) -> tuple[Floats, Floats]:
     """Daily variance of own drift and variance of single days by category, (C,) each: posterior means on a grid."""
-    total = orders.sum(axis=1)
+    total = cells.by_key(orders)
     rank = np.lexsort((-total, category))
     position = np.empty_like(rank)
     first = np.searchsorted(category[rank], np.arange(n_categories))
@@ -95,7 +101,7 @@ def _drift_and_noise(
     each = max(_MEASURED_PROVIDERS // n_categories, 3)
     used = np.flatnonzero((position < each) & (total > 0.0))
     q, noise = (x.ravel() for x in np.meshgrid(_DAILY_SD**2, _DAY_NOISE, indexing="ij"))
-    own = _walk_likelihood(orders[used], exposed[used], rate[used], q, noise)
+    own = _walk_likelihood(used, cells.start, cells.age, cells.ages, orders, exposed, rate, q, noise)
     by_category = np.zeros((n_categories, q.shape[0]))
     np.add.at(by_category, category[used], own)
     before = np.outer(_DAILY_SD_PRIOR, _DAY_NOISE_PRIOR).ravel()
@@ -116,29 +122,42 @@ def _normalised(log_weight: Floats) -> Floats:
 
 
 @numba.njit(cache=True)
-def _walk_likelihood(orders: Floats, exposed: Floats, rate: Floats, q: Floats, noise: Floats) -> Floats:
+def _walk_likelihood(
+    used: Ints,
+    start: Ints,
+    age: Ints,
+    ages: int,
+    orders: Floats,
+    exposed: Floats,
+    rate: Floats,
+    q: Floats,
+    noise: Floats,
+) -> Floats:
     """Log likelihood (n, grid) of orders by age under a walking gamma-Poisson rate, one day ahead at a time.
 
-    The gamma (shape, rate) keeps its mean overnight while 1 / shape grows by q (Harvey & Fernandes 1989); a day of
-    its own noise predicts with 1 / shape + noise, and counts for the less.
+    used: int64 (n,), which providers. The gamma (shape, rate) keeps its mean overnight while 1 / shape grows by q
+    (Harvey & Fernandes 1989); a day of its own noise predicts with 1 / shape + noise, and counts for the less.
     """
-    n, ages = orders.shape
-    out = np.zeros((n, q.shape[0]))
-    for j in range(n):
+    out = np.zeros((used.shape[0], q.shape[0]))
+    for i, j in enumerate(used):
         for g in range(q.shape[0]):
             a = 1.0  # vague: the first weeks must not be taken for drift where a provider is far from its category
             b = a / rate[j]
+            c = start[j + 1] - 1
             for t in range(ages - 1, -1, -1):
                 forget = 1.0 / (1.0 + q[g] * a)
                 a *= forget
                 b *= forget
-                e, y = exposed[j, t], orders[j, t]
+                if c < start[j] or age[c] != t:
+                    continue
+                e, y = exposed[c], orders[c]
+                c -= 1
                 if e <= 0.0:
                     continue
                 mean = a / b * e
                 shape = a / (1.0 + noise[g] * a)
-                out[j, g] += math.lgamma(shape + y) - math.lgamma(shape)
-                out[j, g] += y * math.log(mean / (shape + mean)) - shape * math.log1p(mean / shape)
+                out[i, g] += math.lgamma(shape + y) - math.lgamma(shape)
+                out[i, g] += y * math.log(mean / (shape + mean)) - shape * math.log1p(mean / shape)
                 known = 1.0 / (1.0 + noise[g] * mean)
                 a += known * y
                 b += known * e
@@ -146,37 +165,57 @@ def _walk_likelihood(orders: Floats, exposed: Floats, rate: Floats, q: Floats, n
 
 
 @numba.njit(cache=True)
-def drift_weights(
-    exposed: Floats, rate: Floats, q: Floats, noise: Floats, half_life_days: float
+def _weights(
+    start: Ints,
+    age: Ints,
+    ages: int,
+    exposed: Floats,
+    rate: Floats,
+    q: Floats,
+    noise: Floats,
+    half_life_days: float,
 ) -> tuple[Floats, Floats]:
     """Weights of every provider's visit days and the relative variance that its drift leaves.
 
-    exposed: float64 (J, A + 1), visits x F(age) x trend by age; rate: float64 (J,), orders per exposure;
-    q: float64 (J,), daily variance of the log rate; noise: float64 (J,), relative variance of single days.
-    Returns weights (J, A + 1) and variance (J,).
+    start, age: the cells of J providers; exposed: float64 (N,), visits x F(age) x trend; rate: float64 (J,), orders
+    per exposure; q: float64 (J,), daily variance of the log rate; noise: float64 (J,), relative variance of single
+    days. Returns weights (N,) and variance (J,).
     """
-    providers, ages = exposed.shape
-    weight = np.empty((providers, ages))
+    providers = start.shape[0] - 1
+    weight = np.empty(exposed.shape[0])
     variance = np.zeros(providers)
     base = 0.5 ** (1.0 / half_life_days)
     behind = np.empty(ages)
     for j in range(providers):
+        if start[j] == start[j + 1]:
+            continue
+        oldest = age[start[j + 1] - 1]
         b = 0.0
-        for a in range(ages - 1, -1, -1):
-            expected = rate[j] * exposed[j, a]
-            b = b * base / (1.0 + q[j] * b) + expected / (1.0 + noise[j] * expected)
+        c = start[j + 1] - 1
+        for a in range(oldest, -1, -1):
+            b = b * base / (1.0 + q[j] * b)
+            if age[c] == a:
+                expected = rate[j] * exposed[c]
+                b += expected / (1.0 + noise[j] * expected)
+                c = max(c - 1, start[j])
             behind[a] = b
         w = 1.0
         total = 0.0
-        for a in range(ages):
+        c = start[j]
+        for a in range(oldest + 1):
             if a > 0:
                 w *= base / (1.0 + q[j] * behind[a])
-            weight[j, a] = w / (1.0 + noise[j] * rate[j] * exposed[j, a])
-            total += weight[j, a] * exposed[j, a]
+            if age[c] == a:
+                weight[c] = w / (1.0 + noise[j] * rate[j] * exposed[c])
+                total += weight[c] * exposed[c]
+                c += 1
         if total <= 0.0:
             continue
         left = total
-        for a in range(ages - 1):
-            left -= weight[j, a] * exposed[j, a]
+        c = start[j]
+        for a in range(oldest):
+            if age[c] == a:
+                left -= weight[c] * exposed[c]
+                c += 1
             variance[j] += q[j] * (max(left, 0.0) / total) ** 2
     return weight, variance

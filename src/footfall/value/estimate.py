@@ -14,13 +14,15 @@ import numpy as np
 
 from footfall.model import Floats, Ints
 from footfall.texts import say
+from footfall.value.cells import gather
 from footfall.value.counts import Counts, Figures, Settings, Values, check
 from footfall.value.credibility import known_order_value, order_value, relative_spread
 from footfall.value.drift import Motion, follow
 from footfall.value.pairs import cross
 from footfall.value.posterior import Shrunk, shrink, value_quantile
 from footfall.value.sums import sum_by
-from footfall.value.table import Table, gather, matured, merged, tabulate
+from footfall.value.table import Table, matured, merged, tabulate
+from footfall.value.trend import mixed_variance
 
 __all__ = ["Counts", "Figures", "Settings", "Values", "estimate"]
 
@@ -87,26 +89,24 @@ def estimate(counts: Counts, settings: Settings | None = None) -> Values:
 
 def _visit_evidence(table: Table, motion: Motion) -> _Effective:
     """Effective orders and exposures: weighted rates kept, exposures cut by Kish's design effect and by drift."""
-    counts, weight = table.counts, motion.weight
-    exposed = table.mature * motion.trend[counts.provider_category]
-    noisy = 1.0 + (motion.noise * motion.rate)[:, None] * exposed
-    s1, s2 = (weight * exposed).sum(axis=1), (weight**2 * exposed * noisy).sum(axis=1)
-    orders = (weight * table.orders).sum(axis=1)
+    counts, weight, exposed, by_provider = table.counts, motion.weight, motion.exposed, table.cells.by_key
+    noisy = 1.0 + (motion.noise * motion.rate)[table.cells.key] * exposed
+    s1, s2 = by_provider(weight * exposed), by_provider(weight**2 * exposed * noisy)
+    orders = by_provider(weight * table.orders)
     exposure = _effective(s1, s2, motion.rate, motion.variance)
-    mature = (weight * table.mature).sum(axis=1)
-    evidence = mature**2 / np.maximum((weight**2 * table.mature).sum(axis=1), 1e-300)
+    evidence = by_provider(weight * table.mature) ** 2 / np.maximum(by_provider(weight**2 * table.mature), 1e-300)
     n_pairs = counts.pair_segment.shape[0]
     provider, age = table.visit_provider, counts.visit_age
     category = counts.provider_category[provider]
-    w = gather(weight, provider, age)
+    w = gather(weight, table.visit_cell)
     row_mature = counts.visits * table.delay.at(category, age)
-    row = row_mature * gather(motion.trend, category, age)
+    row = row_mature * motion.trend[category, np.minimum(age, table.memory_days)]
     p1 = sum_by(counts.visit_pair, w * row, n_pairs)
     noisy_row = 1.0 + (motion.noise * motion.rate)[provider] * row
     p2 = sum_by(counts.visit_pair, w * w * row * noisy_row, n_pairs)
     e1 = sum_by(counts.visit_pair, w * row_mature, n_pairs)
     e2 = sum_by(counts.visit_pair, w * w * row_mature, n_pairs)
-    w_order = gather(weight, table.order_provider, counts.order_age)
+    w_order = gather(weight, table.order_cell)
     pair_orders = sum_by(counts.order_pair, w_order * counts.orders, n_pairs)
     of = counts.pair_provider
     pair_exposure = _effective(p1, p2, motion.rate[of], motion.variance[of])
@@ -130,7 +130,7 @@ def _order_evidence(table: Table, motion: Motion) -> tuple[_Effective, Floats]:
     """Effective orders (Kish) and their amounts by provider and pair, and the relative spread of amounts."""
     counts = table.counts
     n, n_pairs, key = table.n_providers, counts.pair_segment.shape[0], table.order_provider
-    w = gather(motion.weight, key, counts.order_age)
+    w = gather(motion.weight, table.order_cell)
 
     def kish(of: Ints, size: int) -> tuple[Floats, Floats, Floats]:
         s1 = sum_by(of, w * counts.orders, size)
@@ -158,8 +158,8 @@ def _refund_share(table: Table, motion: Motion, cv_median: float) -> tuple[Float
     category, n_categories = counts.provider_category, counts.n_categories
     order_age = counts.order_age - counts.order_delay
     share = table.refund_delay.at(category[table.order_provider], order_age)
-    w_order = gather(motion.weight, table.order_provider, counts.order_age)
-    w_refund = gather(motion.weight, table.refund_provider, counts.refund_visit_age)
+    w_order = gather(motion.weight, table.order_cell)
+    w_refund = gather(motion.weight, table.refund_cell)
     count = sum_by(table.refund_provider, w_refund * counts.refunds, n)
     exposure = sum_by(table.order_provider, w_order * counts.orders * share, n)
     fit = shrink(count, exposure, category, n_categories, fallback=_NO_REFUNDS, cv_median=cv_median)
@@ -192,20 +192,25 @@ def _common_variance(table: Table, motion: Motion, expected: Floats) -> Floats:
 
     A provider's own mix counts with its credibility (expected orders over those plus 4), its category's for the rest.
     """
-    category = table.counts.provider_category
-    exposed = motion.weight * table.mature * motion.trend[category]
-    of_category = np.zeros((table.counts.n_categories, exposed.shape[1]))
-    np.add.at(of_category, category, exposed)
-    empty = of_category.sum(axis=1) <= 0.0
-    of_category[empty, 0] = 1.0
+    cells, n_categories = table.cells, table.counts.n_categories
+    exposed = motion.weight * motion.exposed
+    of_category = sum_by(table.cell_category * cells.ages + cells.age, exposed, n_categories * cells.ages)
+    of_category = of_category.reshape(n_categories, cells.ages)
+    of_category[of_category.sum(axis=1) <= 0.0, 0] = 1.0
     of_category /= of_category.sum(axis=1, keepdims=True)
-    total = exposed.sum(axis=1, keepdims=True)
-    z = (expected / (expected + 4.0))[:, None]
-    mix = z * exposed / np.maximum(total, 1e-300) + (1.0 - z) * of_category[category]
-    younger = np.cumsum(mix, axis=1)[:, : table.reach_days]
-    step = table.delay.step_variance[category][:, 1 : table.reach_days + 1]
-    delay: Floats = (younger**2 * step).sum(axis=1)
-    return delay + motion.trends.variance(category, mix)
+    z = expected / (expected + 4.0)
+    own = z[cells.key] * exposed / np.maximum(cells.by_key(exposed), 1e-300)[cells.key]
+    return mixed_variance(
+        cells.start,
+        cells.age,
+        own,
+        1.0 - z,
+        of_category,
+        table.counts.provider_category,
+        table.delay.step_variance,
+        motion.trends.bin_of_age,
+        motion.trends.covariance,
+    )
 
 
 def _figures(

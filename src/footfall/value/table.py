@@ -1,4 +1,4 @@
-"""Counts laid out by provider and age, and the plain sums that estimates start from."""
+"""Counts by provider and age, and the plain sums that estimates start from."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numba
 import numpy as np
 
 from footfall.model import Floats, Ints
+from footfall.value.cells import Cells, lay_out
 from footfall.value.counts import Counts
 from footfall.value.delay import DelayCurves, fit_delay
 from footfall.value.sums import sum_by
@@ -20,9 +21,9 @@ _LOCAL_DAYS = 35  # five half-lives: days further back have no say in what is la
 class Table:
     """Counts by provider and age 0..memory, with the delay curves that make them comparable.
 
-    visits, orders, mature: float64 (J, memory + 1); mature = visits x F(age), visits whose orders have come.
-    visit_share, order_share: F of each row's age, (V,) and (O,) (the order's own age in the ladder of refunds).
-    visit_used, order_used, refund_used: bool, rows within the memory.
+    cells: N providers and ages that hold anything. visit_cell, order_cell, refund_cell: int64 (V,), (O,), (R,), each
+    row's cell, N where it is older than the memory (a refund's is that of its order's visit).
+    orders, mature: float64 (N,); mature = visits x F(age), visits whose orders have come.
     """
 
     counts: Counts
@@ -33,7 +34,10 @@ class Table:
     visit_provider: Ints
     order_provider: Ints
     refund_provider: Ints
-    visits: Floats
+    cells: Cells
+    visit_cell: Ints
+    order_cell: Ints
+    refund_cell: Ints
     orders: Floats
     mature: Floats
 
@@ -41,6 +45,12 @@ class Table:
     def n_providers(self) -> int:
         """Number of providers J."""
         return int(self.counts.provider_category.shape[0])
+
+    @property
+    def cell_category(self) -> Ints:
+        """Category of each cell's provider, int64 (N,)."""
+        category: Ints = self.counts.provider_category[self.cells.key]
+        return category
 
 
 def merged(counts: Counts) -> Counts:
@@ -58,7 +68,7 @@ def merged(counts: Counts) -> Counts:
 
 
 def tabulate(counts: Counts, memory_days: int) -> Table:
-    """Fit the delay curves and lay out the counts; visits over ``memory_days`` older than the newest are left out."""
+    """Fit the delay curves and lay the counts out; visits over ``memory_days`` older than the newest are left out."""
     category = counts.provider_category
     reach = min(counts.window_days, counts.log_days)
     newest = int(counts.visit_age.min()) if counts.visit_age.size else 0
@@ -79,30 +89,19 @@ def tabulate(counts: Counts, memory_days: int) -> Table:
         counts.n_categories,
         min(counts.log_days, 2 * slowest + 7),
     )
-    n = category.shape[0]
-    visits = by_age(visit_provider, counts.visit_age, counts.visits, n, memory)
-    orders = by_age(order_provider, counts.order_age, counts.orders, n, memory)
-    ages = np.arange(memory + 1)
-    mature = visits * delay.cdf[category][:, np.minimum(ages, reach)]
+    cells, (visit_cell, order_cell, refund_cell) = lay_out(
+        category.shape[0],
+        memory + 1,
+        (visit_provider, counts.visit_age),
+        (order_provider, counts.order_age),
+        (refund_provider, counts.refund_visit_age),
+    )
+    orders = cells.sum(order_cell, counts.orders)
+    mature = cells.sum(visit_cell, counts.visits) * delay.at(category[cells.key], cells.age)
     return Table(
         counts, reach, memory, delay, refund_delay, visit_provider, order_provider, refund_provider,
-        visits, orders, mature,
+        cells, visit_cell, order_cell, refund_cell, orders, mature,
     )  # fmt: skip
-
-
-def by_age(key: Ints, age: Ints, number: Floats, n: int, memory_days: int) -> Floats:
-    """Sum ``number`` by key and age into (n, memory + 1); older rows are left out."""
-    used = age <= memory_days
-    width = memory_days + 1
-    flat = sum_by(key[used] * width + age[used], number[used], n * width)
-    return flat.reshape(n, width)
-
-
-def gather(weight: Floats, key: Ints, age: Ints) -> Floats:
-    """weight[key, age], 0 for ages beyond its width."""
-    width = weight.shape[1]
-    found: Floats = np.where(age < width, weight[key, np.minimum(age, width - 1)], 0.0)
-    return found
 
 
 def matured(table: Table, key_of_pair: Ints, n: int, trend: Floats) -> Floats:
@@ -126,34 +125,51 @@ def matured(table: Table, key_of_pair: Ints, n: int, trend: Floats) -> Floats:
     category = counts.provider_category[table.visit_provider]
     share = table.delay.at(category, counts.visit_age)
     moved = trend[category, near]
-    exposure = by_age(key_v, counts.visit_age, counts.visits * share * moved, n, width - 1)
-    lacking = by_age(key_v, counts.visit_age, counts.visits * (1.0 - share) * moved, n, width - 1)
-    amount = by_age(key_o, counts.order_age, counts.amount, n, width - 1)
-    more = _local_rest(amount, exposure, lacking, min(reach, width), 0.5 ** (1.0 / _LOCAL_HALF_LIFE_DAYS))
+    cells, (cell_v, cell_o) = lay_out(n, width, (key_v, counts.visit_age), (key_o, counts.order_age))
+    exposure = cells.sum(cell_v, counts.visits * share * moved)
+    lacking = cells.sum(cell_v, counts.visits * (1.0 - share) * moved)
+    amount = cells.sum(cell_o, counts.amount)
+    keep = 0.5 ** (1.0 / _LOCAL_HALF_LIFE_DAYS)
+    more = _local_rest(cells.start, cells.age, amount, exposure, lacking, min(reach, width), width, keep)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio: Floats = np.where(total_visits > 0.0, (gmv + more) / total_visits, np.nan)
     return ratio
 
 
 @numba.njit(cache=True)
-def _local_rest(amount: Floats, exposure: Floats, lacking: Floats, reach: int, keep: float) -> Floats:
-    """Sum over ages < reach of lacking x (locally weighted amount / locally weighted exposure)."""
-    n, width = amount.shape
+def _local_rest(
+    start: Ints, age: Ints, amount: Floats, exposure: Floats, lacking: Floats, reach: int, ages: int, keep: float
+) -> Floats:
+    """Sum over ages < reach of lacking x (locally weighted amount / locally weighted exposure), of each key (n,).
+
+    start, age: the cells of the keys; amount, exposure, lacking: float64 (N,).
+    """
+    n = start.shape[0] - 1
     out = np.zeros(n)
-    top, bottom = np.empty(width), np.empty(width)
+    top, bottom = np.empty(ages), np.empty(ages)
     for j in range(n):
         up, down = 0.0, 0.0
-        for a in range(width):  # what lies at ages <= a
-            up = up * keep + amount[j, a]
-            down = down * keep + exposure[j, a]
+        c = start[j]
+        for a in range(ages):  # what lies at ages <= a
+            up *= keep
+            down *= keep
+            if c < start[j + 1] and age[c] == a:
+                up += amount[c]
+                down += exposure[c]
+                c += 1
             top[a], bottom[a] = up, down
         up, down = 0.0, 0.0
-        for a in range(width - 1, -1, -1):  # and at ages > a
+        c = start[j + 1] - 1
+        for a in range(ages - 1, -1, -1):  # and at ages > a
             top[a] += up
             bottom[a] += down
-            up = (up + amount[j, a]) * keep
-            down = (down + exposure[j, a]) * keep
-        for a in range(min(reach, width)):
-            if bottom[a] > 0.0:
-                out[j] += lacking[j, a] * top[a] / bottom[a]
+            if c >= start[j] and age[c] == a:
+                up += amount[c]
+                down += exposure[c]
+                c -= 1
+            up *= keep
+            down *= keep
+        for c in range(start[j], start[j + 1]):
+            if age[c] < reach and bottom[age[c]] > 0.0:
+                out[j] += lacking[c] * top[age[c]] / bottom[age[c]]
     return out

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 
 from footfall.model import Floats, Ints
@@ -41,39 +42,67 @@ class Trends:
     bin_of_age: Ints
     covariance: Floats
 
-    def variance(self, category: Ints, mix: Floats) -> Floats:
-        """Variance of the mean log factor under mixes of ages (J, A + 1), rows summing to 1; float64 (J,)."""
-        n_bins = self.covariance.shape[1]
-        starts = np.searchsorted(self.bin_of_age, np.arange(n_bins))
-        binned = np.add.reduceat(mix, starts, axis=1)
-        result = np.zeros(category.shape[0])
-        order = np.argsort(category, kind="stable")
-        edges = np.searchsorted(category[order], np.arange(self.covariance.shape[0] + 1))
-        for c in range(self.covariance.shape[0]):
-            rows = order[edges[c] : edges[c + 1]]
-            result[rows] = ((binned[rows] @ self.covariance[c]) * binned[rows]).sum(axis=1)
-        return np.maximum(result, 0.0)
 
-
-def fit_trends(orders: Floats, expected: Floats, category: Ints, n_categories: int) -> Trends:
-    """Trends from orders and expected orders, float64 (J, A + 1) each, by provider and age."""
+def fit_trends(orders: Floats, expected: Floats, category: Ints, age: Ints, n_categories: int, ages: int) -> Trends:
+    """Trends from orders and expected orders, float64 (N,) each, of rows with a category and an age in 0..ages - 1."""
     if n_categories <= _OWN_TRENDS:
-        return _fit(orders, expected, category, n_categories)
-    total = sum_by(category, orders.sum(axis=1), n_categories)
+        return _fit(orders, expected, category, age, n_categories, ages)
+    total = sum_by(category, orders, n_categories)
     shared = np.full(n_categories, _OWN_TRENDS)
     shared[np.argsort(-total, kind="stable")[:_OWN_TRENDS]] = np.arange(_OWN_TRENDS)
-    fit = _fit(orders, expected, shared[category], _OWN_TRENDS + 1)
+    fit = _fit(orders, expected, shared[category], age, _OWN_TRENDS + 1, ages)
     return Trends(fit.factor[shared], fit.bin_of_age, fit.covariance[shared])
 
 
-def _fit(orders: Floats, expected: Floats, category: Ints, n_categories: int) -> Trends:
-    ages = orders.shape[1]
+@numba.njit(cache=True)
+def mixed_variance(
+    start: Ints,
+    age: Ints,
+    own: Floats,
+    rest: Floats,
+    of_category: Floats,
+    category: Ints,
+    step_variance: Floats,
+    bin_of_age: Ints,
+    covariance: Floats,
+) -> Floats:
+    """Relative variance that delay curves and trends leave on rates under mixes of ages, float64 (J,).
+
+    start, age: the cells of J providers. own: float64 (N,), their parts of the mixes; rest: float64 (J,), the part of
+    the category's mix, of_category: float64 (C, A + 1); the parts of a provider sum to 1. category: int64 (J,).
+    step_variance: as in DelayCurves; bin_of_age, covariance: as in Trends.
+    """
+    ages, reach = of_category.shape[1], step_variance.shape[1] - 1
+    n_bins = covariance.shape[1]
+    out = np.zeros(rest.shape[0])
+    binned = np.empty(n_bins)
+    for j in range(rest.shape[0]):
+        of = category[j]
+        binned[:] = 0.0
+        younger = 0.0
+        c = start[j]
+        for a in range(ages):
+            mix = rest[j] * of_category[of, a]
+            if c < start[j + 1] and age[c] == a:
+                mix += own[c]
+                c += 1
+            binned[bin_of_age[a]] += mix
+            younger += mix
+            if a < reach:
+                out[j] += younger**2 * step_variance[of, a + 1]
+        trend = 0.0
+        for i in range(n_bins):
+            for k in range(n_bins):
+                trend += binned[i] * covariance[of, i, k] * binned[k]
+        out[j] += max(trend, 0.0)
+    return out
+
+
+def _fit(orders: Floats, expected: Floats, category: Ints, age: Ints, n_categories: int, ages: int) -> Trends:
     bins = _bins(ages)
     n_bins = int(bins[-1]) + 1
-    starts = np.searchsorted(bins, np.arange(n_bins))
-    y, x = np.zeros((n_categories, n_bins)), np.zeros((n_categories, n_bins))
-    np.add.at(y, category, np.add.reduceat(orders, starts, axis=1))
-    np.add.at(x, category, np.add.reduceat(expected, starts, axis=1))
+    place = category * n_bins + bins[age]
+    y, x = (sum_by(place, number, n_categories * n_bins).reshape(-1, n_bins) for number in (orders, expected))
     middle = np.bincount(bins, np.arange(ages)) / np.bincount(bins)
     if n_bins == 1:
         return Trends(np.ones((n_categories, ages)), bins, np.zeros((n_categories, 1, 1)))

@@ -5,11 +5,11 @@ FactTables (as of a day)  ->  Counts (arrays)  ->  estimate  ->  Valuation  ->  
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +19,9 @@ from footfall.errors import NotEnoughDataError
 from footfall.model import Ints
 from footfall.value.counts import Counts, Figures, Settings, Values
 from footfall.value.estimate import estimate
-from footfall.value.fact_tables import FactTables
+from footfall.value.fact_tables import FactTables, summed
 
+Column = Sequence[Any] | np.ndarray[Any, np.dtype[Any]]
 By = Literal["provider", "segment", "pair", "day"]
 KEYS: dict[By, tuple[str, ...]] = {
     "provider": ("provider_id",),
@@ -89,28 +90,29 @@ def valuate(
 
 
 def _index(facts: FactTables, categories: Mapping[str, str], extra_pairs: Sequence[tuple[str, str]]) -> Index:
-    pairs = sorted({*pairs_of(facts), *extra_pairs})
-    segments = tuple(sorted({segment for segment, _ in pairs}))
-    providers = tuple(sorted({provider for _, provider in pairs}))
+    extra = pa.array([pair[0] for pair in extra_pairs], pa.string()), pa.array([p for _, p in extra_pairs], pa.string())
+    segment, provider = (
+        pa.chunked_array([*facts.visits[name].chunks, more], pa.string())
+        for name, more in zip(KEYS["pair"], extra, strict=True)
+    )
+    segments, providers = (tuple(sorted(pc.unique(column).to_pylist())) for column in (segment, provider))
+    pairs = np.unique(_codes(segment, segments) * len(providers) + _codes(provider, providers))
     of_provider = [categories.get(provider) or "all" for provider in providers]
     names = tuple(sorted(set(of_provider)))
     position = {name: i for i, name in enumerate(names)}
-    segment_at = {name: i for i, name in enumerate(segments)}
-    provider_at = {name: i for i, name in enumerate(providers)}
     return Index(
         segments,
         providers,
         names,
         np.array([position[name] for name in of_provider], dtype=np.int64),
-        np.array([segment_at[segment] for segment, _ in pairs], dtype=np.int64),
-        np.array([provider_at[provider] for _, provider in pairs], dtype=np.int64),
+        pairs // len(providers),
+        pairs % len(providers),
     )
 
 
 def pairs_of(facts: FactTables) -> list[tuple[str, str]]:
     """(segment, provider_id) of all visits, each once."""
-    seen = facts.visits.group_by(["segment", "provider_id"]).aggregate([]).to_pylist()
-    return [(row["segment"], row["provider_id"]) for row in seen]
+    return list(set(zip(facts.visits["segment"].to_pylist(), facts.visits["provider_id"].to_pylist(), strict=True)))
 
 
 def _counts(facts: FactTables, index: Index, as_of: date, exponent: int, window_days: int, log_days: int) -> Counts:
@@ -153,8 +155,10 @@ def pair_positions(index: Index, table: pa.Table) -> Ints:
     return np.searchsorted(key, wanted)
 
 
-def _codes(column: pa.ChunkedArray, names: tuple[str, ...]) -> Ints:
-    return np.asarray(pc.index_in(column, value_set=pa.array(names, pa.string())).to_numpy(), dtype=np.int64)
+def _codes(column: pa.ChunkedArray, names: Sequence[Any]) -> Ints:
+    """Position of each row among ``names``, int64; -1 where it is not there."""
+    found = pc.index_in(column, value_set=pa.array(names, column.type))
+    return np.asarray(pc.fill_null(found, -1).to_numpy(), dtype=np.int64)
 
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -168,90 +172,116 @@ def _ints(column: pa.ChunkedArray) -> Ints:
 # ---------------------------------------------------------------- rows for people
 
 
-def rows(valuation: Valuation, by: By, first: date | None = None, last: date | None = None) -> list[dict[str, Any]]:
-    """One dictionary for each provider, segment, pair or day, in the order of the key.
+class Rows(Sequence[dict[str, Any]]):
+    """Rows of a table kept as columns, a tenth of their size; each is made when it is asked for."""
+
+    def __init__(self, columns: Mapping[str, Column], plain: _Plain, figures: Mapping[str, Column]):
+        self._columns, self._plain, self._figures = columns, plain, figures
+
+    def __len__(self) -> int:
+        return len(self._plain.visits)
+
+    @overload
+    def __getitem__(self, at: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, at: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        if isinstance(at, slice):
+            return [self[i] for i in range(*at.indices(len(self)))]
+        row = {name: column[at] for name, column in self._columns.items()} | self._plain.row(at)
+        for name, column in self._figures.items():
+            row[name] = None if column[at] is None else float(column[at])
+        return row
+
+
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """Visits, orders and their amount by key, exact: int64 (n,), and whole numbers of any size."""
+
+    visits: Ints
+    orders: Ints
+    minor: Column
+    exponent: int
+
+    def row(self, at: int) -> dict[str, Any]:
+        visitors, orders = int(self.visits[at]), int(self.orders[at])
+        gmv = Decimal(self.minor[at]).scaleb(-self.exponent)
+        return {
+            "visitors": visitors,
+            "orders": orders,
+            "gmv": gmv,
+            "conversion": orders / visitors if visitors else None,
+            "aov": float(gmv) / orders if orders else None,
+            "visitor_value": float(gmv) / visitors if visitors else None,
+        }
+
+
+def rows(valuation: Valuation, by: By, first: date | None = None, last: date | None = None) -> Rows:
+    """One row for each provider, segment, pair or day, in the order of the key.
 
     Plain figures count the visits of ``first`` to ``last`` (all by default) and the orders of those visits known on the
     as-of day; money in major units. The estimate is of a visit on the as-of day; of a day's own visits where ``by`` is
     day, and None for a day after the as-of day.
     """
-    plain = plain_figures(valuation, by, first, last)
-    shown: list[dict[str, Any]] = []
-    for key, estimate_row in _estimates(valuation, by):
-        if by == "day" and ((first and key[0] < first) or (last and key[0] > last)):
-            continue
-        shown.append(
-            dict(zip(KEYS[by], key, strict=True)) | plain.get(key, _plain(0, 0, 0, valuation.exponent)) | estimate_row
-        )
+    index, values = valuation.index, valuation.values
+    known, exponent = valuation.facts.between(first, last), valuation.exponent
     if by == "day":
-        later = sorted(key for key in plain if key[0] > valuation.as_of)
-        shown += [{"day": key[0]} | plain[key] | dict.fromkeys(ESTIMATE) for key in later]
-    return shown
-
-
-def plain_figures(
-    valuation: Valuation, by: By | None, first: date | None = None, last: date | None = None
-) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Plain figures by key; with ``by`` None the one total, under the empty key. Sums are exact."""
-    known = valuation.facts if first is None and last is None else valuation.facts.between(first, last)
-    keys = list(KEYS[by]) if by else []
-    visits = _summed(known.visits, keys, ("visits",))
-    orders = _summed(known.orders, keys, ("orders", "amount_minor"))
-    return {
-        key: _plain(
-            counted["visits"],
-            orders.get(key, {}).get("orders", 0),
-            orders.get(key, {}).get("amount_minor", 0),
-            valuation.exponent,
-        )
-        for key, counted in visits.items()
-    }
-
-
-def _summed(table: pa.Table, keys: list[str], sums: tuple[str, ...]) -> dict[tuple[Any, ...], dict[str, int]]:
-    grouped = table.group_by(keys).aggregate([(name, "sum") for name in sums]) if table.num_rows else table.slice(0, 0)
-    return {
-        tuple(row[key] for key in keys): {name: int(row[f"{name}_sum"] or 0) for name in sums}
-        for row in grouped.to_pylist()
-    }
-
-
-def _plain(visitors: int, orders: int, minor: int, exponent: int) -> dict[str, Any]:
-    gmv = Decimal(minor).scaleb(-exponent)
-    return {
-        "visitors": visitors,
-        "orders": orders,
-        "gmv": gmv,
-        "conversion": orders / visitors if visitors else None,
-        "aov": float(gmv) / orders if orders else None,
-        "visitor_value": float(gmv) / visitors if visitors else None,
-    }
-
-
-def _estimates(valuation: Valuation, by: By) -> list[tuple[tuple[Any, ...], dict[str, float]]]:
-    index = valuation.index
-    if by == "provider":
-        return _lines([(name,) for name in index.providers], valuation.values.providers)
-    if by == "segment":
-        return _lines([(name,) for name in index.segments], valuation.values.segments)
+        each, figures = _by_day(valuation, known, first, last)
+        return Rows({"day": each}, _plain_by(known, lambda t: _codes(t["day"], each), len(each), exponent), figures)
     if by == "pair":
-        keys = [
-            (index.segments[s], index.providers[p])
-            for s, p in zip(index.pair_segment, index.pair_provider, strict=True)
-        ]
-        return _lines(keys, valuation.values.pairs)
-    return _by_day(valuation)
+        columns = {
+            "segment": [index.segments[i] for i in index.pair_segment.tolist()],
+            "provider_id": [index.providers[i] for i in index.pair_provider.tolist()],
+        }
+        plain = _plain_by(known, lambda t: pair_positions(index, t), len(index.pair_segment), exponent)
+        return Rows(columns, plain, _estimates(values.pairs))
+    (key,) = KEYS[by]
+    names, of_names = (index.providers, values.providers) if by == "provider" else (index.segments, values.segments)
+    plain = _plain_by(known, lambda t: _codes(t[key], names), len(names), exponent)
+    return Rows({key: names}, plain, _estimates(of_names))
 
 
-def _lines(keys: Sequence[tuple[Any, ...]], figures: Figures) -> list[tuple[tuple[Any, ...], dict[str, float]]]:
+def total(valuation: Valuation) -> dict[str, Any]:
+    """The plain figures of all that is known."""
+    return _plain_by(valuation.facts, lambda t: np.zeros(t.num_rows, np.int64), 1, valuation.exponent).row(0)
+
+
+def days(valuation: Valuation) -> Rows:
+    """The plain figures of each day that has visits."""
+    known = valuation.facts
+    each = sorted(pc.unique(known.visits["day"]).to_pylist())
+    return Rows({"day": each}, _plain_by(known, lambda t: _codes(t["day"], each), len(each), valuation.exponent), {})
+
+
+def _plain_by(known: FactTables, key: Callable[[pa.Table], Ints], n: int, exponent: int) -> _Plain:
+    """Plain figures of the keys 0..n-1; ``key`` gives that of each row of a table, -1 for rows to leave out."""
+
+    def summed_by(table: pa.Table, measures: list[str]) -> tuple[Ints, pa.Table]:
+        at = key(table)
+        sums = summed(table.select(measures).append_column("key", pa.array(at)).filter(pa.array(at >= 0)))
+        return sums["key"].to_numpy(), sums
+
+    visits, orders, minor = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=object)
+    at, sums = summed_by(known.visits, ["visits"])
+    visits[at] = sums["visits"].to_numpy()
+    at, sums = summed_by(known.orders, ["orders", "amount_minor"])
+    orders[at] = sums["orders"].to_numpy()
+    minor[at] = [int(amount) for amount in sums["amount_minor"].to_pylist()]
+    return _Plain(visits, orders, minor, exponent)
+
+
+def _estimates(figures: Figures) -> dict[str, Column]:
     columns = (figures.mean, figures.sd, figures.low, figures.high, figures.evidence)
-    return [
-        (key, dict(zip(ESTIMATE, (float(column[i]) for column in columns), strict=True))) for i, key in enumerate(keys)
-    ]
+    return dict(zip(ESTIMATE, columns, strict=True))
 
 
-def _by_day(valuation: Valuation) -> list[tuple[tuple[Any, ...], dict[str, float]]]:
-    """Each day in a provider's place: its own visits, corrected for what is to come, drawn to the days' mean."""
+def _by_day(
+    valuation: Valuation, known: FactTables, first: date | None, last: date | None
+) -> tuple[list[date], dict[str, Column]]:
+    """Each day in a provider's place: its own visits, corrected for what is to come, drawn to the days' mean.
+
+    The days of ``first`` to ``last``, and those of ``known`` after the as-of day, which have no estimate.
+    """
     counts = valuation.counts
     ages = np.unique(counts.visit_age)[::-1]
     at = {int(age): i for i, age in enumerate(ages)}
@@ -271,5 +301,10 @@ def _by_day(valuation: Valuation) -> list[tuple[tuple[Any, ...], dict[str, float
         refund_pair=place(counts.refund_visit_age),
     )
     values = estimate(one_each, Settings(half_life_days=36500.0))
-    days = [(date.fromordinal(valuation.as_of.toordinal() - int(age)),) for age in ages]
-    return _lines(days, values.providers)
+    days = [date.fromordinal(valuation.as_of.toordinal() - age) for age in ages.tolist()]
+    shown = [i for i, day in enumerate(days) if (first is None or day >= first) and (last is None or day <= last)]
+    later = sorted(day for day in pc.unique(known.visits["day"]).to_pylist() if day > valuation.as_of)
+    figures: dict[str, Column] = {
+        name: [column[i] for i in shown] + [None] * len(later) for name, column in _estimates(values.providers).items()
+    }
+    return [days[i] for i in shown] + later, figures

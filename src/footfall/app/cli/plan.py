@@ -221,18 +221,20 @@ def _draw_outcome(made: Plan) -> None:
 def _draw_lines(made: Plan, by: View) -> None:
     lines: list[Any] = list(made.providers if by == "provider" else made.pairs)
     lines.sort(key=lambda line: -abs(line.visits_tomorrow - line.visits_today))
-    rows = [{**_record(line), "change": line.visits_tomorrow - line.visits_today} for line in lines]
+    rows = [{**_record(line), "change": line.visits_tomorrow - line.visits_today} for line in lines[:SHOWN]]
     known = PROVIDER_COLUMNS if by == "provider" else PAIR_COLUMNS
     place = known.index("visits_tomorrow") + 1
     columns = (*known[:place], "change", *known[place:])
     if by == "provider":  # demand rises and falls for all: the share tells whom the plan moves it to
-        whole = {name: sum(row[name] for row in rows) or 1.0 for name in ("visits_today", "visits_tomorrow")}
+        whole = {
+            name: sum(getattr(line, name) for line in lines) or 1.0 for name in ("visits_today", "visits_tomorrow")
+        }
         for row in rows:
             row |= {f"share_{day}": row[f"visits_{day}"] / whole[f"visits_{day}"] for day in ("today", "tomorrow")}
         columns = (*columns[: place + 1], "share_today", "share_tomorrow", *columns[place + 1 :])
-    output.draw(rows[:SHOWN], columns, numbers=NUMBERS)
-    if len(rows) > SHOWN:
-        output.console().print(f"... and {len(rows) - SHOWN:,} more; --format csv has them all")
+    output.draw(rows, columns, numbers=NUMBERS)
+    if len(lines) > SHOWN:
+        output.console().print(f"... and {len(lines) - SHOWN:,} more; --format csv has them all")
 
 
 def _draw_rest(made: Plan) -> None:

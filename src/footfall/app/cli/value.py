@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -12,6 +13,7 @@ from footfall.app.cli.options import FormatOption, WorkspaceOption, day
 from footfall.app.progress import bar
 
 PLAIN = ("visitors", "orders", "gmv", "conversion", "aov", "visitor_value")
+SHOWN = 1000  # rows on the terminal, where each takes a thousandth of a second
 ESTIMATE = ("value_mean", "value_sd", "value_low", "value_high", "evidence")
 NUMBERS = {
     "visitors": ",.0f",
@@ -69,10 +71,16 @@ def value(
             last=day(to, "--to"),
         )
     columns = (*KEYS[by], *PLAIN, *ESTIMATE)
-    output.write(valued.rows, format, columns, lambda: output.draw(valued.rows, columns, numbers=NUMBERS))
+    output.write(valued.rows, format, columns, lambda: _draw(valued.rows, columns))
     screen = output.console(stderr=True)
     for note in valued.notes:
         screen.print(f"note: {note}", soft_wrap=True)
+
+
+def _draw(rows: Sequence[output.Row], columns: Sequence[str]) -> None:
+    output.draw(rows[:SHOWN], columns, numbers=NUMBERS)
+    if len(rows) > SHOWN:
+        output.console().print(f"... and {len(rows) - SHOWN:,} more; --format csv has them all")
 
 
 def demand(
