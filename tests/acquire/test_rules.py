@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from footfall.acquire.rules import Rules, index_rules, parse_rules
+from footfall.acquire.rules import Rules, index_rules, near, parse_rules
 from footfall.errors import ConfigError
 
 TEXT = """
@@ -97,17 +97,25 @@ def test_two_floors_for_one_provider_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "near"),
+    ("text", "way_out"),
     [
         ('[[exclude]]\nprovider = "shop1"\n', "did you mean shop-1"),
         ('[[exclude]]\nprovider = "shop-1"\nsegment = "mial"\n', "did you mean mail"),
         ('[[floor]]\nprovider = "zzz"\nvisits = 1\n', "known: shop-1, shop-2"),
     ],
 )
-def test_unknown_names_come_with_near_ones(text: str, near: str) -> None:
+def test_unknown_names_come_with_near_ones(text: str, way_out: str) -> None:
     with pytest.raises(ConfigError) as caught:
         index_rules(parse_rules(text), ["ads", "mail"], ["shop-1", "shop-2"])
-    assert near in caught.value.way_out
+    assert way_out in caught.value.way_out
+
+
+@pytest.mark.parametrize("word", ["shop-1", "Shop 1", "shop_01", "shop1"])
+def test_a_number_with_other_zeros_is_the_nearest(word: str) -> None:
+    """Of a thousand names as alike by their letters as shop-100 is to shop-1."""
+    known = [f"shop-{i:03}" for i in range(1000)]
+    assert near(word, known).startswith("did you mean shop-001, shop-")
+    assert near("zzz", known).startswith("known: shop-000, ")
 
 
 def test_no_rules_is_a_fair_file() -> None:

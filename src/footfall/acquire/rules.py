@@ -13,6 +13,7 @@ than none.
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -131,10 +132,16 @@ def _refuse_unknown(raw: Mapping[str, Any], name: str) -> None:
 
 def near(word: str, known: Sequence[str]) -> str:
     """A way out for an unknown name: the nearest known ones, else the first few."""
-    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    alike = [name for name in known if _sound(name) == _sound(word)]
+    close = list(dict.fromkeys([*alike, *difflib.get_close_matches(word, known, n=3, cutoff=0.5)]))
     if close:
-        return f"did you mean {', '.join(close)}?"
+        return f"did you mean {', '.join(close[:3])}?"
     return f"known: {', '.join(known[:10])}{', ...' if len(known) > 10 else ''}"
+
+
+def _sound(name: str) -> str:
+    """A name as it is read aloud: without case, signs between its parts, and zeros before its numbers."""
+    return re.sub(r"[\W_]|(?<!\d)0+(?=\d)", "", name.casefold())
 
 
 def check_rules(rules: Rules, name: str = "rules") -> None:
