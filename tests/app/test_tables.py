@@ -9,10 +9,29 @@ from pathlib import Path
 
 import pytest
 
+import footfall
+from footfall.app import recording
 from footfall.app.output import to_csv, to_json, write
 from footfall.app.tables import read_numbers, read_pairs
 
-ODD = ["shop", "@anna", "=1+1", "+x", "-x", "-5", "'@anna", "''@anna", "'quoted", "a\u2028b", "a,b", 'a"b', "a\nb"]
+ODD = [
+    "shop",
+    "@anna",
+    "=1+1",
+    "+x",
+    "-x",
+    "-5",
+    "'@anna",
+    "''@anna",
+    "'quoted",
+    "a\u2028b",
+    "a,b",
+    'a"b',
+    "a\nb",
+    "a\rb",
+    "a\r\nb",
+    "\r",
+]
 
 
 def test_what_is_written_as_csv_is_read_back_as_it_was(tmp_path: Path) -> None:
@@ -20,6 +39,21 @@ def test_what_is_written_as_csv_is_read_back_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "capacity.csv"
     path.write_text(text, encoding="utf-8", newline="")
     assert list(read_numbers(path, "provider_id")) == ODD
+
+
+def test_what_is_written_as_csv_is_imported_as_it_was(tmp_path: Path) -> None:
+    odd = [name for name in ODD if to_csv([{"x": name}], ("x",)).count("'") == name.count("'")]  # no formulas
+    events = [{"ts": "2026-01-05", "name": "page_view", "visitor_id": "v", "provider_id": "p", "x": x} for x in odd]
+    path = tmp_path / "events.csv"
+    path.write_text(to_csv(events, tuple(events[0])), encoding="utf-8", newline="")
+    with path.open(encoding="utf-8", newline="") as file:
+        assert list(csv.DictReader(file)) == events
+    here = footfall.make_workspace(tmp_path / "shop")
+    recording.import_files(here, (str(path),))
+    with here.engine() as engine:
+        here.store.attach(engine)
+        found = engine.query("SELECT properties FROM events").to_pylist()
+    assert sorted(json.loads(row["properties"])["x"] for row in found) == sorted(odd)
 
 
 @pytest.mark.parametrize("rows", [[], [{"name": name} for name in ODD], [{"a": [1, None], "b": {}}]])

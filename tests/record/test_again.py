@@ -184,6 +184,15 @@ def test_mended_rows_leave_the_quarantine(ws: Workspace) -> None:
     assert len(ws.rows()) == 3
 
 
+def test_ends_of_lines_within_a_cell_are_mended_with_their_row(ws: Workspace) -> None:
+    row = {"ts": "soon", "name": "page_view", "visitor_id": "v", "provider_id": "p", "note": "a\rb\nc\r\nd"}
+    ws.text("a.ndjson", json.dumps(row) + "\n")
+    path = out(ws, "bad.csv")
+    path.write_bytes(path.read_bytes().replace(b"soon", b"2024-05-02"))
+    assert ws.load(str(path)).added == 1
+    assert json.loads(ws.rows("properties")[0]["properties"]) == {"note": row["note"]}
+
+
 def test_mending_goes_round_more_than_once(ws: Workspace) -> None:
     ws.text("a.csv", BAD)
     for step, (wrong, right) in enumerate([("soon", "sooner"), ("sooner", "2024-05-02"), ("late", "2024-05-03")]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 import re
 import sys
@@ -72,10 +73,13 @@ def to_csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
 
 
 def _write_csv(out: TextIO, rows: Sequence[Row], columns: Sequence[str]) -> None:
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_cell(row.get(column)) for column in columns])
+    line = io.StringIO()
+    writer = csv.writer(line, lineterminator="\r\n")  # its characters are what csv puts in quotes
+    for cells in itertools.chain([columns], ([_cell(row.get(column)) for column in columns] for row in rows)):
+        writer.writerow(cells)
+        out.write(line.getvalue().removesuffix("\r\n") + "\n")
+        line.seek(0)
+        line.truncate()
 
 
 _FORMULA = re.compile(r"'*[=@\t\r+-]")  # with the apostrophes of such a text, so that one more can be taken off again

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,14 +23,14 @@ def read_rows(
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows of a small table as (line, row); FormatError names file, line and field."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")  # ends of lines as they are: an id may hold one
     except FileNotFoundError:
         raise FormatError(f"{path} does not exist", "check the path") from None
     except IsADirectoryError:
         raise FormatError(f"{path} is a folder", "name a file") from None
     except UnicodeDecodeError as error:
         raise FormatError(f"{path} is not UTF-8 (byte {error.start})", "save it as UTF-8") from None
-    first = text.split("\n", 1)[0].strip()
+    first = re.split(r"[\r\n]", text, maxsplit=1)[0].strip()
     if not first:
         raise FormatError(f"{path} is empty", f"give it a header: {','.join(required)}")
     delimiter = "\t" if "\t" in first else ";" if ";" in first else ","

@@ -125,8 +125,8 @@ def _plain(value: bytes) -> str:
 
 def _cells(values: Iterable[Any], delimiter: str) -> str:
     line = io.StringIO()
-    csv.writer(line, delimiter=delimiter, lineterminator="").writerow(values)
-    return line.getvalue()
+    csv.writer(line, delimiter=delimiter, lineterminator="\r\n").writerow(values)
+    return line.getvalue().removesuffix("\r\n")  # given to csv all the same: its characters are what it quotes
 
 
 def _taken_apart(text: str, delimiter: str) -> list[str] | None:
