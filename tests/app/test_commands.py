@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -165,6 +167,29 @@ def test_config_shows_what_is_in_force(cli, market: Path) -> None:
     assert settings["workspace.currency"] == "CNY"
     assert settings["value.segment"] == ["channel", "category"]
     assert cli("config", "--schema").json["$ref"]
+
+
+@pytest.mark.parametrize("command", [("import", "--list"), ("check",), ("config",)])
+def test_tables_are_csv_and_parquet_as_well(
+    command: tuple[str, ...], market: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    def answer(form: str) -> bytes:
+        assert main([*command, "--format", form, "--workspace", str(market)]) == 0
+        return capsysbinary.readouterr().out
+
+    wanted = json.loads(answer("json"))
+    wanted = wanted["findings"] if command == ("check",) else wanted
+    assert wanted
+    written = list(csv.DictReader(io.StringIO(answer("csv").decode(), newline="")))
+    for rows in (written, pq.read_table(io.BytesIO(answer("parquet"))).to_pylist()):
+        assert [list(row) for row in rows] == [list(row) for row in wanted]
+        assert [next(iter(row.values())) for row in rows] == [next(iter(row.values())) for row in wanted]
+
+
+def test_an_import_that_lists_nothing_is_no_table(cli, market: Path) -> None:
+    refused = cli("import", market.parent / "log.ndjson.gz", "--format", "csv", workspace=market)
+    assert refused.status == 2
+    assert "--list" in refused.err
 
 
 def test_simulated_formats_are_the_same_log(cli, tmp_path: Path) -> None:

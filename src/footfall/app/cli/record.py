@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from footfall.app import output, recording
 from footfall.app.build import Workspace, open_workspace
-from footfall.app.cli.options import FormatOption, TextFormat, WorkspaceOption, day, pairs
+from footfall.app.cli.options import FormatOption, WorkspaceOption, day, pairs
 from footfall.app.progress import bar
 from footfall.errors import ConfigError, FootfallError
 from footfall.model import Finding, ImportSummary
@@ -44,7 +44,7 @@ def import_(
     time_format: str | None = None,
     source: str | None = None,
     workspace: WorkspaceOption = None,
-    format: TextFormat = "table",
+    format: FormatOption = "table",
 ) -> None:
     """Read events from CSV, TSV, NDJSON or Parquet files, also gzipped; `-` is standard input.
 
@@ -85,6 +85,8 @@ def import_(
         Where the events come from; the file's name otherwise. A file that holds two kinds of events is imported twice,
         once with a source of its own.
     """
+    if format in ("csv", "parquet") and not list_:
+        raise ConfigError(f"--format {format} is for a table, as --list gives", "take --format json, or leave it out")
     here = open_workspace(workspace)
     if rejects is not None:
         _alone("--rejects writes rows out", files, list_, remove)
@@ -228,10 +230,11 @@ def providers(
     output.write(rows, format, ("provider_id", "category", "name"))
 
 
-def check(*, workspace: WorkspaceOption = None, format: TextFormat = "table") -> None:
+def check(*, workspace: WorkspaceOption = None, format: FormatOption = "table") -> None:
     """Look for what is wrong with the log: gaps, duplicates, bots, orders that look faked, and more.
 
-    Nothing is changed. Exit status 1 where something is an error rather than a warning.
+    Nothing is changed. Exit status 1 where something is an error rather than a warning. The rows of csv and parquet are
+    the findings; json has the events by name, source and day beside them.
 
     For example:
 
@@ -244,7 +247,8 @@ def check(*, workspace: WorkspaceOption = None, format: TextFormat = "table") ->
     if format == "json":
         print_check_json(result)
     else:
-        _draw_check(result)
+        findings = [_finding(finding) for finding in result.findings]
+        output.write(findings, format, Finding.__slots__, lambda: _draw_check(result))
     errors = sum(finding.level == "error" for finding in result.findings)
     if errors:
         raise FootfallError(f"{errors} of the checks found errors", "see above")

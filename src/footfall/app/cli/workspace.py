@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from footfall.app import output
 from footfall.app.build import make_workspace, open_workspace
-from footfall.app.cli.options import TextFormat, WorkspaceOption
+from footfall.app.cli.options import FormatOption, WorkspaceOption
 
 
 def init(
@@ -66,7 +66,7 @@ def init(
 def config(
     *,
     workspace: WorkspaceOption = None,
-    format: TextFormat = "table",
+    format: FormatOption = "table",
     schema: Annotated[bool, Parameter(help="Print the JSON schema of footfall.toml instead.")] = False,
 ) -> None:
     """Show every setting with its value here and its meaning.
@@ -99,7 +99,7 @@ def config(
         {**row, "value": settings.toml_value(row["value"]), "default": settings.toml_value(row["default"])}
         for row in rows
     ]
-    output.draw(shown, ("setting", "value", "default", "meaning"))
+    output.write(shown, format, ("setting", "value", "default", "meaning"))
 
 
 def _sections(here: Any, template: str, default: object, key: str) -> list[tuple[str, Any]]:
