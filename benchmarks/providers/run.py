@@ -24,8 +24,8 @@ import pyarrow as pa
 
 import footfall
 
-DAYS = 60
-BYTES = {"value": 2_000, "plan": 4_000}  # of memory for each provider more
+DAYS = 150  # more than an estimate remembers
+BYTES = {"value": 3_000, "plan": 6_000}  # of memory for each provider more; a number for each age would be 1,100
 GROWTH = 2.0  # of processor seconds, over that of the log
 
 
