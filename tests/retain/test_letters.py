@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +70,85 @@ def test_what_does_not_end_is_refused(tmp_path: Path, endless: str) -> None:
     with pytest.raises(InputError, match=r"own.en.txt"):
         preview(known, "own", "en")  # nor does one get by that was changed after the check
     assert time.monotonic() - began < 5.0
+
+
+DOUBLED = "{% set x = 'abcdefgh' %}" + "{% set x = x ~ x %}" * 60 + "{{ x }}"
+CAUGHT = "{% set x = 'abcdefgh' %}" + "{% set x %}{{ x }}{{ x }}{% endset %}" * 60 + "{{ x }}"
+NESTED = "{% set x = [1] %}" + "{% set x = [x, x] %}" * 60 + "{{ x }}"
+LIKE = "{% set x = (1,) %}{% set y = (1,) %}" + "{% set x = (x, x) %}{% set y = (y, y) %}" * 60 + "{{ x == y }}"
+ECHO = "{% macro echo(x) %}{{ x }}{{ x }}{% endmacro %}{{ " + "echo(" * 40 + "name" + ")" * 40 + " }}"
+QUOTED = "{% set x = '\\\\' %}" + "{% set x = [x]|string %}" * 60 + "{{ x }}"
+
+
+@pytest.mark.parametrize("name", ["own.en.txt", "own.en.html"])
+@pytest.mark.parametrize(
+    "large",
+    [
+        "{{ [1]|slice(3000000000)|list }}",
+        "{{ [1]|batch(10**9, 0)|list }}",
+        "{{ name|center(10**9) }}",
+        "{{ name|indent(10**9, true) }}",
+        "{{ (name * 90000)|wordwrap(1) }}",
+        "{{ '%1000000000d'|format(1) }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ '{:1000000000d}'.format(1) }}",
+        "{{ 9**(9**9) }}",
+        "{{ 10**18 * 10**18 * 10**18 }}",
+        "{{ 'x' * 200000000 }}",
+        "{{ 200000000 * [name] }}",
+        "{{ name.center(10**9) }}",
+        "{{ name.ljust(width=10**9) }}",
+        "{{ ('a' * 1000)|replace('a', 'x' * 100000) }}",
+        "{{ ('a' * 1000).replace('a', 'x' * 100000) }}",
+        "{{ range(99999)|join('x' * 99999) }}",
+        "{{ 5|round(-1000000000) }}",
+        "{{ ('a' * 300000).rfind('b' ~ 'a' * 150000) }}",  # nothing large, but some 10**10 comparisons
+        "{{ ('1' * 400000)|int(0, 16) // 7 }}",
+        "{% set a %}{% for i in range(9999) %}" + "y" * 9999 + "{% endfor %}{% endset %}",
+        DOUBLED,
+        CAUGHT,
+        NESTED,
+        LIKE,
+        ECHO,
+        QUOTED,
+        "{{ " + "(" * 20000 + "1" + ")" * 20000 + " }}",
+        "{{ " + "name ~ " * 20000 + "1 }}",
+        "{{ " + "9" * 5000 + " }}",
+    ],
+)
+def test_what_grows_without_end_is_refused_before_it_does(tmp_path: Path, name: str, large: str) -> None:
+    known = templates(tmp_path, large, name)
+    began, most = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match=name):
+        known.check("own")
+    with pytest.raises(InputError, match=name):
+        preview(known, "own", "en")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - most < 100_000  # KiB
+    assert time.monotonic() - began < 20.0  # a busy machine; without a bound, hours
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("{{ name|upper|replace('N', 'm')|truncate(80) }}", "Amm"),
+        ("{{ name.split('n')|join(', ') }}", "A, , "),
+        ("{{ ['b', 'a']|sort|join('/') }}{{ [3, 5]|max }}", "a/b5"),
+        ("{{ '=' * 20 }} {{ 2 ** 10 % 1000 }} {{ 7.5|round(1) }}", "=" * 20 + " 24 7.5"),
+        ("{% filter upper %}{{ name }} b{% endfilter %}", "ANN B"),
+        ("{% set x %}{{ name }}!{% endset %}{{ x ~ x }}", "Ann!Ann!"),
+        ("{% macro b(x, y='-') %}{{ x }}{{ y }}{{ caller() }}{% endmacro %}{% call b(name) %}z{% endcall %}", "Ann-z"),
+        (
+            "{% set d = {'k': name} %}{{ d.k }}{{ d['k'] }}{% for a, b in d|items %}{{ a }}{{ b }}{% endfor %}",
+            "AnnAnnkAnn",
+        ),
+        ("{{ name if name is string else 'you' }}{{ code[:4] }}{{ ''|default('-', true) }}", "AnnABCD-"),
+    ],
+)
+def test_what_letters_need_is_there(tmp_path: Path, body: str, expected: str) -> None:
+    """Expected as Jinja2's documentation of filters, methods and blocks has it."""
+    known = templates(tmp_path, body)
+    known.check("own")
+    assert preview(known, "own", "en").text == expected
 
 
 def test_loops_go_as_jinja_has_them(tmp_path: Path) -> None:
