@@ -129,6 +129,19 @@ def test_quiet_hours_say_until_when_and_let_go_when_they_change(cli: Cli, live: 
     assert {row["waits_until"] for row in cli("outbox", "list", "--format", "json").json} == {None}
 
 
+def test_a_template_that_cannot_be_filled_is_told(cli: Cli, live: Path) -> None:
+    (live / "templates").mkdir(exist_ok=True)
+    (live / "templates" / "cart.en.txt").write_text("Subject: Hi\n\n{{ colour }}", encoding="utf-8")
+    assert "cart.en.txt: unknown variable colour" in " ".join(cli("journeys").err.split())
+    for command in (["retain", "--dry-run"], ["retain"]):
+        found = cli(*command)
+        told = " ".join(found.err.split())
+        assert found.status == 0
+        assert "warning:" in told and "cart.en.txt: unknown variable colour; what it was to say waits" in told
+        assert "carts: 10 wait until their template is mended:" in told
+    assert cli("outbox", "list", "--format", "json").json == []
+
+
 @pytest.mark.parametrize("arguments", [["customers"], ["timing"], ["audiences"], ["fans"], ["customers", "--calibrate", "5"]])  # fmt: skip  # noqa: E501
 def test_an_empty_log_says_what_to_do(cli: Cli, shop: Path, arguments: list[str]) -> None:
     found = cli(*arguments, workspace=shop)

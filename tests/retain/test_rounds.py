@@ -222,14 +222,6 @@ def test_journeys_that_cannot_be(tmp_path: Path, settings: str, message: str) ->
         messaging.plan_round(here)
 
 
-def test_a_template_with_an_unknown_variable_is_refused_before_anything_is_planned(tmp_path: Path) -> None:
-    here = shop(tmp_path, PAPER + CARTS.format(holdout=0.0), carts=1)
-    (here.directory / "templates").mkdir()
-    (here.directory / "templates" / "cart.en.txt").write_text("Subject: Hi\n\n{{ colour }}", encoding="utf-8")
-    with pytest.raises(InputError, match="unknown variable colour"):
-        messaging.plan_round(here)
-
-
 @pytest.mark.parametrize(("sql", "people"), [("WHERE FALSE", 0), ("", 41)])
 def test_an_audience_of_nobody_and_of_everybody(tmp_path: Path, sql: str, people: int) -> None:
     here = shop(tmp_path, PAPER + CARTS.format(holdout=0.0).replace("cart_abandoned", "mine"), carts=41)

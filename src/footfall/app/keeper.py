@@ -65,6 +65,7 @@ class Keeper:
         self._written: tuple[int, int] = self._stamp()  # of the settings that journeys go by
         self._journeys = here
         self._rounded: tuple[int, float, float] | None = None  # version of the log at the last round, its begin and end
+        self._faults: tuple[str, ...] = ()  # of templates, at the last round
 
     # ------------------------------------------------------------ the lead
 
@@ -165,8 +166,12 @@ class Keeper:
             self._rounded = (version, begun, time.monotonic())
             return
         with messaging.alone(here):
-            done = messaging.commit_round(here, messaging.plan_round(here))
+            planned = messaging.plan_round(here)
+            done = messaging.commit_round(here, planned)
         self._rounded = (version, begun, time.monotonic())
+        if planned.faults and planned.faults != self._faults:
+            self.log.warning("templates cannot be filled; what they were to say waits", faults=planned.faults)
+        self._faults = planned.faults
         for what, count in done.items():
             self.metrics.add("footfall_journeys", what, by=count)
         if any(done.values()):

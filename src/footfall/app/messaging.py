@@ -62,7 +62,8 @@ def templates(here: Workspace) -> Templates:
 
 
 def setting(here: Workspace, *, dry: bool = False) -> Setting:
-    """All that a round depends on, checked: every journey's audience, channels, templates and offers are there.
+    """All that a round depends on, checked: every journey's audience, channels, templates and offers are there. A
+    template that is there and cannot be filled is told in ``faults``.
 
     Where it is ``dry``, nothing is put into the state.
     """
@@ -72,6 +73,8 @@ def setting(here: Workspace, *, dry: bool = False) -> Setting:
     config = here.config
     wanted = {journey.audience for journey in config.journeys.values()}
     known = {one.name: one for one in retention.audiences(here, wanted)}
+    written = templates(here)
+    asked = dict.fromkeys(step.template for journey in config.journeys.values() for step in journey.steps)
     found = rounds.Setting(
         journeys=config.journeys,
         audiences=known,
@@ -87,9 +90,10 @@ def setting(here: Workspace, *, dry: bool = False) -> Setting:
         limit_s=config.retain.audience_limit_s,
         space=message_space(here, dry=dry),
         choose=choose,
+        faults={(name, *of): why for name in asked for of, why in written.faults(name).items()},
     )
     offers, _ = offering.offers_of(here)
-    rounds.check(found, list(config.channels), templates(here).check, list(offers))
+    rounds.check(found, list(config.channels), list(offers))
     return found
 
 

@@ -2,17 +2,18 @@
 
 A template is ``NAME.LANGUAGE.txt``, whose first line is ``Subject: ...``, and, where wanted, ``NAME.LANGUAGE.html``.
 The workspace's folder ``templates`` goes before those that come with Footfall; a language that is missing falls back to
-English. Templates run in a sandbox; a variable that nobody knows, and what fails for an example, is refused before
-anything is planned.
+English. Templates run in a sandbox; with a variable that nobody knows, and where one fails for an example, nothing is
+planned for whom that concerns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -58,24 +59,27 @@ class Templates:
         """folder: the workspace's own; they go before those that come with Footfall."""
         self._folder = folder
         self._plain, self._html = Sandbox(html=False), Sandbox(html=True)
+        self._texts: dict[str, tuple[str, str]] = {}
 
     @cached_property
-    def _files(self) -> Mapping[str, tuple[str, str]]:
-        """File name -> (text, place)."""
-        found = {}
-        for entry in files("footfall.retain").joinpath("templates").iterdir():
-            if entry.name.endswith((".txt", ".html")):
-                found[entry.name] = (entry.read_text(encoding="utf-8"), entry.name)
-        for path in self._own():
-            try:
-                found[path.name] = (path.read_text(encoding="utf-8-sig"), str(path))
-            except UnicodeDecodeError as error:
-                raise InputError(f"{path} is not UTF-8 (byte {error.start})", "save it as UTF-8") from None
-        return found
+    def _files(self) -> Mapping[str, Path | Traversable]:
+        """File name -> the file."""
+        own = self._folder.iterdir() if self._folder is not None and self._folder.is_dir() else iter(())
+        shipped = files("footfall.retain").joinpath("templates").iterdir()
+        return {file.name: file for file in (*shipped, *own) if file.name.endswith((".txt", ".html"))}
 
-    def _own(self) -> Iterator[Path]:
-        if self._folder is not None and self._folder.is_dir():
-            yield from sorted(p for p in self._folder.iterdir() if p.suffix in (".txt", ".html"))
+    def _read(self, name: str) -> tuple[str, str]:
+        """Text and place of a file; InputError where it cannot be read."""
+        if name not in self._texts:
+            file = self._files[name]
+            place = str(file) if isinstance(file, Path) and file.parent == self._folder else name
+            try:
+                self._texts[name] = (file.read_bytes().decode("utf-8-sig"), place)
+            except UnicodeDecodeError as error:
+                raise InputError(f"{place} is not UTF-8 (byte {error.start})", "save it as UTF-8") from None
+            except OSError as error:
+                raise InputError(f"{place} cannot be read: {error.strerror}", "check its permissions") from None
+        return self._texts[name]
 
     def names(self) -> tuple[str, ...]:
         """Names of all templates."""
@@ -85,21 +89,49 @@ class Templates:
         """A template in that language, else in English; InputError where there is none, naming what is there."""
         for wanted in (language, "en"):
             if f"{name}.{wanted}.txt" in self._files:
-                text, place = self._files[f"{name}.{wanted}.txt"]
-                html, html_place = self._files.get(f"{name}.{wanted}.html", ("", ""))
+                text, place = self._read(f"{name}.{wanted}.txt")
+                html, html_place = (
+                    self._read(f"{name}.{wanted}.html") if f"{name}.{wanted}.html" in self._files else ("", "")
+                )
                 return Template(name, wanted, text, html, place, html_place)
         raise InputError(f"no template {name!r} in {language} or English", f"there are: {', '.join(self.names())}")
 
     def check(self, name: str) -> None:
         """Refuse a template that would fail when filled, in any of its languages; the error names file and line."""
-        self.template(name, "en" if f"{name}.en.txt" in self._files else LANGUAGES[0])
         for language in LANGUAGES:
-            for suffix, sandbox in (("txt", self._plain), ("html", self._html)):
-                if f"{name}.{language}.{suffix}" in self._files:
-                    text, place = self._files[f"{name}.{language}.{suffix}"]
-                    if suffix == "txt" and not text.lower().startswith("subject:"):
-                        raise InputError(f"{place}: its first line is no subject", "begin it with `Subject: ...`")
-                    _check(text, place, sandbox)
+            for has_name in (True, False):
+                self._check(name, language, has_name)
+
+    def faults(self, name: str) -> dict[tuple[str, bool], str]:
+        """(language, whether a person has a name) -> what fails when a template is filled for such persons, with file
+        and line. InputError where there is none of that name."""
+        if f"{name}.en.txt" not in self._files:
+            self.template(name, "en")
+        found: dict[tuple[str, bool], str] = {}
+        for language in LANGUAGES:
+            for has_name in (True, False):
+                try:
+                    self._check(name, language, has_name)
+                except InputError as error:
+                    found[language, has_name] = found.get((language, True), error.message)
+        return found
+
+    def _check(self, name: str, language: str, has_name: bool) -> None:
+        """Fill a template with an example; InputError where that fails."""
+        template = self.template(name, language)
+        if not template.text.lower().startswith("subject:"):
+            raise InputError(f"{template.place}: its first line is no subject", "begin it with `Subject: ...`")
+        parts = [(template.text, template.place, self._plain), (template.html, template.html_place, self._html)]
+        for text, place, sandbox in parts:
+            unknown = sandbox.unknown(text, place) - VARIABLES.keys()
+            if unknown:
+                names = ", ".join(sorted(unknown))
+                raise InputError(f"{place}: unknown variable {names}", f"known: {', '.join(VARIABLES)}")
+            try:
+                sandbox.filled(text, place, EXAMPLE if has_name else {**EXAMPLE, "name": ""})
+            except InputError as error:
+                whom = "" if has_name else ", for a person without a name"
+                raise InputError(error.message + whom, error.way_out) from None
 
     def letter(self, message: Message) -> Letter:
         """The letter of a message; InputError names the template and what failed."""
@@ -134,17 +166,6 @@ EXAMPLE: Mapping[str, str] = {
     "since": "2026-03-01",
     "unsubscribe_url": "https://shop.example/u/example",
 }
-
-
-def _check(text: str, place: str, sandbox: Sandbox) -> None:
-    unknown = sandbox.unknown(text, place) - VARIABLES.keys()
-    if unknown:
-        raise InputError(f"{place}: unknown variable {', '.join(sorted(unknown))}", f"known: {', '.join(VARIABLES)}")
-    sandbox.filled(text, place, EXAMPLE)
-    try:
-        sandbox.filled(text, place, {**EXAMPLE, "name": ""})
-    except InputError as error:
-        raise InputError(f"{error.message}, for a person without a name", error.way_out) from None
 
 
 def preview(templates: Templates, name: str, language: str) -> Letter:

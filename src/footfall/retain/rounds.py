@@ -28,8 +28,9 @@ from footfall.ports import Entries, Outbox
 from footfall.retain import audience, reach
 from footfall.retain.arms import draws
 from footfall.retain.audience import Asked, Audience
-from footfall.retain.drafts import Drafts, written
+from footfall.retain.drafts import Drafts
 from footfall.retain.listed import whom_not
+from footfall.retain.ready import Faults, ready
 from footfall.retain.rules import language
 from footfall.retain.statements import text
 
@@ -57,7 +58,8 @@ class Setting:
     audiences: name -> Audience. address_of: channel -> the contact that it needs ("email", "phone" or "person").
     lift: journey -> part of the stake that a message wins. names: provider -> its name. zone: of the workspace.
     choose: (value, cost, person, cap of that person, budget) -> which go; values and costs in major units, persons
-    numbered from 0. space: of the workspace's message ids.
+    numbered from 0. space: of the workspace's message ids. faults: (template, language, whether the person has a name)
+    -> why it cannot be filled.
     """
 
     journeys: Mapping[str, JourneySettings]
@@ -74,6 +76,7 @@ class Setting:
     limit_s: float
     space: UUID
     choose: Choose
+    faults: Faults = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class Planned:
 
     held: (journey, reason) -> persons who get nothing now, and why. next_due: journey -> when the first of
     those who are not yet due will be. overtaken: messages that wait and do not go any more, or go elsewhere or
-    otherwise (message_id, address, language, context, reason).
+    otherwise (message_id, address, language, context, reason). faults: what is wrong with templates.
     """
 
     now: datetime
@@ -92,6 +95,7 @@ class Planned:
     held: Mapping[tuple[str, str], int] = field(default_factory=dict)
     next_due: Mapping[str, datetime] = field(default_factory=dict)
     overtaken: pa.Table = field(default_factory=lambda: _OVERTAKEN.empty_table())
+    faults: tuple[str, ...] = ()
 
 
 def joined(engine: Shown, entries: Entries) -> dict[str, str]:
@@ -107,8 +111,8 @@ def revive(outbox: Outbox, setting: Setting, now: datetime) -> int:
     return sum(outbox.revive(GONE, name, now - _LOOK_BACK) for name in setting.journeys)
 
 
-def check(setting: Setting, channels: Sequence[str], templates: Callable[[str], None], offers: Sequence[str]) -> None:
-    """Refuse journeys that name an audience, a channel, a template or an offer that is not there."""
+def check(setting: Setting, channels: Sequence[str], offers: Sequence[str]) -> None:
+    """Refuse journeys that name an audience, a channel or an offer that is not there."""
     for name, journey in setting.journeys.items():
         where = f"[journeys.{name}]"
         if journey.audience not in setting.audiences:
@@ -123,7 +127,6 @@ def check(setting: Setting, channels: Sequence[str], templates: Callable[[str], 
                 raise ConfigError(
                     f"{where} step {number}: no offer {step.offer!r}", f"there are: {', '.join(offers) or 'none'}"
                 )
-            templates(step.template)
 
 
 def plan(
@@ -168,6 +171,7 @@ def plan(
         held=dict(held),
         next_due=next_due,
         overtaken=overtaken,
+        faults=tuple(dict.fromkeys(setting.faults.values())),
     )
 
 
@@ -244,20 +248,14 @@ def _one(
     were_in = leaving.filter(pc.invert(pc.is_in(gone, value_set=new)))
     left = _moved(were_in, "exited", were_in["reason"])
     stays = active.filter(pc.invert(pc.is_in(_keys(active), value_set=gone)))
-    ready = stays.filter(pc.less_equal(stays["due_at"], _scalar(now)))
-    is_held_out = pc.equal(ready["arm"], "holdout")
-    is_past = pc.greater_equal(ready["step"], len(journey.steps))  # a step that footfall.toml has no more
-    step = pc.min_element_wise(ready["step"], len(needs))
-    ready = ready.append_column("needs", pc.take(pa.array([*needs, None]), step))
-    is_written = written(ready, journey.steps, entries.letters(name, now))  # a round that died, or an edited journey
-    silent = pc.or_(pc.or_(is_held_out, is_past), pc.or_(is_written, reach.out_of_way(ready, ways)))
-    passed, treated = ready.filter(silent), ready.filter(pc.invert(silent))
-    due = treated.join(ways, ["person", "needs"], join_type="inner").drop_columns("needs").sort_by("person")
-    held[name, "holdout"] += int(pc.sum(is_held_out).as_py() or 0)
+    came = stays.filter(pc.less_equal(stays["due_at"], _scalar(now)))
+    letters = entries.letters(name, now)
+    passed, due, back = ready(came, journey, needs, ways, letters, setting.faults, setting.language)
+    held.update({(name, reason): n for reason, n in back.items()})
     held[name, "not reachable"] += members.num_rows - int(
         pc.sum(pc.is_in(members["person"], value_set=reachable["person"].combine_chunks())).as_py() or 0
     )
-    held[name, "not yet due"] += stays.num_rows - ready.num_rows
+    held[name, "not yet due"] += stays.num_rows - came.num_rows
     later = pc.min(stays.filter(pc.greater(stays["due_at"], _scalar(now)))["due_at"]).as_py()
     later = None if later is None else later.replace(tzinfo=UTC)
     return _Found(entering, left, _next(passed, journey, now), due, later, members["person"].combine_chunks())

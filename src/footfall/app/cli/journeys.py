@@ -84,6 +84,8 @@ def retain(
             done = messaging.commit_round(here, planned)
     if planned.messages and not here.config.retain.public_url:
         screen.print("note: [retain] public_url is empty: letters carry no link that unsubscribes", soft_wrap=True)
+    for fault in planned.faults:
+        screen.print(f"warning: {fault}; what it was to say waits until it is mended", soft_wrap=True)
     for name, persons in messaging.gone(here).items():
         screen.print(
             f"note: journey {name} is gone from footfall.toml with {persons:,} persons in it; none of its messages go "
@@ -137,7 +139,7 @@ def journeys(*, workspace: WorkspaceOption = None, format: FormatOption = "table
         footfall journeys --format json
     """
     here = open_workspace(workspace)
-    messaging.setting(here, dry=True)
+    faults = messaging.setting(here, dry=True).faults
     by_status = here.outbox.counts()
     people: dict[str, dict[str, int]] = {}
     for count in here.entries.counts():
@@ -158,6 +160,8 @@ def journeys(*, workspace: WorkspaceOption = None, format: FormatOption = "table
         row |= {key: by_status.get((name, key), 0) for key in columns[9:]}
         rows.append(row)
     output.write(rows, format, columns)
+    for fault in dict.fromkeys(faults.values()):
+        output.console(stderr=True).print(f"warning: {fault}", soft_wrap=True)
 
 
 OUTBOX_HELP = """Messages before and after they go.
