@@ -110,8 +110,13 @@ def test_each_step_goes_to_the_address_of_its_own_channel(tmp_path: Path) -> Non
     told = event(1, "identify", 19, properties=json.dumps({"traits": {"email": "ann@mail.example"}}))
     rules = 'public_url = "https://shop.example"\nper_day = 9\nper_week = 9\n'
     here = shop(tmp_path, MIXED, carts=0, more=[*carts, told], retain=rules)
+    without = []
     for day in range(3):
-        turn(at(here, NOON + timedelta(days=day, minutes=day)))
+        then = at(here, NOON + timedelta(days=day, minutes=day))
+        planned = [messaging.plan_round(then, dry=dry) for dry in (True, False)]
+        without.append([each.held["carts", "passed over a step: no address on its channel"] for each in planned])
+        messaging.commit_round(then, planned[1])
+    assert without == [[0, 0], [1, 1], [0, 0]]  # p2 at the mail
     found = {(p.message.person, p.message.step): p.message.address for p in here.outbox.messages(most=0)}
     assert found == {
         ("u:p1", 0): "p1",

@@ -13,6 +13,7 @@ from footfall.retain.drafts import written
 from footfall.retain.reach import out_of_way
 from footfall.retain.rules import language
 
+NO_ADDRESS = "passed over a step: no address on its channel"
 Faults = Mapping[tuple[str, str, bool], str]
 
 
@@ -37,8 +38,10 @@ def ready(
     step = pc.min_element_wise(due["step"], len(needs))
     due = due.append_column("needs", pc.take(pa.array([*needs, None]), step))
     is_written = written(due, journey.steps, letters)  # a round that died, or an edited journey
-    silent = pc.or_(pc.or_(is_held_out, is_past), pc.or_(is_written, out_of_way(due, ways)))
-    held = Counter({"holdout": int(pc.sum(is_held_out).as_py() or 0)})
+    silent = pc.or_(pc.or_(is_held_out, is_past), is_written)
+    lacks = pc.and_not(out_of_way(due, ways), silent)
+    held = Counter({"holdout": _count(is_held_out), NO_ADDRESS: _count(lacks)})
+    silent = pc.or_(silent, lacks)
     rest = due.filter(pc.invert(silent)).join(ways, ["person", "needs"], join_type="inner").drop_columns("needs")
     told = _told(rest, journey, faults, otherwise)
     held.update(f"wait until their template is mended: {why}" for why in told.drop_null().to_pylist())
@@ -57,3 +60,7 @@ def _told(rows: pa.Table, journey: JourneySettings, faults: Faults, otherwise: s
     keys = pc.binary_join_element_wise(template, tongues, has_name, "\x1f").combine_chunks()
     known = pa.array(["\x1f".join((*key[:2], str(key[2]).lower())) for key in faults])
     return pc.take(pa.array(list(faults.values())), pc.index_in(keys, value_set=known))
+
+
+def _count(which: pa.ChunkedArray) -> int:
+    return int(pc.sum(which).as_py() or 0)
