@@ -48,6 +48,11 @@ def test_other_zones_are_refused_with_near_names(zone: str, way_out: str) -> Non
         ("[value]\nsegment = []", "segment"),
         ("[value]\nsegment = ['channel', 'channel']", "segment"),
         ("[value]\nsegment = ['shoe_size']", "'shoe_size'"),
+        ("[retain]\nlink = 'shop.example/{provider_id}'", "$.retain.link"),
+        ("[retain]\nlink = 'javascript:alert(1)'", "$.retain.link"),
+        ("[retain]\nlink = 'https://'", "$.retain.link"),
+        ("[retain]\nlink = 'https://shop.example/a b'", "$.retain.link"),
+        ("[retain]\npublic_url = 'ftp://shop.example'", "$.retain.public_url"),
         ("[plan\ninertia = 1", "TOML"),
         ("[plan]\ninertia = 1\ninertia = 2", "TOML"),
     ],
@@ -58,6 +63,11 @@ def test_what_is_wrong_is_named(text: str, named: str) -> None:
     assert named in refused.value.message
     assert "footfall.toml" in refused.value.message
     assert refused.value.way_out
+
+
+@pytest.mark.parametrize("link", ["", "http://127.0.0.1:8420/x?p={provider_id}", "https://{provider_id}.shop.example/"])
+def test_letters_lead_to_addresses_of_the_web(link: str) -> None:
+    assert config.parse(f"[retain]\nlink = {link!r}\npublic_url = {link!r}").retain.link == link
 
 
 def test_a_newer_workspace_and_none_at_all(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from footfall.errors import ConfigError, WorkspaceError
 FILE_NAME = "footfall.toml"
 FORMAT_VERSION = 1
 RECIPES = ("store", "clicks")
+_WEB = r"^$|^https?://[^\s/?#]\S*$"  # an address of the web, or none
 SEGMENT_COLUMNS = ("channel", "category", "campaign", "device", "country", "position")
 
 
@@ -339,10 +340,15 @@ class RetainSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ] = "opt-out"
     shop: Annotated[str, Meta(description="The name that letters are signed with.", max_length=200)] = ""
     link: Annotated[
-        str, Meta(description="Where letters lead, an http(s) address; {provider_id} is filled in, encoded.")
+        str,
+        Meta(description="Where letters lead, an http(s) address; {provider_id} is filled in, encoded.", pattern=_WEB),
     ] = ""
     public_url: Annotated[
-        str, Meta(description="Address under which the service is reached from outside, for links that unsubscribe.")
+        str,
+        Meta(
+            description="http(s) address under which the service is reached from outside, for links that unsubscribe.",
+            pattern=_WEB,
+        ),
     ] = ""
     prior_lift: Annotated[
         float,

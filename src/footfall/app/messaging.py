@@ -199,7 +199,7 @@ def channel(here: Workspace, name: str, told: ChannelSettings) -> Channel:
     if told.kind == "smtp":
         from footfall.channels.smtp import SmtpChannel, SmtpSettings
 
-        if not here.config.retain.public_url.startswith(("http://", "https://")):
+        if not here.config.retain.public_url:
             raise ConfigError(
                 f"[channels.{name}] sends mail, and [retain] public_url is empty: a letter has to say how to end it",
                 "set it to the address under which the service is reached from outside, https://...",
