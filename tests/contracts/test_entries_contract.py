@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from footfall.stores.entries import SCHEMA, SqlEntries
+from footfall.stores.entries import LETTERS, SCHEMA, SqlEntries
+from footfall.stores.outbox import SqlOutbox
+from footfall.testing.outbox import message
 
 ODD = ("u:ann", "u:O'Brien", 'u:"; DROP TABLE entries; --', "u:陳大文", "u:two\nlines\ttab", "u:" + "x" * 2048, "u:%s ? :p $1", "u:e\u0301", "u:é")  # fmt: skip  # noqa: E501
 EARLY, LATE = datetime(2026, 3, 1, 12), datetime(2026, 3, 1, 12, 0, 0, 500)
@@ -20,6 +23,11 @@ class EntriesContract:
 
     @pytest.fixture
     def entries(self) -> Iterator[SqlEntries]:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def outbox(self) -> Iterator[SqlOutbox]:
+        """In the same database."""
         raise NotImplementedError
 
     def rows(self, *persons: str, entry: int = 1, at: datetime = EARLY, journey: str = "carts") -> pa.Table:
@@ -90,6 +98,27 @@ class EntriesContract:
         assert latest["u:ann"][1] == "holdout"
         assert latest["u:bob"] == (1, "treated")
 
+    def test_letters_are_those_of_entries_that_go_on_and_are_due(self, entries: SqlEntries, outbox: SqlOutbox) -> None:
+        """By hand, whatever became of a message: ann has two of one letter and one of another; bob none; cem's entry is
+        done, dan's second is not due, of which the first has a letter; eve's letter is another journey's."""
+        entries.add(self.rows("u:ann", "u:bob", "u:cem", "u:dan"))
+        entries.add(self.rows("u:dan", entry=2, at=LATE))
+        entries.add(self.rows("u:eve"))
+        entries.move("carts", self.moves("u:cem"))
+        entries.move("carts", self.moves("u:dan"))
+        told = [("u:ann", 0, 1), ("u:ann", 1, 1), ("u:cem", 0, 1), ("u:dan", 0, 1), ("u:dan", 0, 2)]
+        given = [replace(message(who, step), message_id=f"{who}{step}{n}", entry=n) for who, step, n in told]
+        given.append(replace(message("u:ann", 2), message_id="desk", template="news", channel="desk"))
+        outbox.add([*given, message("u:eve", journey="other")])
+        outbox.cancel("why", person="u:ann")
+        rows = entries.letters("carts", EARLY.replace(tzinfo=UTC))
+        assert rows.schema.equals(LETTERS)
+        expected = {("u:ann", 1, "cart", "email", 2), ("u:ann", 1, "news", "desk", 1)}
+        assert {tuple(row.values()) for row in rows.to_pylist()} == expected
+        later = entries.letters("carts", LATE.replace(tzinfo=UTC)).to_pylist()
+        assert {tuple(row.values()) for row in later} == expected | {("u:dan", 2, "cart", "email", 1)}
+        assert entries.letters("nobody's", LATE.replace(tzinfo=UTC)).equals(LETTERS.empty_table())
+
     def test_counts_and_forgetting(self, entries: SqlEntries) -> None:
         entries.add(self.rows(*ODD))
         entries.move("carts", self.moves(*ODD[:2], status="exited"))
@@ -110,6 +139,12 @@ class TestSqlEntries(EntriesContract):
         yield entries
         entries.close()
 
+    @pytest.fixture
+    def outbox(self, tmp_path: Path) -> Iterator[SqlOutbox]:
+        outbox = SqlOutbox(f"sqlite:///{tmp_path / 'state.db'}")
+        yield outbox
+        outbox.close()
+
 
 class TestSqlEntriesOnPostgres(EntriesContract):
     @pytest.fixture
@@ -117,3 +152,9 @@ class TestSqlEntriesOnPostgres(EntriesContract):
         entries = SqlEntries(postgres_schema)
         yield entries
         entries.close()
+
+    @pytest.fixture
+    def outbox(self, postgres_schema: str) -> Iterator[SqlOutbox]:
+        outbox = SqlOutbox(postgres_schema)
+        yield outbox
+        outbox.close()
