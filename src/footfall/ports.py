@@ -519,8 +519,10 @@ class Outbox(Protocol):
         channel that is not idempotent; how many of each."""
         ...
 
-    def cancel(self, reason: str, journey: str | None = None, person: str | None = None) -> int:
-        """Cancel messages that wait, of a journey or to a person; how many."""
+    def cancel(
+        self, reason: str, journey: str | None = None, person: str | None = None, address: str | None = None
+    ) -> int:
+        """Cancel messages that wait, of a journey, to a person or to an address, however it is spelled; how many."""
         ...
 
     def waiting(self) -> pa.Table:

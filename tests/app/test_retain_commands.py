@@ -129,6 +129,18 @@ def test_quiet_hours_say_until_when_and_let_go_when_they_change(cli: Cli, live: 
     assert {row["waits_until"] for row in cli("outbox", "list", "--format", "json").json} == {None}
 
 
+def test_who_is_written_to_no_more_is_told_how_much_was_cancelled(cli: Cli, live: Path) -> None:
+    path = live / "footfall.toml"
+    told = path.read_text(encoding="utf-8").replace('kind = "file"', 'kind = "smtp"\nsender = "s@shop.example"')
+    path.write_text(told.replace("[retain]\n", '[retain]\npublic_url = "https://shop.example"\n'), encoding="utf-8")
+    assert cli("retain", "--no-send").status == 0
+    assert "not written to any more; 1 waiting" in cli("unsubscribe", "C1@EXAMPLE.com").out
+    assert "not written to any more; 1 waiting" in cli("unsubscribe", "c2").out
+    assert "not written to any more; 0 waiting" in cli("unsubscribe", "c1@example.com").out
+    left = cli("outbox", "list", "--status", "cancelled", "--format", "json").json
+    assert {row["customer_id"] for row in left} == {"c1", "c2"}
+
+
 def test_a_template_that_cannot_be_filled_is_told(cli: Cli, live: Path) -> None:
     (live / "templates").mkdir(exist_ok=True)
     (live / "templates" / "cart.en.txt").write_text("Subject: Hi\n\n{{ colour }}", encoding="utf-8")

@@ -213,8 +213,10 @@ class SqlOutbox(OnDatabase):
         who, at = zip(*rows, strict=True) if rows else ((), ())
         return pa.table({"who": pa.array(who, pa.string()), "at": pa.array(at, pa.timestamp("us"))})
 
-    def cancel(self, reason: str, journey: str | None = None, person: str | None = None) -> int:
-        """Cancel messages that wait, of a journey or to a person; how many."""
+    def cancel(
+        self, reason: str, journey: str | None = None, person: str | None = None, address: str | None = None
+    ) -> int:
+        """Cancel messages that wait, of a journey, to a person or to an address, however it is spelled; how many."""
         c = messages.c
         which: sa.ColumnElement[bool] = c.status.in_(("waiting", "claimed"))
         if journey is not None:
@@ -222,6 +224,9 @@ class SqlOutbox(OnDatabase):
         if person is not None:
             which &= c.person.in_((person, f"u:{person}", f"d:{person}"))
         with self._writing() as connection:
+            if address is not None:
+                known = connection.execute(sa.select(c.address).where(which).distinct()).scalars()
+                which &= c.address.in_([one for one in known if listed_as(one) == listed_as(address)])
             return connection.execute(messages.update().where(which).values(status="cancelled", error=reason)).rowcount
 
     def waiting(self) -> pa.Table:

@@ -240,6 +240,14 @@ class OutboxContract:
         (row,) = outbox.costs("carts").to_pylist()
         assert row == {"person": "ann", "handed_at": NOW.replace(tzinfo=None), "cost": 0.25}
 
+    def test_waiting_messages_to_an_address_are_cancelled_however_it_is_spelled(self, outbox: Outbox) -> None:
+        """Of whoever: the list of whom not keeps all of them back (RFC 5890: xn--bcher-kva is b\u00fccher)."""
+        spelled = ["Ann@B\u00dcCHER.example", "ann@xn--bcher-kva.example", "ann@other.example"]
+        outbox.add([replace(message(f"p{n}"), address=address) for n, address in enumerate(spelled)])
+        assert outbox.cancel("asked", address="ann@b\u00fccher.example") == 2
+        assert outbox.cancel("asked", address="nobody@example.com") == 0
+        assert [status(outbox, message(f"p{n}")) for n in range(3)] == ["cancelled", "cancelled", "waiting"]
+
     def test_a_person_may_have_a_message_sent_again(self, outbox: Outbox) -> None:
         outbox.add([message()])
         with pytest.raises(InputError, match="is not dead"):

@@ -315,8 +315,8 @@ def unsubscribe(
             raise InputError(f"{file} cannot be read: {error}", "give a UTF-8 text file, one address a line") from None
         print(f"{here.outbox.suppress(rows, here.clock.now()):,} of {len(rows):,} are new on the list.")  # noqa: T201
     elif who is not None:
-        cancelled = here.outbox.cancel("unsubscribed", person=who)
         here.outbox.suppress([(who, "by the operator")], here.clock.now())
+        cancelled = sum(here.outbox.cancel("unsubscribed", **{of: who}) for of in ("person", "address"))
         print(f"{who} is not written to any more; {cancelled} waiting messages were cancelled.")  # noqa: T201
     else:
         listed = [{"who": key, "reason": reason} for key, reason in sorted(here.outbox.suppressed().items())]
