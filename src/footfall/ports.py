@@ -364,6 +364,10 @@ class Offers(Protocol):
         """Give ``person`` the code, once for an offer and a person: the coupon that they have, where they do."""
         ...
 
+    def owner(self, code: str) -> str:
+        """Whose own code it is, "" where it is nobody's."""
+        ...
+
     def reserve(
         self,
         offers: Mapping[str, Offer],

@@ -162,6 +162,34 @@ def test_a_coupon_is_of_who_signed_in(tmp_path: Path) -> None:
     assert later.offers.counts()[0].issued == 2
 
 
+def test_a_coupon_is_theirs_who_signed_in_at_once(tmp_path: Path) -> None:
+    """Before any round: of who was the first to sign in on the device (docs/retain.md), or was merged with them."""
+    here = with_offer(place(tmp_path, ["v1", "v2", "v3"]), "")
+    turn(here)
+    messaging.send(here)
+    code_of = {here.offers.owner(code): code for code in codes(here)}
+    here.record(table([signed_in("v1", "ann"), signed_in("v2", "bob"), signed_in("v2", "ann", hours=2)]))
+    merge = {**signed_in("v9", "cem", "alias"), "previous_id": "dan", "provider_id": None}
+    here.record(table([signed_in("v3", "dan"), merge]))
+
+    def redeemed(device: str, person: str) -> str:
+        found = offering.redemption(here, code_of[device], person, f"{person} of {device}", 5000, "shop")
+        return found.reason if isinstance(found, Refusal) else found.person
+
+    assert [redeemed("v1", "bob"), redeemed("v2", "ann"), redeemed("v3", "ann")] == ["not yours"] * 3
+    assert [redeemed("v1", "ann"), redeemed("v2", "bob"), redeemed("v3", "cem")] == ["ann", "bob", "cem"]
+    assert redeemed("v1", "ann") == "ann"  # the same order again
+    assert {posted.message.person for posted in here.outbox.messages(most=0)} == {"u:ann", "u:bob", "u:cem"}
+    turn(here)
+    assert here.offers.counts()[0].committed == 3
+
+
+def codes(here: Workspace) -> list[str]:
+    """The codes in all letters."""
+    letters = [json.loads(path.read_text(encoding="utf-8")) for path in (here.directory / "letters").glob("*.json")]
+    return [json.loads(letter["context"])["code"] for letter in letters]
+
+
 def test_what_a_device_redeemed_was_the_users(tmp_path: Path) -> None:
     """By hand: 10 % of 50.00 for one of the two who were treated; and that was ann's one use."""
     here = with_offer(place(tmp_path, ["v1", "v2"]), 'code = "TEN"\n')

@@ -140,7 +140,7 @@ def plan_round(here: Workspace, progress: Advance = lambda done, total: None, *,
     told, now = setting(here, dry=dry), here.clock.now()  # what is wrong is said before the log is read
     with retention.shown(here) as shown:
         if not dry:
-            if pairs := rounds.joined(shown.engine, here.entries):
+            if pairs := rounds.joined(shown.engine, here.entries.persons()):
                 here.entries.join(pairs)
             rounds.revive(here.outbox, told, now)
         return rounds.plan(shown.engine, here.entries, here.outbox, told, now, progress)

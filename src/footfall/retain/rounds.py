@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from footfall.config import JourneySettings
 from footfall.errors import ConfigError
 from footfall.model import Floats
-from footfall.ports import Entries, Outbox
+from footfall.ports import Engine, Entries, Outbox
 from footfall.retain import audience, reach
 from footfall.retain.arms import draws
 from footfall.retain.audience import Asked, Audience
@@ -98,9 +98,9 @@ class Planned:
     faults: tuple[str, ...] = ()
 
 
-def joined(engine: Shown, entries: Entries) -> dict[str, str]:
+def joined(engine: Engine, persons: Sequence[str]) -> dict[str, str]:
     """Keys under which persons are kept -> whose they are by now, for those who have signed in or were merged since."""
-    kept = pa.table({"person": pa.array(entries.persons(), pa.string())})
+    kept = pa.table({"person": pa.array(persons, pa.string())})
     found = engine.query(text("joined"), None, given=kept)
     return dict(zip(found["person"].to_pylist(), found["is_now"].to_pylist(), strict=True))
 

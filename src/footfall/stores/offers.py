@@ -62,6 +62,11 @@ class SqlOffers(OnDatabase):
             self._count(connection, offer.name, issued=1 - freed)
         return Coupon(code, offer.name, person, now, ends.replace(tzinfo=UTC))
 
+    def owner(self, code: str) -> str:
+        """Whose own code it is, "" where it is nobody's."""
+        with self._reading() as connection:
+            return str(connection.execute(sa.select(coupons.c.person).where(coupons.c.code == code)).scalar() or "")
+
     def reserve(
         self,
         offers: Mapping[str, Offer],

@@ -72,6 +72,11 @@ class OffersContract:
         with pytest.raises(InputError, match="used for another redemption"):
             hold(offers, "a", person="somebody else")
 
+    def test_a_code_of_ones_own_has_an_owner(self, offers: Offers) -> None:
+        offers.issue(OWN, "ann", "AAAA", NOW)
+        offers.issue(TEN, "bob", "BBBB", NOW)
+        assert [offers.owner(code) for code in ("AAAA", "TEN", "BBBB", "")] == ["ann", "", "", ""]
+
     def test_settling_twice_is_harmless(self, offers: Offers) -> None:
         one, two = held(offers, "a"), held(offers, "b")
         for _ in range(2):
