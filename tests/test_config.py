@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -13,7 +12,7 @@ from footfall.errors import ConfigError, WorkspaceError
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Paris", "Asia/Taipei", "America/Argentina/Buenos_Aires"])
 def test_zones_of_the_iana_list(zone: str) -> None:
-    assert config.check_zone(zone) == ZoneInfo(zone)
+    assert config.check_zone(zone).key == zone
 
 
 @pytest.mark.parametrize(

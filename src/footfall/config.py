@@ -12,11 +12,12 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta, Struct
 
+from footfall import zones
 from footfall.errors import ConfigError, WorkspaceError
 
 FILE_NAME = "footfall.toml"
@@ -547,10 +548,9 @@ def _check(config: Config, name: str) -> None:
 
 def check_zone(zone: str) -> ZoneInfo:
     """The time zone of that IANA name, or ConfigError with near names."""
-    if not zone.startswith(("posix/", "right/")):  # zoneinfo opens these folders, but they are no names of zones
-        with contextlib.suppress(ZoneInfoNotFoundError, ValueError, OSError):
-            return ZoneInfo(zone)
-    near = sorted(n for n in available_timezones() if zone and zone.split("/")[-1].lower() in n.lower())[:5]
+    with contextlib.suppress(ZoneInfoNotFoundError):
+        return zones.zone(zone)
+    near = sorted(n for n in zones.names() if zone and zone.split("/")[-1].lower() in n.lower())[:5]
     raise ConfigError(
         f"unknown time zone {zone!r}",
         f"did you mean {', '.join(near)}?" if near else "use an IANA name such as Asia/Taipei",

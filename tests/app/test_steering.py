@@ -11,12 +11,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from msgspec import structs
+from serving import simple_plan
 
 from footfall import make_workspace
 from footfall.acquire.decide import encode_decision
+from footfall.acquire.live import LivePlan
 from footfall.app import nightly, recording, steering
-from footfall.app.build import Workspace
+from footfall.app.build import Workspace, open_workspace
 from footfall.app.draining import Drainer, compact
+from footfall.app.opening import OPENED
 from footfall.config import ServeSettings
 from footfall.errors import FootfallError, InputError, WorkspaceError
 from footfall.model import VISIT, Decision, Delivered, Finding, Plan, ProviderLine
@@ -195,6 +198,37 @@ def test_a_plan_that_passes_has_no_doubts() -> None:
     faked = [Suspect(name, habits, 756, ("same amount", "equal intervals"), ("v1",)) for name in ("a", "b")]
     (told,) = nightly.doubts(plan_of({"a": (100, 110), "b": (100, 90)}), [], faked, settings)
     assert "'a'" in told and "exclude_visitors" in told
+
+
+def test_a_plan_that_is_published_meanwhile_keeps_its_capacities(
+    here: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever had read the plan before wrote its capacities back, up to the next pacing."""
+    first, second = (here.state.save_plan(replace(simple_plan({"a": 1.0}), day=DAY)).version for _ in range(2))
+    here.state.publish(first)
+    write = here.ledger.open_day
+    written: list[dict[str, float]] = []
+    other = open_workspace(here.directory, here.clock)
+    of = LivePlan.of
+    monkeypatch.setattr(LivePlan, "capacities", lambda plan: {"a": 100.0 - plan.version})
+
+    def late(stored: Plan) -> LivePlan:
+        monkeypatch.setattr(LivePlan, "of", of)
+        here.state.publish(second)
+        assert steering.in_force(other)
+        assert other.ledger.allowances(DAY)["a"].capacity == int((100 - second) * VISIT)
+        return of(stored)
+
+    def open_day(day: date, capacity: dict[str, float]) -> None:
+        written.append(capacity)
+        write(day, capacity)
+
+    monkeypatch.setattr(here.ledger, "open_day", open_day)
+    monkeypatch.setattr(LivePlan, "of", late)
+    steering.in_force(here)
+    assert written == [{"a": 100.0 - first}, {"a": 100.0 - second}]
+    assert here.ledger.allowances(DAY)["a"].capacity == int((100 - second) * VISIT)
+    assert here.state.get(OPENED) == {"day": DAY.isoformat(), "plan_version": second}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from footfall import config as settings
+from footfall import zones
 from footfall.config import Config
 from footfall.disk import check_place
 from footfall.errors import ConfigError, WorkspaceError
@@ -211,7 +212,7 @@ class Workspace:
     @property
     def zone(self) -> ZoneInfo:
         """The zone of local days."""
-        return ZoneInfo(self.config.workspace.timezone)
+        return zones.zone(self.config.workspace.timezone)
 
     def today(self) -> date:
         """The local day of now."""

@@ -134,12 +134,12 @@ class Keeper:
 
     def plan(self) -> None:
         """The nightly plan, where it is due."""
-        from footfall.app import steering
+        from footfall.app import opening, steering
 
         state = self.here.state
         record = state.get(nightly.RECORD)
-        published = next((v for v, status in state.versions().items() if status == "published"), None)
-        in_force = state.plan(published) if published is not None and self._may_be_due(record) else None
+        version = opening.published(self.here)
+        in_force = state.plan(version) if version is not None and self._may_be_due(record) else None
         self.metrics.set("footfall_plan_held_back", float(nightly.held_back(record)))
         now = self.here.clock.now().astimezone(self.here.zone)
         if not nightly.due(record, now, self.settings.plan_at, in_force) or not self.here.store.days():

@@ -19,7 +19,7 @@ import numpy as np
 from footfall.acquire.live import LivePlan
 from footfall.acquire.pacing import DaySoFar, expected_share, pace
 from footfall.app.build import Workspace
-from footfall.app.opening import open_day
+from footfall.app.opening import open_day, published
 from footfall.model import VISIT, Delivered, Floats, Pacing
 from footfall.ports import Engine
 from footfall.value import statements
@@ -43,7 +43,7 @@ def _statement(here: Workspace, name: str) -> str:
 
 def in_force(here: Workspace) -> LivePlan | None:
     """The plan in force, which today is opened by."""
-    version = next((v for v, status in here.state.versions().items() if status == "published"), None)
+    version = published(here)
     found = None if version is None else here.state.plan(version)
     if found is None:
         return None

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Raw, Struct
 
+from footfall import zones
 from footfall.config import Config
 from footfall.errors import InputError
 from footfall.record.faults import explain
@@ -146,7 +146,7 @@ class Gate:
         """config: its currency, zone and bounds of times and amounts."""
         self._config = config
         self.currency = config.workspace.currency
-        self.zone = ZoneInfo(config.workspace.timezone)
+        self.zone = zones.zone(config.workspace.timezone)
         self.names: dict[str, str] = dict(event_names())
         self.earliest = datetime.fromisoformat(config.record.earliest).replace(tzinfo=UTC)
         self._future = timedelta(days=config.record.future_days)

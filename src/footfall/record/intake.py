@@ -20,12 +20,12 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
-from zoneinfo import ZoneInfo
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from footfall import zones
 from footfall.config import Config, check_zone
 from footfall.errors import ConfigError, InputError
 from footfall.model import ImportSummary
@@ -270,7 +270,7 @@ def _steady_offset(zone: str, earliest: str, latest: datetime) -> tuple[datetime
 
     Most of Asia has had one for decades. Times before are left to the time zone library.
     """
-    local = ZoneInfo(zone)
+    local = zones.zone(zone)
     fixed = local.utcoffset(None)  # None but for zones that never changed, such as UTC
     if fixed is not None:
         return datetime.fromisoformat(earliest), fixed

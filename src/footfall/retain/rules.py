@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from footfall import zones
+
 _LANGUAGES = {"zh-hant": "zh-Hant", "zh-tw": "zh-Hant", "zh-hk": "zh-Hant", "zh": "zh-Hans", "en": "en"}
 
 
@@ -25,8 +27,8 @@ def quiet_until(hours: str, now: datetime, zone_name: str, otherwise: ZoneInfo) 
     if not hours:
         return None
     try:
-        zone = ZoneInfo(zone_name) if zone_name else otherwise
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+        zone = zones.zone(zone_name) if zone_name else otherwise
+    except ZoneInfoNotFoundError:
         zone = otherwise
     local = now.astimezone(zone)
     first, last = (timedelta(hours=int(part[:2]), minutes=int(part[3:])) for part in hours.split("-"))

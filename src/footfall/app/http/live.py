@@ -21,7 +21,7 @@ from footfall.acquire.live import LivePlan, Roster
 from footfall.app import decisions
 from footfall.app.build import SystemClock, Workspace
 from footfall.app.http.metrics import Metrics
-from footfall.app.opening import open_day
+from footfall.app.opening import open_day, published
 from footfall.errors import FootfallError, StorageError
 from footfall.model import Decision, Pacing
 from footfall.ports import Inbox
@@ -149,7 +149,7 @@ class Live:
     def _in_force(self) -> tuple[LivePlan | None, Pacing | None]:
         """The published plan and its pacing of today; in the thread."""
         here = self._here
-        version = next((v for v, status in here.state.versions().items() if status == "published"), None)
+        version = published(here)
         if version is None:
             return None, None
         plan = self._plan

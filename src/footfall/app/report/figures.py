@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from zoneinfo import ZoneInfo
 
+from footfall import zones
 from footfall.app.report.words import Language
 
 DASH = "–"
@@ -145,7 +145,7 @@ class Figures:
 
     def moment(self, value: datetime, zone: str) -> str:
         """A time (UTC, also where it does not say so) as the clock of ``zone`` shows it."""
-        local = (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(ZoneInfo(zone))
+        local = (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(zones.zone(zone))
         return f"{self.day(local.date())} {local:%H:%M}"
 
 
