@@ -77,6 +77,8 @@ def test_two_processes_add_up_to_the_bits_of_one(tmp_path):
     assert len(halves) == 2
     prices = np.random.default_rng(1).normal(0, 0.5, (3, problem.providers))
     np.save(tmp_path / "prices.npy", prices)
+    # Here first: what is compiled is kept, else each process would compile it for itself.
+    alone = [([passes_of(block, price) for block in halves], passes_of(whole, price)) for price in prices]
     spawn = multiprocessing.get_context("spawn")
     workers = []
     for number, block in enumerate(halves):
@@ -87,9 +89,7 @@ def test_two_processes_add_up_to_the_bits_of_one(tmp_path):
         worker.join(100)
         assert worker.exitcode == 0
     found = [dict(np.load(tmp_path / f"parts{number}.npz")) for number in range(2)]
-    for at, price in enumerate(prices):
-        here = [passes_of(block, price) for block in halves]
-        at_once = passes_of(whole, price)
+    for at, (here, at_once) in enumerate(alone):
         for name in here[0]:
             elsewhere = blocks.combine([read_part(arrays, f"{name}{at}") for arrays in found])
             same(elsewhere, blocks.combine([part[name] for part in here]), 0.0)
