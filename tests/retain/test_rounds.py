@@ -361,15 +361,15 @@ def test_whom_not_holds_for_each_spelling_of_a_domain(tmp_path: Path, listed: st
     """Full-width letters, an ideographic stop, a sign in two parts, a soft hyphen: all go to xn--bcher-kva.de."""
     mail = '[channels.paper]\nkind = "smtp"\nhost = "127.0.0.1"\nsender = "shop@example.com"\n'
     odd = ("ann@bu\u0308cher.de", "ann@b\u00fccher\u3002de", "ann@\uff42\u00fccher.de", " ann@B\u00dc\u00adcher.de")
-    for number, spelling in enumerate(("ann@xn--bcher-kva.de", "ann@b\u00fccher.de", *odd)):
+    rows = []
+    for n, spelling in enumerate(("ann@xn--bcher-kva.de", "ann@b\u00fccher.de", *odd)):
         traits = json.dumps({"traits": {"email": spelling}})
-        rows = [event(0, "page_view", 19), event(0, "add_to_cart", 19, hour=9, amount=30.0), event(0, "identify", 19, properties=traits)]  # fmt: skip  # noqa: E501
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        here = shop(folder, mail + CARTS.format(holdout=0.0), carts=0, more=rows)
-        assert messaging.plan_round(here).messages.rows  # else nothing is shown by the next line
-        here.outbox.suppress([(listed, "asked")], NOON)
-        assert not messaging.plan_round(here).messages.rows
+        rows += [event(n, "page_view", 19), event(n, "add_to_cart", 19, hour=9, amount=30.0), event(n, "identify", 19, properties=traits)]  # fmt: skip  # noqa: E501
+    here = shop(tmp_path, mail + CARTS.format(holdout=0.0), carts=0, more=rows)
+    to = {message.person for message, _ in messaging.plan_round(here).messages.told()}
+    assert to == {f"u:p{n}" for n in range(6)}  # else nothing is shown by the next line
+    here.outbox.suppress([(listed, "asked")], NOON)
+    assert not messaging.plan_round(here).messages.rows
 
 
 def test_a_file_of_whom_not_is_read_as_csv() -> None:
