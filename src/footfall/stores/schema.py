@@ -32,6 +32,8 @@ plans = sa.Table(
     sa.Column("body", sa.LargeBinary(), nullable=False),
     sqlite_autoincrement=True,
 )
+_PUBLISHED = sa.text("status = 'published'")
+sa.Index("plans_one_published", plans.c.status, unique=True, sqlite_where=_PUBLISHED, postgresql_where=_PUBLISHED)
 providers = sa.Table(
     "providers",
     metadata,
@@ -205,6 +207,13 @@ suppressions = sa.Table(
     sa.Column("at", sa.DateTime(), nullable=False),
 )
 
+revisions = sa.Table(  # Alembic's own
+    "alembic_version",
+    metadata,
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+
 # Where databases differ, as data: how a transaction begins, and what makes writers (and migrations) take turns.
 _BEGIN_WRITE = {"sqlite": "BEGIN IMMEDIATE"}
 _BEGIN_READ = {"sqlite": "BEGIN DEFERRED"}
@@ -355,22 +364,27 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 def migrate(engine: sa.Engine) -> None:
-    """Bring the schema to ``HEAD``, safely for many openers; WorkspaceError if a newer Footfall was here."""
-    if _revision(engine) == HEAD:
-        return
-    with writing(engine) as connection:
-        _upgrade(connection)
+    """Bring the schema to ``HEAD``, safely for many openers; WorkspaceError if a newer Footfall was here.
 
-
-def _revision(engine: sa.Engine) -> str | None:
+    A new state is made at once as it stands above, which gives what all revisions give one after the other.
+    """
     with engine.connect() as connection:
-        if not sa.inspect(connection).has_table("alembic_version"):
-            return None
-        return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+        if _has_revision(connection) and connection.execute(sa.select(revisions)).scalar() == HEAD:
+            return
+    with writing(engine) as connection:
+        if _has_revision(connection):
+            _upgrade(connection)
+        else:
+            metadata.create_all(connection, checkfirst=False)
+            connection.execute(revisions.insert().values(version_num=HEAD))
+
+
+def _has_revision(connection: sa.Connection) -> bool:
+    return sa.inspect(connection).has_table(revisions.name)
 
 
 def _upgrade(connection: sa.Connection) -> None:
-    # Alembic is heavy and needed once in a workspace's life.
+    # Alembic is heavy, and needed only where an earlier Footfall made the state.
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import ScriptDirectory

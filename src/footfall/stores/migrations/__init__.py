@@ -1,7 +1,8 @@
-"""The schema of the control state, one revision a file, run by Alembic when the state is opened.
+"""The schema of the control state, one revision a file, run by Alembic when a state of an earlier Footfall is opened.
 
-A revision is never edited after release: a change is a new file in ``versions``; ``HEAD`` names the newest.
+A revision is never edited after release: a change is a new file in ``versions`` and in ``schema``, from which a new
+state is made at once; ``HEAD`` names the newest, and a test holds both to the same tables.
 """
 
 HEAD = "0006"
-"""Revision that this Footfall works with; it stands here so that a current state opens without Alembic."""
+"""Revision that this Footfall works with; it stands here so that a new or current state opens without Alembic."""
