@@ -20,6 +20,19 @@ hypothesis.settings.load_profile("footfall")
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Files stay on one worker, and so does all of acquire: in a fresh clone two would compile the same kernels."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByKernels(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "tests/acquire" if file.startswith("tests/acquire/") else file
+
+    return ByKernels(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 @dataclass(frozen=True)
 class Result:
     """What a command left: exit status, standard output, standard error."""
