@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -54,7 +57,18 @@ def shop(
     tmp_path: Path, settings: str, carts: int = 40, more: list[dict[str, object]] | None = None, retain: str = ""
 ) -> Workspace:
     """Persons who put something into the cart on the 19th, among others who bought days after a visit."""
-    made = make_workspace(tmp_path / "shop", {"workspace": {"currency": "EUR"}}, FixedClock(NOON))
+    folder = tmp_path / "shop"
+    shutil.copytree(recorded(carts, json.dumps(more or [])), folder)
+    text = (folder / "footfall.toml").read_text(encoding="utf-8")
+    text = text.replace("[retain]\n", "[retain]\n" + retain) + settings
+    (folder / "footfall.toml").write_text(text, encoding="utf-8")
+    return open_workspace(folder, FixedClock(NOON))
+
+
+@cache
+def recorded(carts: int, more: str) -> Path:
+    """The folder of such a shop whose log has been taken in: once, as most tests begin with the same. more: JSON."""
+    made = make_workspace(Path(mkdtemp(dir=place().name)) / "shop", {"workspace": {"currency": "EUR"}}, FixedClock(NOON))  # fmt: skip  # noqa: E501
     rows = []
     for n in range(200, 260):  # late buyers, so that the category has a conversion and a delay
         rows += [event(n, "page_view", 1 + n % 10), event(n, "purchase", 1 + n % 10 + n % 6, amount=50.0)]
@@ -62,11 +76,14 @@ def shop(
         rows += [event(n, "page_view", 19), event(n, "add_to_cart", 19, hour=9, amount=30.0)]
         traits = {"traits": {"email": f"p{n}@example.com", "timezone": "Europe/Berlin"}}
         rows += [event(n, "identify", 19, properties=json.dumps(traits))]
-    made.record(table([*rows, *(more or [])]))
-    text = (made.directory / "footfall.toml").read_text(encoding="utf-8")
-    text = text.replace("[retain]\n", "[retain]\n" + retain) + settings
-    (made.directory / "footfall.toml").write_text(text, encoding="utf-8")
-    return open_workspace(made.directory, FixedClock(NOON))
+    made.record(table([*rows, *json.loads(more)]))
+    return made.directory
+
+
+@cache
+def place() -> TemporaryDirectory[str]:
+    """Where they are until the tests end."""
+    return TemporaryDirectory()
 
 
 def at(here: Workspace, moment: datetime) -> Workspace:
