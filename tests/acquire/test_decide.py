@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import tracemalloc
@@ -217,6 +218,7 @@ def test_memory_of_candidates_is_bounded_in_bytes(length: int, text: str, monkey
     decider, rng = decider_of(PLAN), np.random.default_rng(1)
     names = [f"{text}-{j}" for j in range(length if length > 2 else 200)]
     decider.positions(tuple(names))
+    gc.collect()  # empties the interpreter's lists of freed tuples, whose use is not traced
     tracemalloc.start()
     most = 0
     for _ in range(40_000 // length):
