@@ -523,6 +523,10 @@ class Outbox(Protocol):
         channel that is not idempotent; how many of each."""
         ...
 
+    def doubt(self, now: datetime, reason: str) -> int:
+        """All that is not done with is "unknown": it may have gone, and nobody can tell; how many."""
+        ...
+
     def cancel(
         self, reason: str, journey: str | None = None, person: str | None = None, address: str | None = None
     ) -> int:

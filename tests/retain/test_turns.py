@@ -9,12 +9,13 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 from test_rounds import CARTS, NOON, PAPER, at, event, shop, table, turn
 
 from footfall.app import logs, messaging, proving, recording
-from footfall.app.build import Workspace
+from footfall.app.build import Workspace, open_workspace
 from footfall.app.http.metrics import Metrics
 from footfall.app.keeper import Keeper
 from footfall.errors import ConfigError
@@ -232,3 +233,18 @@ def test_an_address_with_a_control_character_is_none(tmp_path: Path) -> None:
     mail = ONCE.replace('kind = "file"', 'kind = "smtp"\nport = 9\nsender = "shop@example.com"')
     here = shop(tmp_path, mail, carts=2, more=[odd], retain='public_url = "https://shop.example"\n')
     assert [message.address for message, _ in messaging.plan_round(here).messages.told()] == ["p0@example.com"]
+
+
+def test_letters_of_a_backup_do_not_go_twice(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    here = shop(tmp_path, ONCE, carts=3)
+    turn(here)
+    archive = tmp_path / "shop.tar.gz"
+    assert cli("backup", archive, "--workspace", here.directory).status == 0
+    assert messaging.send(here) == {"sent": 3}
+    told = cli("restore", archive, tmp_path / "again")
+    assert told.status == 0 and "3 letters waited" in told.out
+    again = open_workspace(tmp_path / "again", here.clock)
+    assert messaging.send(again) == {} and turn(again) == {"planned": 0}
+    assert statuses(again) == {"unknown": 3}
+    assert cli("restore", archive, tmp_path / "moved", "--moved").status == 0
+    assert messaging.send(open_workspace(tmp_path / "moved", here.clock)) == {"sent": 3}

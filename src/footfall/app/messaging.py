@@ -382,6 +382,16 @@ def suppressions_of(text: str, name: str) -> list[tuple[str, str]]:
     return found
 
 
+def doubt(here: Workspace) -> int:
+    """In a workspace that was restored, letters that waited may have gone since: "unknown" from now on, and how many.
+
+    A state of its own server was not restored, and stays as it is.
+    """
+    if here.shared:
+        return 0
+    return here.outbox.doubt(here.clock.now(), "it waited when the backup was made, and may have gone since")
+
+
 def described(posted: Mapping[str, Any]) -> dict[str, Any]:
     """A row of the outbox for people: times without their microseconds."""
     return {

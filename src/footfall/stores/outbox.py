@@ -166,6 +166,13 @@ class SqlOutbox(OnDatabase):
             ).rowcount
         return {"waiting": waiting, "unknown": unknown}
 
+    def doubt(self, now: datetime, reason: str) -> int:
+        """All that is not done with is "unknown": it may have gone, and nobody can tell; how many."""
+        c, lost = messages.c, {"status": "unknown", "settled_at": naive(now), "error": reason, "lease_until": None}
+        open_ = messages.update().where(c.status.in_(("waiting", "claimed", "handing")))
+        with self._writing() as connection:
+            return connection.execute(open_.values(**lost)).rowcount
+
     # ------------------------------------------------------------ whom not
 
     def suppress(self, rows: Sequence[tuple[str, str]], now: datetime) -> int:

@@ -230,6 +230,17 @@ class OutboxContract:
         assert outbox.cancel("the journey is gone", journey="carts") == 1
         assert outbox.counts() == {("carts", "handing"): 1, ("carts", "cancelled"): 1, ("other", "waiting"): 1}
 
+    def test_what_may_have_gone_elsewhere_is_in_doubt(self, outbox: Outbox) -> None:
+        outbox.add([message("ann", value=3.0), message("bob", value=2.0), message("cem")])
+        (sent,) = outbox.claim("w", NOW, 1, 60)
+        outbox.hand(sent.message_id, "w", NOW, MANY, 60)
+        outbox.settle("w", NOW, [(sent.message_id, SENT, None)])
+        outbox.claim("w", NOW, 1, 60)
+        assert outbox.doubt(NOW, "a backup") == 2
+        assert outbox.counts() == {("carts", "sent"): 1, ("carts", "unknown"): 2}
+        outbox.retry(message("bob").message_id, NOW)
+        assert [one.person for one in outbox.claim("w", NOW, 9, 60)] == ["bob"]
+
     def test_what_letters_cost(self, outbox: Outbox) -> None:
         """Of what may have reached somebody, by what the step cost when the letter was planned."""
         priced = replace(message("ann", value=3.0), context='{"cost":0.25}')

@@ -134,12 +134,15 @@ def backup(archive: Path, /, *, workspace: WorkspaceOption = None) -> None:
     )
 
 
-def restore(archive: Path, directory: Path, /) -> None:
+def restore(archive: Path, directory: Path, /, *, moved: bool = False) -> None:
     """Make a workspace from a backup; every file is checked against its checksum.
+
+    Letters that waited when it was made may have gone since: they are `unknown` then, and do not go by themselves.
 
     For example:
 
         footfall restore shop-2026-11-22.tar.gz shop-again
+        footfall restore shop-2026-11-22.tar.gz shop --moved
 
     Parameters
     ----------
@@ -147,13 +150,25 @@ def restore(archive: Path, directory: Path, /) -> None:
         A file written by `footfall backup`.
     directory
         The folder to make; it must be empty or absent.
+    moved
+        Nothing ran on the workspace after the backup: what waited goes on waiting.
     """
+    from footfall.app.messaging import doubt
     from footfall.app.progress import bar
     from footfall.stores.backup import restore as read_backup
 
     with bar("restore") as advance:
         manifest = read_backup(archive, directory, progress=advance)
     output.console().print(f"Restored {len(manifest.members):,} files to {directory}.", soft_wrap=True)
+    letters = 0 if moved else doubt(open_workspace(directory))
+    if letters:
+        output.console().print(
+            f"{letters:,} letters waited when the backup was made. They may have gone since, so they are `unknown` now "
+            "and do not go by themselves: `footfall outbox list --status unknown` shows them, `footfall outbox retry` "
+            "sends one. Steps that fell due since go with the next round; pause a journey whose letters "
+            "must not go twice.",
+            soft_wrap=True,
+        )
 
 
 def print_json(value: object) -> None:
