@@ -126,10 +126,13 @@ class _Desk:
         words = question.words
         if not question.limit:
             return self._ways[question.kind](words)
-        token, at = _read_cursor(question.cursor) if question.cursor else (self._token(question), 0)
-        if question.cursor and token not in self._kept:
-            raise Problem(410, "cursor-gone", "the rows of this cursor have changed since", "begin again without it")
+        asked = _fingerprint(question.kind, sorted(words.items()))
+        token, at = _read_cursor(question.cursor, asked) if question.cursor else (self._token(asked), 0)
         if token not in self._kept:
+            if question.cursor and token != self._token(asked):  # of another worker, which may have those rows still
+                raise Problem(
+                    410, "cursor-gone", "the rows of this cursor have changed since", "begin again without it"
+                )
             self._keep(token, self._ways[question.kind](words))
         self._kept.move_to_end(token)
         found = self._kept[token]
@@ -143,14 +146,13 @@ class _Desk:
         if len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
 
-    def _token(self, question: Question) -> str:
-        """Of the question and of all that its answer is made from."""
+    def _token(self, asked: str) -> str:
+        """Of the question and of all that its answer is made from: the same in the readers of all workers."""
         here = self._here
         state = here.state.get("nightly") or {}
         plans = list(here.state.versions().items())
         made_from = (here.store.version(), here.today(), plans, state.get("at"))
-        text = repr((question.kind, sorted(question.words.items()), made_from))
-        return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+        return f"{asked}-{_fingerprint(*made_from)}"
 
     def _value(self, words: dict[str, Any]) -> dict[str, Any]:
         from footfall.app import valuing
@@ -215,11 +217,15 @@ def _day(text: str | None, name: str) -> date | None:
         raise Problem(400, "bad-request", f"{name} {text!r} is no date", "write it as YYYY-MM-DD") from None
 
 
+def _fingerprint(*parts: Any) -> str:
+    return hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest()
+
+
 def _write_cursor(token: str, at: int) -> str:
     return base64.urlsafe_b64encode(f"{token}.{at}".encode()).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str) -> tuple[str, int]:
+def _read_cursor(cursor: str, asked: str) -> tuple[str, int]:
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
         token, _, at = text.partition(".")
@@ -228,6 +234,8 @@ def _read_cursor(cursor: str) -> tuple[str, int]:
             raise ValueError("negative")
     except ValueError:
         raise Problem(400, "bad-cursor", "this cursor is none of ours", "send `next` of the page before") from None
+    if not token.startswith(f"{asked}-"):
+        raise Problem(400, "bad-cursor", "this cursor is of another list", "send it with the words of the page before")
     return token, number
 
 

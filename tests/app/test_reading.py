@@ -1,0 +1,81 @@
+"""Pages and tags of what is read, asked of the processes beside two workers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving import planned_workspace
+
+from footfall import open_workspace
+from footfall.app import recording
+from footfall.app.http.reading import Question, Reader, Reply
+
+VALUES: dict[str, Any] = {"by": "provider", "as_of": None, "from": None, "to": None}
+
+
+class Readers:
+    """Readers of one workspace, as its workers have them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._runner = asyncio.Runner()
+        self._readers = [Reader(folder) for _ in range(3)]
+
+    def ask(self, reader: int, **question: Any) -> Reply:
+        asked = Question(**{"kind": "value", "words": VALUES, "limit": 1, **question})
+        return self._runner.run(self._readers[reader].ask(asked))
+
+    def close(self) -> None:
+        for reader in self._readers:
+            process = reader._process
+            reader.close()
+            if process is not None:
+                self._runner.run(process.wait())
+        self._runner.close()
+
+
+@pytest.fixture(scope="module")
+def readers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Readers]:
+    found = Readers(planned_workspace(tmp_path_factory.mktemp("reading") / "shop"))
+    yield found
+    found.close()
+
+
+def test_a_list_goes_on_at_another_worker(readers: Readers) -> None:
+    first = json.loads(readers.ask(0).body)
+    second = readers.ask(1, cursor=first["next"])
+    assert second.status == 200, second.body
+    rows = [*first["items"], *json.loads(second.body)["items"]]
+    assert {row["provider_id"] for row in rows} == {"shop-a", "shop-b"} and len(rows) == first["total"] == 2
+
+
+def test_a_cursor_of_another_list_is_none_of_this_one(readers: Readers) -> None:
+    cursor = json.loads(readers.ask(0).body)["next"]
+    for reader in (0, 1):
+        other = readers.ask(reader, words={**VALUES, "by": "pair"}, cursor=cursor)
+        assert other.status == 400 and json.loads(other.body)["way_out"] == "send it with the words of the page before"
+
+
+def test_rows_that_have_changed_since_are_told_where_the_old_ones_are_not(readers: Readers) -> None:
+    """Whoever began the list has its rows still; another worker cannot make them any more."""
+    cursor = json.loads(readers.ask(0).body)["next"]
+    more = readers.folder / "more.ndjson"
+    day = open_workspace(readers.folder).last_day()
+    row = {
+        "ts": f"{day}T09:00:00Z",
+        "name": "page_view",
+        "visitor_id": "new",
+        "provider_id": "shop-c",
+        "channel": "email",
+    }
+    more.write_text(json.dumps(row) + "\n")
+    recording.import_files(open_workspace(readers.folder), [str(more)])
+    assert json.loads(readers.ask(0, cursor=cursor).body)["total"] == 2
+    gone = readers.ask(2, cursor=cursor)
+    assert gone.status == 410 and "changed" in json.loads(gone.body)["detail"]
+    assert json.loads(readers.ask(2).body)["total"] == 3
