@@ -79,3 +79,23 @@ def test_rows_that_have_changed_since_are_told_where_the_old_ones_are_not(reader
     gone = readers.ask(2, cursor=cursor)
     assert gone.status == 410 and "changed" in json.loads(gone.body)["detail"]
     assert json.loads(readers.ask(2).body)["total"] == 3
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ("{tag}", 304),
+        ("W/{tag}", 304),
+        ('"other", W/"an, other" ,{tag}', 304),
+        ("*", 304),
+        ("", 200),
+        ('"other"', 200),
+        ('W/"other"', 200),
+        ('"other, {inner}, "', 200),
+    ],
+)
+def test_tags_are_compared_weakly(readers: Readers, form: str, status: int) -> None:
+    """RFC 9110, 13.1.2 and 8.8.3: a list of tags or ``*``, ``W/`` tells no tags apart, a tag may hold commas."""
+    tag = readers.ask(0).etag
+    again = readers.ask(0, etag=form.format(tag=tag, inner=tag.strip('"')))
+    assert (again.status, again.etag) == (status, tag) and bool(again.body) == (status == 200)

@@ -11,6 +11,7 @@ import asyncio
 import base64
 import hashlib
 import os
+import re
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ from footfall.errors import FootfallError
 MOST_KEPT = 6
 NICE = 5  # answers of the worker go first where cores are few
 _LENGTH = 4
+_TAG = re.compile(r'"[^"]*"')  # of a list, strong or weak: If-None-Match compares weakly (RFC 9110, 13.1.2)
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +120,7 @@ class _Desk:
             return Reply(status=told_instead.status, body=told_instead.body())
         body = _ENCODER.encode(told)
         etag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
-        if etag in [part.strip() for part in question.etag.split(",")] or question.etag.strip() == "*":
+        if etag in _TAG.findall(question.etag) or question.etag.strip() == "*":
             return Reply(status=304, etag=etag)
         return Reply(status=200, body=body, etag=etag)
 
