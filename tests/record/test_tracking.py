@@ -323,6 +323,35 @@ def test_bytes_that_are_no_text_harm_their_own_event_only() -> None:
     assert (single.accepted, len(single.kept)) == (0, 1)
 
 
+@pytest.mark.parametrize(
+    "half",
+    [
+        r"\ud83d",
+        r"cut \uD83d",
+        r"\ud83dx",
+        r"\ud83d\u0041",
+        r"\ude00",
+        r"\ud83d\ude00\ude00",
+        r"\ud83d\ud83d\ude00",
+        r"\\\ud83d",
+    ],
+)
+def test_half_a_character_harms_its_own_call_only(half: str) -> None:
+    """RFC 8259, 8.2: the grammar allows an escape of half a surrogate pair, as JavaScript's ``substring`` cuts it."""
+    sound = r"\ud83d\ude00 \ufffd \\ud83d"
+    a, b, c = (json.dumps({**ORDER, "messageId": name}) for name in "abc")
+    a, b = a.replace("Google Store", sound, 1), b.replace("Google Store", half, 1)
+    taken = take(f'{{"text": "\\ude00", "batch": [{a}, {b}, {c}]}}'.encode())
+    assert [r["message_id"] for r in rows(taken)] == ["a", "c"]
+    assert rows(taken)[0]["properties"]["affiliation"] == "\U0001f600 \ufffd \\ud83d"
+    assert [(k.field, k.reason) for k in taken.kept] == [("row", "not valid JSON")]
+    assert json.loads(taken.kept[0].raw)["messageId"] == "b"
+    single = take(b.encode(), "track")
+    assert single.accepted == 0 and single.reasons == {"row: not valid JSON": 1}
+    with pytest.raises(FormatError):
+        take(f'{{"batch": [{a}, {b}}}'.encode())
+
+
 def test_too_many_events_are_refused() -> None:
     for bad in ([], [{"type": 5}]):
         with pytest.raises(TooManyError):

@@ -5,13 +5,14 @@ The structures name only what is used; all else of a request is passed over by t
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from footfall.record.gate import NOTHING, SURE_LENGTH, Gate, as_text
+from footfall.record.gate import NOTHING, SURE_LENGTH, Gate, as_text, is_text
 
 Text = Annotated[str, Meta(max_length=SURE_LENGTH)] | None
 Moment = Annotated[datetime, Meta(tz=True)] | None
@@ -131,7 +132,40 @@ NULL = Raw(b"null")  # a Raw equals Raws only
 _TEXTS = ("type", "message_id", "event", "anonymous_id", "user_id", "previous_id", "group_id", "name")
 _TIMES = ("original_timestamp", "timestamp", "sent_at")
 _RAW_FIELDS = ("locale", "name", "propensity", "revenue", "total", "value", "products")
+_BACKSLASH = b"\xff\xff"
+_HALF = re.compile(  # an escape of one of the two that make a character beyond U+FFFF, without the other
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
 _KEYS = dict(zip(Call.__struct_fields__, Call.__struct_encode_fields__, strict=True))
+
+
+def loose_envelope(body: bytes) -> tuple[Envelope, frozenset[int]]:
+    """A batch whose calls are read one by one, and the numbers of those that hold half a character: JSON's grammar
+    allows an escape such as ``"\\ud83d"``, an emoji cut in two, but no text can hold it. It stands there as U+FFFD.
+
+    Raises one of BAD.
+    """
+    try:
+        return ENVELOPE.decode(body), frozenset()
+    except BAD:
+        if not has_half(body):
+            raise
+    apart = _apart(body)
+    found, other = (
+        ENVELOPE.decode(_HALF.sub(sign, apart).replace(_BACKSLASH, rb"\\")) for sign in (rb"\\ufffd", rb"\\ufffe")
+    )
+    both = zip(found.batch, other.batch, strict=True)
+    return found, frozenset(number for number, (one, another) in enumerate(both) if one != another)
+
+
+def has_half(text: bytes) -> bool:
+    """Whether UTF-8 text holds an escape of half a character."""
+    return is_text(text) and _HALF.search(_apart(text)) is not None
+
+
+def _apart(text: bytes) -> bytes:
+    """UTF-8 text whose escaped backslashes are bytes that no text has: what backslashes are left begin an escape."""
+    return text.replace(rb"\\", _BACKSLASH)
 
 
 def loose_call(text: bytes, gate: Gate) -> tuple[Call, str]:

@@ -27,7 +27,6 @@ from footfall.record.calls import (
     BAD,
     BATCH,
     CALL,
-    ENVELOPE,
     LOOSE,
     NULL,
     PRODUCTS,
@@ -35,8 +34,10 @@ from footfall.record.calls import (
     Call,
     Context,
     Properties,
+    has_half,
     loose_call,
     loose_context,
+    loose_envelope,
     loose_moment,
     loose_properties,
     raw_text,
@@ -384,7 +385,7 @@ class _Reading:
     def loose_batch(self, body: bytes, most: int) -> None:
         """A batch in which something is wrong: each call by itself."""
         try:
-            envelope = ENVELOPE.decode(body)
+            envelope, halved = loose_envelope(body)
         except BAD as error:
             raise FormatError(
                 f"the body is no batch of calls: {error}", 'send a JSON object such as {"batch": [...]} in UTF-8'
@@ -392,8 +393,11 @@ class _Reading:
         _bound(envelope.batch, most)
         self.sent(loose_moment(envelope.sent_at, self._gate))
         context = loose_context(envelope.context)
-        for text in envelope.batch:
-            self.one(bytes(text), None, context)
+        for number, text in enumerate(envelope.batch):
+            if number in halved:
+                self.call(Call(), None, "row:json", bytes(text), True)
+            else:
+                self.one(bytes(text), None, context)
 
     def one(self, text: bytes, kind: str | None, context: Context | None = None) -> None:
         """One call by itself; FormatError for the text of a single request that is no JSON object."""
@@ -405,9 +409,10 @@ class _Reading:
                 call, fault = loose_call(text, self._gate)
                 early = early or fault
             except (*BAD, TypeError) as error:
-                if kind is not None:
+                halved = has_half(text)
+                if kind is not None and not halved:
                     raise FormatError(f"the body is no call: {error}", "send one JSON object in UTF-8") from None
-                self.call(Call(), None, "row:object", text, True)
+                self.call(Call(), None, "row:json" if halved else "row:object", text, True)
                 return
         if call.context is None:
             call.context = context
