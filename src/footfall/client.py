@@ -31,6 +31,7 @@ import msgspec
 from footfall.errors import InputError, ServiceError
 
 _AGAIN = (429, 502, 503, 504)
+_LATER = (408, 429)  # refusals of the moment, not of what was asked
 _BATCH = 500
 _WRITTEN = 1 << 16  # bytes that are sent in one step
 _AWAY_S = 5.0  # for so long after a failure decisions are answered locally without asking
@@ -53,6 +54,27 @@ class Chosen:
     local: bool
     reason: str | None = None
     repeat_of: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    provider_id: str
+    propensity: float | None
+
+
+class _Decision(msgspec.Struct):
+    """What the service answers to ``decide``."""
+
+    decision_id: str
+    choices: list[_Choice]
+    plan_version: int
+    pacing_version: int
+    logged: bool
+    reason: str | None = None
+    repeat_of: str | None = None
+
+
+_DECISION = msgspec.json.Decoder(_Decision)
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Client:
@@ -161,17 +183,17 @@ class Client:
                 self._away_until = time.monotonic() + _AWAY_S
             return _local(local, slots, told)
         return Chosen(
-            choices=tuple(choice["provider_id"] for choice in told["choices"]),
-            propensities=tuple(choice["propensity"] for choice in told["choices"]),
-            decision_id=told["decision_id"] if told["logged"] else None,
-            plan_version=told["plan_version"],
-            pacing_version=told["pacing_version"],
+            choices=tuple(choice.provider_id for choice in told.choices),
+            propensities=tuple(choice.propensity for choice in told.choices),
+            decision_id=told.decision_id if told.logged else None,
+            plan_version=told.plan_version,
+            pacing_version=told.pacing_version,
             local=False,
-            reason=told.get("reason"),
-            repeat_of=told.get("repeat_of"),
+            reason=told.reason,
+            repeat_of=told.repeat_of,
         )
 
-    def _decided(self, body: bytes) -> dict[str, Any] | str:
+    def _decided(self, body: bytes) -> _Decision | str:
         """The answer, or why there is none. One try and, on a connection that was closed meanwhile, one more."""
         why = ""
         with self._deadline.within(self._decide_timeout_s):
@@ -186,11 +208,11 @@ class Client:
                 except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError) as error:
                     why = f"{type(error).__name__}: {error}"
                     continue
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     return f"{type(error).__name__}: {error}"
-                if reply.status_code in _AGAIN:
-                    return _said(reply)
-                return _read(reply)
+                if reply.is_client_error and reply.status_code not in _LATER:
+                    raise _refusal(reply)
+                return _decision(reply) if reply.is_success else _said(reply)
         return why
 
     # ------------------------------------------------------------ read
@@ -236,7 +258,7 @@ class Client:
             wait_s = min(10.0, 0.1 * 2**attempt) * (0.5 + self._random.random())
             try:
                 reply = self._http.request(method, path, **request)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 said = f"{type(error).__name__}: {error}"
             else:
                 if reply.status_code not in _AGAIN:
@@ -363,22 +385,38 @@ def _retry_after(reply: httpx.Response) -> float:
     return min(60.0, float(text)) if text.isdigit() else 0.0
 
 
-def _said(reply: httpx.Response) -> str:
+def _object(reply: httpx.Response) -> dict[str, Any] | None:
+    """The JSON object that a reply is; None where it is none, as of something between us and the service."""
     try:
-        told = reply.json()
-        return f"{reply.status_code} {told.get('detail', '')}"
-    except ValueError:
-        return f"{reply.status_code} {reply.reason_phrase}"
+        return msgspec.json.decode(reply.content, type=dict[str, Any])
+    except _UNREADABLE:
+        return None
+
+
+def _decision(reply: httpx.Response) -> _Decision | str:
+    try:
+        return _DECISION.decode(reply.content)
+    except _UNREADABLE as error:
+        return f"{reply.status_code}, but no decision: {error}"
 
 
 def _read(reply: httpx.Response) -> dict[str, Any]:
-    if reply.is_success:
-        told: dict[str, Any] = reply.json()
-        return told
-    try:
-        problem = reply.json()
-    except ValueError:
-        problem = {}
-    raise ServiceError(
-        f"the service refused: {_said(reply)}", str(problem.get("way_out", "")), status=reply.status_code
-    )
+    if not reply.is_success:
+        raise _refusal(reply)
+    told = _object(reply)
+    if told is None:
+        raise ServiceError(
+            f"{reply.request.url}: the answer {reply.status_code} is none of Footfall's",
+            "check the service's address, and what is between it and you",
+            status=reply.status_code,
+        )
+    return told
+
+
+def _refusal(reply: httpx.Response) -> ServiceError:
+    way_out = (_object(reply) or {}).get("way_out", "")
+    return ServiceError(f"the service refused: {_said(reply)}", str(way_out), status=reply.status_code)
+
+
+def _said(reply: httpx.Response) -> str:
+    return f"{reply.status_code} {(_object(reply) or {}).get('detail', reply.reason_phrase)}"

@@ -100,7 +100,29 @@ def test_a_decision() -> None:
 
 @pytest.mark.parametrize(
     "trouble",
-    [httpx.ConnectError("refused"), httpx.ReadTimeout("slow"), httpx.Response(503, json={"detail": "no plan"})],
+    [
+        httpx.ConnectError("refused"),
+        httpx.ReadTimeout("slow"),
+        httpx.DecodingError("no gzip"),
+        httpx.Response(503, json={"detail": "no plan"}),
+        httpx.Response(503, json=["busy"]),
+        httpx.Response(500, json={"detail": "a defect"}),
+        httpx.Response(302, headers={"location": "http://elsewhere/"}),
+        httpx.Response(408),
+        httpx.Response(204),
+        httpx.Response(200, content=b"<html>sign in</html>"),
+        httpx.Response(200, content=b"\xff\xfe"),
+        httpx.Response(200, content=b"[" * 100_000),
+        httpx.Response(200, json=None),
+        httpx.Response(200, json=[DECIDED]),
+        httpx.Response(200, json={}),
+        httpx.Response(200, json=DECIDED | {"choices": None}),
+        httpx.Response(200, json=DECIDED | {"choices": [{"provider_id": "b"}]}),
+        httpx.Response(200, json=DECIDED | {"choices": [{"provider_id": None, "propensity": 0.5}]}),
+        httpx.Response(200, json=DECIDED | {"choices": ["b"]}),
+        httpx.Response(200, json=DECIDED | {"decision_id": 5}),
+        httpx.Response(200, json={k: v for k, v in DECIDED.items() if k != "logged"}),
+    ],
 )
 def test_away_the_callers_order_is_answered_and_the_service_is_left_alone_for_a_while(
     trouble: httpx.Response | Exception,
@@ -179,6 +201,15 @@ def test_a_wrong_question_is_an_error_not_a_fallback() -> None:
     service = Service(httpx.Response(400, json={"detail": "candidate 'a' stands there twice"}))
     with pytest.raises(ServiceError, match="twice"):
         service.client().decide("v", candidates=["a", "a"])
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[]", b"<html>sign in</html>", b"[" * 100_000])
+@pytest.mark.parametrize("status", [200, 302, 404])
+def test_answers_of_something_else_are_errors_of_the_service(status: int, body: bytes) -> None:
+    service = Service(httpx.Response(status, content=body))
+    with pytest.raises(ServiceError) as caught:
+        service.client().track("page_view")
+    assert caught.value.status == status and len(service.requests) == 1
 
 
 def test_pages_are_joined() -> None:
