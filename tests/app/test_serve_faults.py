@@ -7,6 +7,9 @@ import os
 import random
 import resource
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -16,10 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from serving import Service, configure, free_port, planned_workspace
 
 from footfall.app.build import open_workspace
+from footfall.app.http.server import BIND_WAIT_S, Spec
+from footfall.config import ServeSettings
 from footfall.model import VISIT
 
 QUIET = {"plan_at": "", "facts_s": 0.0, "drain_s": 0.2}
@@ -172,6 +178,43 @@ def test_all_processes_end_with_the_supervisor(tmp_path: Path, again: bool) -> N
         while any(Path(f"/proc/{pid}/cmdline").exists() for pid in children) and time.monotonic() < until:
             time.sleep(0.1)
         assert not any(Path(f"/proc/{pid}/cmdline").exists() for pid in children)
+
+
+STARTING = """
+import sys, time
+from footfall.app.http import making, worker
+async def slow(*_):
+    print("starting", flush=True)
+    time.sleep(60)
+making.make_context = slow
+sys.exit(worker.main(sys.argv))
+"""
+
+
+def test_a_worker_that_is_still_starting_ends_with_the_supervisor(tmp_path: Path) -> None:
+    """Kernels that compile hold its loop; the port has to be free for a service that is started again."""
+    configure(tmp_path, {})
+    alive, end = os.pipe()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = listening.getsockname()
+        spec = Spec(
+            directory=str(tmp_path), settings=ServeSettings(), index=1, rows=2, alive=alive, board=-1, ready=-1,
+            listen=listening.fileno(),
+        )  # fmt: skip
+        worker = subprocess.Popen(
+            [sys.executable, "-c", STARTING, msgspec.json.encode(spec).decode()],
+            pass_fds=[alive, listening.fileno()],
+            stdout=subprocess.PIPE,
+        )
+    with worker:
+        os.close(alive)
+        try:
+            assert worker.stdout is not None and worker.stdout.readline() == b"starting\n"
+            os.close(end)
+            assert worker.wait(BIND_WAIT_S) == 1
+        finally:
+            worker.kill()
+    socket.create_server(address).close()
 
 
 @pytest.mark.slow

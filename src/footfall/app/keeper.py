@@ -17,7 +17,6 @@ is logged, counted and tried again; all of them may be killed at any line.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import sys
@@ -30,7 +29,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from footfall.app import allocating, logs, nightly
 from footfall.app.build import Workspace, open_workspace
 from footfall.app.http.metrics import Metrics
-from footfall.app.http.server import opened, read_spec, tell_ready
+from footfall.app.http.server import opened, read_spec, tell_ready, watch
 from footfall.config import FILE_NAME, ServeSettings
 from footfall.errors import FootfallError
 from footfall.ports import InboxKind
@@ -296,15 +295,9 @@ def main(arguments: list[str]) -> int:
     os.nice(NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: keeper.stop.set())
-    threading.Thread(target=_orphaned, args=(spec.alive, keeper.stop), daemon=True).start()
+    watch(spec, keeper.stop.set)
     keeper.run(lambda: tell_ready(spec))
     return 0
-
-
-def _orphaned(alive: int, stop: threading.Event) -> None:
-    """Wait for the end of the supervisor. The pipe is not read from: a worker's loop makes it one that never waits."""
-    select.select([alive], [], [])
-    stop.set()
 
 
 if __name__ == "__main__":

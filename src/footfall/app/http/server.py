@@ -12,12 +12,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -319,3 +321,13 @@ def tell_ready(spec: Spec) -> None:
         os.write(spec.ready, bytes([spec.index]))
     except BrokenPipeError:
         return  # the supervisor has just died; the pipe ``alive`` ends this process, too
+
+
+def watch(spec: Spec, ended: Callable[[], None]) -> None:
+    """Have a thread call ``ended`` when the supervisor has ended."""
+
+    def wait() -> None:
+        select.select([spec.alive], [], [])
+        ended()
+
+    threading.Thread(target=wait, daemon=True).start()

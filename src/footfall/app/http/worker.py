@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
 
 from footfall.app import logs
-from footfall.app.http.app import Application
-from footfall.app.http.making import make_context
-from footfall.app.http.server import BACKLOG, Spec, opened, read_spec, tell_ready
+from footfall.app.http.server import BACKLOG, Spec, opened, read_spec, tell_ready, watch
 from footfall.app.http.wire import bounded
 from footfall.config import ServeSettings
 from footfall.errors import FootfallError
+
+if TYPE_CHECKING:
+    from footfall.app.http.app import Application
 
 ANSWER_S = 3.0  # after which a state that does not answer is taken for away
 KEEP_ALIVE_S = 30
@@ -65,19 +68,34 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Orphaned:
+    """What is done when the supervisor has ended: until the worker serves, it ends at once and lets go of the port."""
+
+    def __init__(self) -> None:
+        self.then: Callable[[], object] = partial(os._exit, 1)
+
+    def __call__(self) -> None:
+        self.then()
+
+
 def main(arguments: list[str]) -> int:
     """Run until the supervisor ends or says so."""
     spec = read_spec(arguments)
+    orphaned = _Orphaned()
+    watch(spec, orphaned)
     log = logs.set_up(f"worker-{spec.index}", spec.level)
     try:
-        uvloop.run(_run(spec, log))
+        uvloop.run(_run(spec, log, orphaned))
     except FootfallError as error:
         log.error("cannot go on", error=error.message, way_out=error.way_out)
         return error.exit_status
     return 0
 
 
-async def _run(spec: Spec, log: Any) -> None:
+async def _run(spec: Spec, log: Any, orphaned: _Orphaned) -> None:
+    from footfall.app.http.app import Application  # takes seconds, in which the supervisor may end
+    from footfall.app.http.making import make_context
+
     here = replace(opened(spec, log), answer_s=ANSWER_S)
     context = await make_context(here, spec, log)
     _quieten()
@@ -88,7 +106,7 @@ async def _run(spec: Spec, log: Any) -> None:
 
     loop = asyncio.get_running_loop()
     looking = loop.create_task(context.keys.keep_looking())
-    loop.add_reader(spec.alive, _orphaned, loop, spec.alive, stop)
+    orphaned.then = partial(loop.call_soon_threadsafe, stop)
     listening = socket.socket(fileno=spec.listen)
     listening.setblocking(False)
     loop.add_signal_handler(signal.SIGTERM, stop)
@@ -111,11 +129,6 @@ def _quieten() -> None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     sys.setswitchinterval(0.001)
-
-
-def _orphaned(loop: asyncio.AbstractEventLoop, alive: int, stop: Any) -> None:
-    loop.remove_reader(alive)
-    stop()
 
 
 if __name__ == "__main__":
