@@ -135,20 +135,32 @@ def draw(
 ) -> None:
     """Draw rows as a table on the terminal; ``numbers`` gives a format for a column, for example ``,.2f``.
 
-    Times are drawn to the minute, in the zone that they come in: give local ones.
+    What the terminal is too narrow for is left out from the last column on, and named. Times are drawn to the minute,
+    in the zone that they come in: give local ones.
     """
-    from rich.table import Table
+    from footfall.app.columns import Column, fit, lines, one_line
 
     numbers = numbers or {}
-    if title:  # on a line of its own: rich breaks a title at the table's width
-        console().print(title, style="italic", soft_wrap=True)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        right = any(isinstance(_plain(row.get(column)), (int, float)) for row in rows[:50])
-        table.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=right)
-    for row in rows:
-        table.add_row(*(_text(row.get(column), numbers.get(column)) for column in columns))
-    console().print(table)
+    screen = console()
+    if title:
+        screen.print(title, style="italic", soft_wrap=True)
+    drawn = [
+        Column(
+            column,
+            [one_line(_text(row.get(column), numbers.get(column))) for row in rows],
+            right=any(isinstance(_plain(row.get(column)), (int, float)) for row in rows),
+        )
+        for column in columns
+    ]
+    widths = fit(drawn, screen.width)
+    header, body = lines(drawn[: len(widths)], widths)
+    screen.out(header, style="bold", highlight=False)
+    if rows:
+        screen.out(body, highlight=False)
+    left = columns[len(widths) :]
+    if left:
+        many = f"{len(left)} columns more" if len(left) > 1 else "one column more"
+        screen.print(f"... and {many} in a wider window or with --format csv: {', '.join(left)}", soft_wrap=True)
 
 
 def _text(value: object, how: str | None) -> str:
