@@ -204,12 +204,12 @@ def outbox_list(
     here = open_workspace(workspace)
     if limit < 0:
         raise ConfigError(f"--limit {limit}", "give 0 for all messages, or a number of them")
-    rows = [_row(posted) for posted in here.outbox.messages(status, journey, limit)]
+    rows = [_row(posted, here.zone) for posted in here.outbox.messages(status, journey, limit)]
     output.write(rows, format, MESSAGE)
 
 
-def _row(posted: Any) -> dict[str, Any]:
-    message = posted.message
+def _row(posted: Any, zone: Any) -> dict[str, Any]:
+    message, waits = posted.message, posted.next_at if posted.status == "waiting" else None
     return {
         "message_id": message.message_id,
         "journey": message.journey,
@@ -219,8 +219,8 @@ def _row(posted: Any) -> dict[str, Any]:
         "address": message.address,
         "status": posted.status,
         "attempts": posted.attempts,
-        "due_at": message.due_at,
-        "waits_until": posted.next_at if posted.status == "waiting" else None,
+        "due_at": message.due_at.astimezone(zone),
+        "waits_until": waits and waits.astimezone(zone),
         "told": posted.receipt or posted.error,
     }
 
@@ -237,7 +237,7 @@ def outbox_show(message_id: str, /, *, workspace: WorkspaceOption = None) -> Non
     posted = here.outbox.posted(message_id)
     if posted is None:
         raise InputError(f"there is no message {message_id!r}", "`footfall outbox list` shows them")
-    for name, told in _row(posted).items():
+    for name, told in _row(posted, here.zone).items():
         print(f"{name}: {told}")  # noqa: T201
     letter = messaging.letter_shown(here, posted.message)
     print(f"\nSubject: {letter.subject}\n\n{letter.text}")  # noqa: T201

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 from cyclopts import Parameter
 
@@ -315,7 +317,8 @@ def rows(
     workspace: WorkspaceOption = None,
     format: FormatOption = "table",
 ) -> None:
-    """Show the events behind any figure: counting these rows gives the figure.
+    """Show the events behind any figure: counting these rows gives the figure. Times are those of the workspace's zone,
+    in csv and json with their offset from UTC.
 
     For example:
 
@@ -349,12 +352,20 @@ def rows(
             limit=limit,
         )
     scale = exponent(here.config.workspace.currency)
-    found = [{**row, "amount": _major(row["amount_minor"], scale)} for row in table.to_pylist()]
+    found = [{**_local(row, here.zone), "amount": _major(row["amount_minor"], scale)} for row in table.to_pylist()]
     columns = [*table.column_names, "amount"]
     shown = [name for name in SHOWN_COLUMNS if any(row[name] is not None for row in found)]
     output.write(found, format, columns, lambda: output.draw(found, shown))
     if format == "table" and limit and table.num_rows == limit:
         output.console(stderr=True).print(f"the first {limit:,}; --limit 0 shows all")
+
+
+def _local(row: dict[str, Any], zone: ZoneInfo) -> dict[str, Any]:
+    """A row of the log, whose times are UTC, with the workspace's own."""
+    return {
+        name: value.replace(tzinfo=UTC).astimezone(zone) if isinstance(value, datetime) else value
+        for name, value in row.items()
+    }
 
 
 def _major(minor: int | None, scale: int) -> Decimal | None:
