@@ -57,6 +57,13 @@ def live(shop: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
 
 
 @pytest.mark.usefixtures("live")
+def test_messages_of_an_unknown_journey_are_told(cli: Cli) -> None:
+    found = cli("outbox", "list", "--journey", "cats")
+    assert found.status != 0 and "no journey 'cats'" in found.err and "did you mean carts?" in found.err
+    assert cli("outbox", "list", "--journey", "carts").status == 0
+
+
+@pytest.mark.usefixtures("live")
 def test_looking(cli: Cli) -> None:
     found = cli("customers", "--format", "json").json
     assert len(found) == 30 and found[0]["spend"] == 50.0 and found[0]["alive"] is None

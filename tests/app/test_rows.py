@@ -48,3 +48,25 @@ def test_parquet_has_the_moment(capfdbinary: pytest.CaptureFixture[bytes]) -> No
     assert main(["rows", "--format", "parquet"]) == 0
     kept = pq.read_table(io.BytesIO(capfdbinary.readouterr().out)).to_pylist()
     assert kept[0]["ts"].astimezone(UTC) == datetime(2026, 5, 3, 21, 51, tzinfo=UTC)
+
+
+@pytest.mark.usefixtures("paris")
+def test_what_is_not_there_is_told(cli) -> None:
+    for wrong, near in ((("--provider", "Displai"), "did you mean Display?"), (("--segment", "wep"), "web")):
+        found = cli("rows", *wrong)
+        assert found.status != 0 and f"knows no {wrong[0][2:]} {wrong[1]!r}" in found.err and near in found.err
+    found = cli("rows", "--from", "2026-05-04", "--to", "2026-05-03")
+    assert found.status != 0 and "--from 2026-05-04 is after --to 2026-05-03" in found.err
+    for more in (("--from", "2026-05-04"), ("--to", "2026-05-04")):
+        found = cli("rows", "--day", "2026-05-03", *more)
+        assert found.status != 0 and "--day" in found.err
+    for format, out in (("table", ""), ("json", "[]\n")):
+        found = cli("rows", "--provider", "Direct", "--day", "2026-05-03", "--format", format)
+        assert (found.status, found.out) == (0, out) and "no orders" in found.err
+
+
+@pytest.mark.usefixtures("paris")
+def test_a_provider_of_the_list_without_visits_is_known(tmp_path: Path, cli) -> None:
+    (tmp_path / "providers.csv").write_text("provider_id,category\nSocial,ads\n", encoding="utf-8")
+    assert cli("providers", tmp_path / "providers.csv").status == 0
+    assert cli("rows", "--provider", "Social").status == 0

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from footfall.app import valuing
 from footfall.app.build import Workspace
 from footfall.app.progress import Advance
+from footfall.errors import ConfigError
 from footfall.model import Finding, ImportSummary
 from footfall.value.recipes import recipe
 
@@ -102,11 +104,31 @@ def suspects(here: Workspace) -> tuple[Suspect, ...]:
 
 
 def rows(here: Workspace, **question: Any) -> pa.Table:
-    """The events behind a figure; ``question`` as in ``value.trace.rows``."""
+    """The events behind a figure; ``question`` as in ``value.trace.rows``.
+
+    Raises ConfigError where the first day is after the last, and, with near names, where there are none because the log
+    does not know the provider or the segment.
+    """
     from footfall.value import trace
 
+    valuing.in_order(question.get("first"), question.get("last"))
     with here.engine() as engine:
-        return trace.rows(here.store, engine, here.config, providers=here.state.providers(), **question)
+        found = trace.rows(here.store, engine, here.config, providers=here.state.providers(), **question)
+    if not found.num_rows:
+        _known(here, question)
+    return found
+
+
+def _known(here: Workspace, question: Mapping[str, Any]) -> None:
+    """Refuse a provider or segment that neither the log nor the providers file has."""
+    from footfall.acquire.rules import near
+
+    visits, listed = valuing.count(here).visits, here.state.providers()
+    for name, column, more in (("provider", "provider_id", listed), ("segment", "segment", ())):
+        known = sorted({*visits[column].unique().to_pylist(), *more})
+        wanted = question.get(name)
+        if wanted is not None and known and wanted not in known:
+            raise ConfigError(f"the log knows no {name} {wanted!r}", near(wanted, known))
 
 
 def forget(here: Workspace, visitor: str) -> Erased:

@@ -27,6 +27,12 @@ def count(here: Workspace, progress: Callable[[str], None] | None = None) -> Fac
         return facts.facts(here.store, engine, here.config, here.facts_directory, progress, here.state.providers())
 
 
+def in_order(first: date | None, last: date | None) -> None:
+    """Refuse days of which the first is after the last."""
+    if first and last and first > last:
+        raise ConfigError(f"--from {first} is after --to {last}", "turn them round")
+
+
 def categories(here: Workspace) -> dict[str, str]:
     """provider_id -> category, as the providers file has it."""
     return {key: row["category"] for key, row in here.state.providers().items() if row.get("category")}
@@ -89,8 +95,7 @@ def value(
     """
     from footfall.value import valuation
 
-    if first and last and first > last:
-        raise ConfigError(f"--from {first} is after --to {last}", "turn them round")
+    in_order(first, last)
     counted = count(here)
     plain = counted.as_of(as_of or here.last_day())
     begun = () if as_of else valuation.pairs_of(plain.between(whole_day(here, counted, None)[0] + timedelta(days=1)))

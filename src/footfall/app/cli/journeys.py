@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from footfall.acquire.rules import near
 from footfall.app import messaging, output, proving
 from footfall.app.build import open_workspace
 from footfall.app.cli.options import FormatOption, WorkspaceOption
@@ -15,6 +16,7 @@ from footfall.errors import ConfigError, InputError
 from footfall.model import MessageStatus
 
 DRAWN = 20
+NO_JOURNEY = "add a section [journeys.NAME]; `footfall config` shows one"
 WAITS = "another round, a sender or an erasure is at work; waiting for it"
 WHY = ("journey", "customer_id", "channel", "address", "template", "value", "why")
 MESSAGE = (
@@ -204,6 +206,9 @@ def outbox_list(
     here = open_workspace(workspace)
     if limit < 0:
         raise ConfigError(f"--limit {limit}", "give 0 for all messages, or a number of them")
+    known = sorted({*here.config.journeys, *here.entries.journeys()})
+    if journey is not None and journey not in known:
+        raise ConfigError(f"there is no journey {journey!r}", near(journey, known) if known else NO_JOURNEY)
     rows = [_row(posted, here.zone) for posted in here.outbox.messages(status, journey, limit)]
     output.write(rows, format, MESSAGE)
 
@@ -337,7 +342,7 @@ def lift(*, workspace: WorkspaceOption = None, format: FormatOption = "table") -
     """
     here = open_workspace(workspace)
     if not here.config.journeys:
-        raise ConfigError("footfall.toml has no journey", "add a section [journeys.NAME]; `footfall config` shows one")
+        raise ConfigError("footfall.toml has no journey", NO_JOURNEY)
     with bar("lift"):
         rows = proving.lifts(here)
     numbers = dict.fromkeys(("difference", "low", "high"), ",.4f") | {"total": ",.2f", "more_days": ",.0f"}

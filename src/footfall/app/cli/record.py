@@ -338,6 +338,8 @@ def rows(
     """
     from footfall.record.money import exponent
 
+    if on and (from_ or to):
+        raise ConfigError("--day stands for one day, --from and --to for several", "give one or the other")
     here = open_workspace(workspace)
     first, last = (day(on, "--day"),) * 2 if on else (day(from_, "--from"), day(to, "--to"))
     with bar("rows"):
@@ -355,7 +357,9 @@ def rows(
     found = [{**_local(row, here.zone), "amount": _major(row["amount_minor"], scale)} for row in table.to_pylist()]
     columns = [*table.column_names, "amount"]
     shown = [name for name in SHOWN_COLUMNS if any(row[name] is not None for row in found)]
-    output.write(found, format, columns, lambda: output.draw(found, shown))
+    output.write(found, format, columns, lambda: output.draw(found, shown) if found else None)
+    if not found:
+        output.console(stderr=True).print(f"no {kind} of these days, providers and segments")
     if format == "table" and limit and table.num_rows == limit:
         output.console(stderr=True).print(f"the first {limit:,}; --limit 0 shows all")
 
