@@ -50,7 +50,7 @@ def log(people: list[str], names: list[str], days: np.ndarray, amounts: list[flo
             "ts": pa.array(at.astype("datetime64[us]")),
             "name": names,
             "visitor_id": people,
-            "provider_id": ["shop"] * len(people),
+            "provider_id": [None if name == "unsubscribe" else "shop" for name in names],
             "amount": pa.array(amounts, pa.float64()),
             "order_id": pa.array([order or None for order in orders], pa.string()),
         }

@@ -26,7 +26,7 @@ def lifts(here: Workspace) -> list[dict[str, Any]]:
     found = []
     left = here.outbox.suppressed_for(UNSUBSCRIBED)
     with retention.shown(here) as shown:
-        shown.engine.execute(text("leavers"))
+        shown.engine.execute(text("words"))
         for name, journey in here.config.journeys.items():
             rows = here.entries.all(name)
             outcome = shown.engine.query(

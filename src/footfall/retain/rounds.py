@@ -138,7 +138,7 @@ def plan(
     progress: Callable[[float, float], None] = lambda done, total: None,
 ) -> Planned:
     """What a round would do now; changes nothing. progress: called with journeys done, of all."""
-    for name in ("last_order", "leavers"):
+    for name in ("last_order", "words"):
         engine.execute(text(name))
     suppressed = whom_not(outbox.suppressed())
     held: Counter[tuple[str, str]] = Counter()

@@ -1,7 +1,14 @@
 -- Each provider's own audience: fans now, come and gone in the last 28 days, and what part of its visits and of its GMV
--- of these days comes from them. A subscription without a provider counts everywhere. The last row is the whole place.
+-- of these days comes from them. A subscription without a provider counts wherever none was ended since. The last row is
+-- the whole place.
 WITH day AS (
     SELECT day FROM today
+),
+ended AS (
+    SELECT person, provider_id, max(ts) AS ts
+    FROM acts, day
+    WHERE name = 'unsubscribe' AND provider_id IS NOT NULL AND acts.day <= day.day
+    GROUP BY person, provider_id
 ),
 own AS (
     SELECT person, provider_id, since FROM fans WHERE provider_id IS NOT NULL
@@ -9,6 +16,8 @@ own AS (
     SELECT f.person, p.provider_id, f.since
     FROM (SELECT person, max(since) AS since FROM fans WHERE provider_id IS NULL GROUP BY person) f
     JOIN told_providers p ON TRUE
+    LEFT JOIN ended e ON e.person = f.person AND e.provider_id = p.provider_id
+    WHERE e.ts IS NULL OR e.ts < f.since
 ),
 one AS (
     SELECT person, provider_id, max(since) AS since FROM own GROUP BY person, provider_id

@@ -33,7 +33,7 @@ named AS (  -- as the list of whom not may have each
 gone AS (
     SELECT u.person
     FROM unit u
-    JOIN leavers l ON l.person = u.person AND l.ts > u.entered_at AND l.ts <= u.until
+    JOIN words w ON w.person = u.person AND w.name = 'unsubscribe' AND w.ts > u.entered_at AND w.ts <= u.until
     UNION
     SELECT n.person
     FROM named n

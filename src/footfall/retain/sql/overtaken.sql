@@ -3,15 +3,14 @@
 -- quiet hours), name and language are the newest.
 SELECT *
 FROM (
-    SELECT w.message_id, a.address, coalesce(s.language, $language) AS language,
+    SELECT w.message_id, a.address, coalesce(t.language, $language) AS language,
            CASE WHEN coalesce(c.timezone, '') = coalesce(w.context ->> '$.timezone', '')
                      AND coalesce(c.name, '') = coalesce(w.context ->> '$.name', '') THEN w.context
                 ELSE CAST(json_merge_patch(w.context, json_object('timezone', coalesce(c.timezone, ''),
                                                                   'name', coalesce(c.name, ''))) AS VARCHAR)
            END AS context,
-           CASE WHEN l.person IS NOT NULL THEN 'unsubscribed'
-                WHEN $consent <> 'opt-out'
-                     AND NOT EXISTS (SELECT 1 FROM fans f WHERE f.person = w.person AND f.subscribed) THEN 'no consent'
+           CASE WHEN s.name = 'unsubscribe' THEN 'unsubscribed'
+                WHEN s.name IS NULL AND $consent <> 'opt-out' THEN 'no consent'
                 WHEN w.ends_with_purchase AND o.ts > w.since THEN 'bought'
                 WHEN w.has_left THEN 'left'
                 WHEN w.is_held_out THEN 'holdout'
@@ -20,8 +19,8 @@ FROM (
     FROM given_waiting w
     LEFT JOIN given_addresses a ON a.person = w.person
     LEFT JOIN contacts c ON c.person = w.person
-    LEFT JOIN given_spoken s ON s.told = c.language
-    LEFT JOIN leavers l ON l.person = w.person
+    LEFT JOIN given_spoken t ON t.told = c.language
+    LEFT JOIN words s ON s.person = w.person
     LEFT JOIN last_order o ON o.person = w.person
 ) AS looked
 WHERE reason IS NOT NULL OR address <> old_address OR language <> old_language OR context <> old_context
