@@ -217,6 +217,45 @@ def test_a_worker_that_is_still_starting_ends_with_the_supervisor(tmp_path: Path
     socket.create_server(address).close()
 
 
+COUNTING = """
+import runpy, sys
+from footfall.app import steering
+def turn(self):
+    with self._here.engine() as engine:
+        print("counting", flush=True)
+        engine.query("SELECT sum(hash(a.range + b.range)) FROM range(10_000_000) a, range(10_000_000) b")
+steering.Reclaimer.turn = turn
+runpy.run_module("footfall.app.keeper", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_a_keeper_that_ends_amid_a_task_leaves_nothing_but_its_log(tmp_path: Path) -> None:
+    """Its log is JSON, line by line; DuckDB, where it outlives the interpreter, adds what it takes for leaks."""
+    configure(tmp_path, {})
+    (alive, end), (ready, is_ready) = os.pipe(), os.pipe()
+    spec = Spec(
+        directory=str(tmp_path), settings=ServeSettings(), index=0, rows=1, alive=alive, board=-1, ready=is_ready
+    )
+    keeper = subprocess.Popen(
+        [sys.executable, "-c", COUNTING, msgspec.json.encode(spec).decode()],
+        pass_fds=[alive, is_ready],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with keeper:
+        try:
+            assert keeper.stdout is not None and keeper.stdout.readline() == b"counting\n"
+            assert os.read(ready, 1) == b"\0"
+            keeper.terminate()
+            _, told = keeper.communicate(timeout=30)
+        finally:
+            keeper.kill()
+            for descriptor in (alive, end, ready, is_ready):
+                os.close(descriptor)
+    assert keeper.returncode == 0
+    assert all(isinstance(json.loads(line), dict) for line in told.splitlines()), told
+
+
 @pytest.mark.slow
 def test_a_full_disk_answers_503_and_recovers_without_repair(tmp_path: Path) -> None:
     """The size that files of the service may have stands in for the disk: writes beyond it fail as on a full one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -312,6 +313,28 @@ def test_the_drain_goes_on_while_the_state_does_not(
     assert drains >= 3
     assert keeper.metrics.value("footfall_task_failures", "drain") == 0
     assert hangs or keeper.metrics.value("footfall_task_failures", "inbox") == 1
+
+
+def test_what_a_task_is_at_when_the_keeper_ends_is_brought_to_its_end(
+    here: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A letter that is being handed over would be in doubt, and never be sent again."""
+    from footfall.app import logs
+    from footfall.app.http.metrics import Metrics
+    from footfall.app.keeper import Keeper
+
+    keeper, begun, done = Keeper(here, here.config.serve, Metrics(), logs.set_up("test", "error")), Event(), Event()
+
+    def task() -> None:
+        begun.set()
+        keeper.stop.wait(30)
+        time.sleep(0.3)
+        done.set()
+
+    monkeypatch.setattr(keeper, "look_after_inbox", task)
+    monkeypatch.setattr(keeper, "drain", lambda: keeper.stop.set() if begun.is_set() else None)
+    keeper.run(lambda: None)
+    assert done.is_set()
 
 
 def test_small_files_are_joined_when_their_day_is_over(here: Workspace) -> None:

@@ -16,6 +16,7 @@ is logged, counted and tried again; all of them may be killed at any line.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -42,6 +43,7 @@ SEND_S = 5.0
 LOOK_S = 5.0
 ROUND_S = 900.0  # steps fall due by the clock, too
 LOOKED_S = 60.0  # how long letters go by what the last round saw, at least, while events come
+LAST_S = 5.0  # of the seconds after which the supervisor kills
 NICE = 5  # answers go before bookkeeping where cores are few
 _DRAIN_REST_S = 5.0  # at most, after drains that failed
 
@@ -225,7 +227,8 @@ class Keeper:
     # ------------------------------------------------------------ the timetable
 
     def run(self, ready: Callable[[], None]) -> None:
-        """Until ``stop``; ends after the drain that is under way, and gives up the lead."""
+        """Until ``stop``; ends after the drain that is under way and, within LAST_S, what other tasks are at (a letter
+        that is handed over), and gives up the lead."""
         settings, live = self.settings, self.here.config.live
         every = [
             ("lead", settings.lead_lease_s / 4, self.hold, False),
@@ -237,11 +240,18 @@ class Keeper:
             ("retain", self.here.config.retain.interval_s, self.retain, True),
             ("send", SEND_S, self.send, True),
         ]
-        for name, period, task, leader_only in every:
-            if period > 0:
-                threading.Thread(target=self._repeat, args=(name, period, task, leader_only), daemon=True).start()
+        tasks = [
+            threading.Thread(target=self._repeat, args=(name, period, task, leader_only), daemon=True)
+            for name, period, task, leader_only in every
+            if period > 0
+        ]
+        for task in tasks:
+            task.start()
         ready()
         self._drain_until_stopped()
+        until = time.monotonic() + LAST_S
+        for task in tasks:
+            task.join(max(0.0, until - time.monotonic()))
         if self.leads:
             self._try("lead", lambda: self.here.leadership.release(self.holder))
 
@@ -301,4 +311,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    status = main(sys.argv)
+    logging.shutdown()
+    os._exit(status)  # a task that is still at work in DuckDB would have the end of the interpreter abort the process
