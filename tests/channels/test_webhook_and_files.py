@@ -53,7 +53,7 @@ def hook(status: int, wait_s: float = 0.0) -> Iterator[tuple[str, list[tuple[dic
 
 
 @pytest.mark.parametrize(
-    ("status", "outcome"), [(200, "sent"), (204, "sent"), (500, "retry"), (429, "retry"), (400, "dead"), (410, "dead")]
+    ("status", "outcome"), [(200, "sent"), (204, "sent"), (500, "retry"), (429, "retry"), (400, "dead"), (413, "dead")]
 )
 def test_answers_of_the_other_side(status: int, outcome: str) -> None:
     with hook(status) as (url, got):
@@ -70,13 +70,13 @@ def test_answers_of_the_other_side(status: int, outcome: str) -> None:
     assert int(seconds) == int(CLOCK.now().timestamp())
 
 
-@pytest.mark.parametrize("status", [301, 401, 403, 404, 405])  # RFC 9110: of the resource or its key, not the content
+@pytest.mark.parametrize("status", [301, 401, 402, 403, 404, 405, 410])  # RFC 9110: not of the content
 def test_a_webhook_that_takes_nothing_is_away_and_no_letter_dies(status: int) -> None:
     with hook(status) as (url, _):
         channel = WebhookChannel("hook", WebhookSettings(url, "secret", 2.0), CLOCK)
         receipt = channel.send(LETTER)
         channel.close()
-    assert (receipt.outcome, receipt.away) == ("retry", True)
+    assert (receipt.outcome, receipt.away, receipt.suppress) == ("retry", True, False)
 
 
 def test_no_answer_is_tried_again() -> None:

@@ -19,7 +19,7 @@ from footfall.model import Letter, Receipt
 from footfall.ports import Clock
 
 _LATER = (408, 409, 425, 429)
-_AWAY = (401, 403, 404, 405, 407)  # said of the webhook, its key or its address; not of the letter
+_AWAY = (401, 402, 403, 404, 405, 407, 410)  # said of the webhook, its key, account or address; not of the letter
 _READ = 1000  # bytes of an answer
 
 
@@ -86,8 +86,6 @@ class WebhookChannel:
         told = f"HTTP {answer.status_code} {text}".strip()
         if answer.is_success:
             return Receipt("sent", told)
-        if answer.status_code == 410:
-            return Receipt("dead", told, suppress=True)
         if answer.is_redirect or answer.status_code in _AWAY:
             return Receipt("retry", told, away=True)
         return Receipt("retry" if answer.status_code in _LATER or answer.status_code >= 500 else "dead", told)
