@@ -189,6 +189,8 @@ def test_nothing_yet_is_an_empty_table(cli: Cli, shop: Path, arguments: list[str
         (["outbox", "preview", "none"], "no template 'none'"),
         (["outbox", "preview", "cart", "--language", "fr"], "use one of: en, zh-Hant, zh-Hans"),
         (["outbox", "list", "--limit", "-1"], "--limit -1"),
+        (["unsubscribe", "Ann <ann@example.com>"], "'Ann <ann@example.com>' is not an address"),
+        (["unsubscribe", "ann@example.com,bob@example.com"], "is not an address"),
         (["unsubscribe", "x@example.com", "--undo"], "is not on the list"),
         (["unsubscribe", "--file", "/nowhere.csv"], "cannot be read"),
         (["redeem", "NONE", "--person", "ann", "--order", "1", "--amount", "many"], "is no amount"),

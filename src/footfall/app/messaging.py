@@ -363,6 +363,14 @@ def unsubscribe(here: Workspace, person: str, address: str, reason: str = UNSUBS
     return sum(here.outbox.cancel(reason, person=key) for key in keys)
 
 
+def one_address(who: str) -> str:
+    """An address or a person, without spaces around; InputError for what looks like more than one address."""
+    plain = who.strip()
+    if "@" in plain and _BESIDE_ADDRESS.search(plain):
+        raise InputError(f"{plain!r} is not an address", "give the address alone: ann@example.com; --file takes many")
+    return plain
+
+
 def suppressions_of(text: str, name: str) -> list[tuple[str, str]]:
     """Rows of a CSV file of addresses or persons, one a line, with an optional reason; what the list prints is read.
 
@@ -372,13 +380,13 @@ def suppressions_of(text: str, name: str) -> list[tuple[str, str]]:
     lines = csv.reader(text.splitlines(), skipinitialspace=True, strict=True)
     try:
         for row in lines:
-            who, reason = (row[0].strip() if row else ""), ",".join(row[1:]).strip()
-            if "@" in who and _BESIDE_ADDRESS.search(who):
-                raise InputError(f"{name}, line {lines.line_num}: {who!r} is not an address", _LIST_FORM)
+            who, reason = (one_address(row[0]) if row else ""), ",".join(row[1:]).strip()
             if who and who.lower() not in ("address", "email", "person", "who"):
                 found.append((who, reason or f"from {name}"))
     except csv.Error as error:
         raise InputError(f"{name}, line {lines.line_num}: {error}", _LIST_FORM) from None
+    except InputError as error:
+        raise InputError(f"{name}, line {lines.line_num}: {error.message}", _LIST_FORM) from None
     return found
 
 
