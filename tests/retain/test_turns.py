@@ -227,9 +227,11 @@ def test_a_cart_is_worth_the_same_at_each_stage_of_its_checkout(tmp_path: Path) 
     assert {row["person"]: row["stake"] for row in here.entries.all("carts").to_pylist()} == {f"u:p{n}": 100.0 for n in range(3)}  # fmt: skip  # noqa: E501
 
 
-def test_an_address_with_a_control_character_is_none(tmp_path: Path) -> None:
-    """PostgreSQL takes no NUL: one such trait stopped the rounds of all."""
-    odd = {**event(1, "identify", 20, properties='{"traits": {"email": "p1\\u0000@example.com"}}')}
+@pytest.mark.parametrize("odd", ["p1\0@example.com", "\u00fc" * 122 + "@example.com"])  # 244 + 12 bytes
+def test_an_address_with_a_control_character_or_without_end_is_none(tmp_path: Path, odd: str) -> None:
+    """PostgreSQL takes no NUL: one such trait stopped the rounds of all. RFC 5321, 4.5.3.1.3: a path is 256 octets."""
+    longest = {**event(2, "identify", 20, properties=json.dumps({"traits": {"email": "p" * 242 + "@example.com"}}))}
+    odd_one = {**event(1, "identify", 20, properties=json.dumps({"traits": {"email": odd}}))}
     mail = ONCE.replace('kind = "file"', 'kind = "smtp"\nport = 9\nsender = "shop@example.com"')
     here = shop(tmp_path, mail, carts=2, more=[odd], retain='public_url = "https://shop.example"\n')
     assert [message.address for message, _ in messaging.plan_round(here).messages.told()] == ["p0@example.com"]
@@ -248,3 +250,7 @@ def test_letters_of_a_backup_do_not_go_twice(tmp_path: Path, cli: Callable[..., 
     assert statuses(again) == {"unknown": 3}
     assert cli("restore", archive, tmp_path / "moved", "--moved").status == 0
     assert messaging.send(open_workspace(tmp_path / "moved", here.clock)) == {"sent": 3}
+
+    here = shop(tmp_path, mail, carts=3, more=[odd_one, longest], retain='public_url = "https://shop.example"\n')
+    found = {message.person: message.address for message, _ in messaging.plan_round(here).messages.told()}
+    assert found == {"u:p0": "p0@example.com", "u:p2": "p" * 242 + "@example.com"}

@@ -1,5 +1,5 @@
 -- How each person can be reached: the newest trait of each kind that an identify or sign_up event told, '' taken back. An
--- address with a control character is none.
+-- address with a control character is none, nor is an e-mail address of more than 254 bytes (RFC 5321, 4.5.3.1.3).
 WITH told AS (
     SELECT person, row_number() OVER (ORDER BY ts, message_id) AS place,
            json_extract_string(properties, ['$.email', '$.traits.email', '$.phone', '$.traits.phone', '$.timezone',
@@ -14,7 +14,7 @@ trait AS (
     FROM told
 )
 SELECT person,
-       nullif(arg_max(CASE WHEN regexp_matches(email, '[\x00-\x1f\x7f]') THEN '' ELSE email END, place), '') AS email,
+       nullif(arg_max(CASE WHEN regexp_matches(email, '[\x00-\x1f\x7f]') OR strlen(email) > 254 THEN '' ELSE email END, place), '') AS email,
        nullif(arg_max(CASE WHEN regexp_matches(phone, '[\x00-\x1f\x7f]') THEN '' ELSE phone END, place), '') AS phone,
        nullif(arg_max(timezone, place), '') AS timezone,
        nullif(arg_max(language, place), '') AS language,
