@@ -67,12 +67,13 @@ def test_what_counts_by_hand(tmp_path: Path) -> None:
             ["a", "a", "b", "c", "c", "d", "b", "d", "d"],
             ["purchase", "purchase", "purchase", "purchase", "refund", "purchase", "unsubscribe", "purchase", "refund"],
             days,
-            [99.0, 20.0, 30.0, 40.0, 40.0, 70.0, None, 50.0, 10.0],
+            [99.0, 20.0, 30.0, 40.0, 900.0, 70.0, None, 50.0, 10.0],
             ["o0", "o1", "o2", "o3", "o3", "o4", "", "o5", "o5"],
         )
     )
     rows = {row["metric"]: row for row in proving.lifts(here)}
-    # Treated: a bought 20 (once, not before entering), b 30. Held out: c gave all back, d kept 40 of 50; 70 came late.
+    # Treated: a bought 20 (once, not before entering), b 30. Held out: c gave all back and 860 more, which count not;
+    # d kept 40 of 50; 70 came late.
     assert [rows["gmv"][key] for key in ("treated", "holdout", "treated_mean", "holdout_mean")] == [2, 2, 25.0, 20.0]
     assert (rows["conversion"]["treated_mean"], rows["conversion"]["holdout_mean"]) == (1.0, 0.5)
     assert (rows["margin"]["treated_mean"], rows["margin"]["holdout_mean"]) == (12.5, 10.0)  # nothing was sent

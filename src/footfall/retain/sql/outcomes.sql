@@ -1,5 +1,5 @@
 -- What became of each person within the days that count after entering for the first time: whether they bought what they
--- kept, money net of refunds, whether they left. Later entries make no units of their own: who enters again depends on
+-- kept, money net of refunds (each order down to nothing), whether they left. Later entries make no units of their own: who enters again depends on
 -- what the first one did, and one purchase would count twice.
 WITH unit AS (
     SELECT person, arm, entered_at, entered_at + $days * INTERVAL 1 DAY AS until
@@ -15,7 +15,7 @@ given_back AS (
 bought AS (
     SELECT u.person,
            count(*) FILTER (WHERE g.purchase IS NULL OR g.amount_minor < o.amount_minor) AS kept,
-           CAST(sum(o.amount_minor - coalesce(g.amount_minor, 0)) AS DECIMAL(38, 0)) AS amount_minor
+           CAST(sum(greatest(o.amount_minor - coalesce(g.amount_minor, 0), 0)) AS DECIMAL(38, 0)) AS amount_minor
     FROM unit u
     JOIN orders o ON o.person = u.person AND o.ts > u.entered_at AND o.ts <= u.until
     LEFT JOIN given_back g ON g.purchase = o.purchase
