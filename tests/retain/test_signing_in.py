@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from test_rounds import CARTS, NOON, PAPER, at, shop, table, turn
+from test_rounds import CARTS, NOON, PAPER, at, event, shop, table, turn
 
 from footfall.app import messaging, offering, proving, recording
 from footfall.app.build import Workspace, make_workspace, open_workspace
@@ -201,6 +201,37 @@ def test_what_a_device_redeemed_was_the_users(tmp_path: Path) -> None:
     assert isinstance(refused, Refusal) and refused.reason == "too often"
     margins = [row["treated_mean"] for row in proving.lifts(here) if row["metric"] == "margin"]
     assert margins == [pytest.approx(-2.5)]
+
+
+def test_lift_knows_who_signed_in_before_the_next_round_does(tmp_path: Path) -> None:
+    """By hand: all 30 sign in and buy for 10; v0 and v1 are one person. A letter costs 0.25, v2's coupon took 1 off."""
+    here = place(tmp_path, [f"v{n}" for n in range(30)], holdout=0.5)
+    path = here.directory / "footfall.toml"
+    told = path.read_text(encoding="utf-8").replace('wait = "3h"', 'wait = "3h"\ncost = 0.25\noffer = "ten"')
+    path.write_text(told + '[offers.ten]\namount = 1\ncode = "TEN"\n', encoding="utf-8")
+    here = at(here, NOON)
+    late = [event(n, name, day, amount=amount) for n in range(60) for name, day, amount in (("page_view", 1, None), ("purchase", 3, 50.0))]  # fmt: skip  # noqa: E501
+    here.record(table(late))  # so that a cart is worth a letter
+    turn(here)
+    sent = messaging.send(here)["sent"]
+    assert 0 < sent < 30
+    offering.redemption(here, "TEN", "v2", "order 2", 1000, "shop")
+    messaging.unsubscribe(here, "d:v3", "v3@example.com")
+    users = {n: f"u{max(n, 1)}" for n in range(30)}
+    here.record(table([signed_in(f"v{n}", user, "purchase", amount=10.0) for n, user in users.items()]))
+    later = at(here, NOON + timedelta(days=1))
+    before = proving.lifts(later)
+    arms = {row["person"]: row["arm"] for row in here.entries.all("carts").to_pylist()}
+    assert set(arms) == {f"d:v{n}" for n in range(30)}  # nothing was written
+    (margin,) = (row for row in before if row["metric"] == "margin")
+    (gone,) = (row for row in before if row["metric"] == "unsubscribed")
+    totals = [margin[f"{arm}_mean"] * margin[arm] for arm in ("treated", "holdout")]
+    assert margin["treated"] + margin["holdout"] == 29
+    assert sum(totals) == pytest.approx(30 * 10.0 - sent * 0.25 - 1.0)
+    assert sum(gone[f"{arm}_mean"] * gone[arm] for arm in ("treated", "holdout")) == pytest.approx(1)
+    assert [row["treated_mean"] for row in before if row["metric"] == "conversion"] == [1.0]
+    turn(later)
+    assert [pytest.approx(row, nan_ok=True) for row in proving.lifts(later)] == before
 
 
 def test_orders_are_told_apart_whatever_their_ids_hold(tmp_path: Path) -> None:

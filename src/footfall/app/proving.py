@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,47 +20,59 @@ _PRICED = {"conversion": 0.1, "gmv": 0.1, "margin": 0.1, "unsubscribed": 0.5}  #
 def lifts(here: Workspace) -> list[dict[str, Any]]:
     """Each journey against its holdout: a row for each metric, with an interval and what may be said.
 
-    A unit is a person, from the first entry on for ``outcome_days``, in the arm drawn then, whatever was sent.
+    A unit is a person, from the first entry on for ``outcome_days``, in the arm drawn then, whatever was sent. Persons
+    are who the log says by now, as after the next round; nothing is written.
     """
+    import pyarrow as pa
+
+    from footfall.retain.rounds import joined
     from footfall.retain.statements import text
 
     found = []
     left = here.outbox.suppressed_for(UNSUBSCRIBED)
     with retention.shown(here) as shown:
         shown.engine.execute(text("words"))
+        now = joined(shown.engine, here.entries.persons())
+        pairs = pa.table({"person": pa.array(now, pa.string()), "is_now": pa.array(now.values(), pa.string())})
         for name, journey in here.config.journeys.items():
-            rows = here.entries.all(name)
+            kept = here.entries.all(name)
+            rows = shown.engine.query(text("first_entries"), None, given_entries=kept, given_joined=pairs)
             outcome = shown.engine.query(
                 text("outcomes"),
                 {"days": journey.outcome_days, "unit": 10.0**shown.customers.exponent, "margin": journey.margin},
                 given_entries=rows,
-                given_costs=_costs(here, name, rows),
+                given_costs=_costs(here, name, rows, now),
+                given_joined=pairs,
                 given_left=left,
             )
             found += _lift_rows(here, name, journey.holdout, outcome, rows)
     return found
 
 
-def _costs(here: Workspace, journey: str, rows: Any) -> Any:
+def _costs(here: Workspace, journey: str, rows: Any, now: Mapping[str, str]) -> Any:
     """person, cost: messages of a journey within the days that count, and its offers redeemed, major units.
 
-    Redemptions count in both arms: a code that is shared may reach who was held out.
+    Redemptions count in both arms: a code that is shared may reach who was held out. rows: person, entered_at. now:
+    former keys of persons -> those that they have by now.
     """
     import pyarrow as pa
 
     told = here.config.journeys[journey]
-    first = {row["person"]: row["entered_at"] for row in rows.select(["person", "entry", "entered_at"]).to_pylist() if row["entry"] == 1}  # fmt: skip  # noqa: E501
+    first = dict(zip(rows["person"].to_pylist(), rows["entered_at"].to_pylist(), strict=True))
     costs = dict.fromkeys(first, 0.0)
     window = timedelta(days=told.outcome_days)
     for row in here.outbox.costs(journey).to_pylist():
-        if row["person"] in first and row["handed_at"] <= first[row["person"]] + window:
-            costs[row["person"]] += row["cost"]
+        person = now.get(row["person"], row["person"])
+        if person in first and row["handed_at"] <= first[person] + window:
+            costs[person] += row["cost"]
     unit = 10.0 ** money.exponent(here.config.workspace.currency)
-    within = {person[2:]: (at, at + window) for person, at in first.items()}
+    keys = {old: person for old, person in now.items() if person in first} | {person: person for person in first}
+    persons = {(key[2:] if key[1:2] == ":" else key): person for key, person in keys.items()}  # by the log's own ids
+    within = {who: (first[person], first[person] + window) for who, person in persons.items()}
     for offer in dict.fromkeys(step.offer for step in told.steps if step.offer):
         spent = here.offers.spent(offer, within)
-        for person in costs if spent else ():
-            costs[person] += spent.get(person[2:], 0) / unit
+        for who, off_minor in spent.items():
+            costs[persons[who]] += off_minor / unit
     people = pa.array(list(costs), pa.string())
     return pa.table({"person": people, "cost": pa.array(list(costs.values()), pa.float64())})
 
@@ -113,5 +126,5 @@ def _entry_days(rows: Any) -> float:
 
     if not rows.num_rows:
         return 0.0
-    ends = pc.min_max(rows.filter(pc.equal(rows["entry"], 1))["entered_at"]).as_py()
+    ends = pc.min_max(rows["entered_at"]).as_py()
     return max(float((ends["max"] - ends["min"]).total_seconds()) / 86400.0, 1.0)

@@ -41,7 +41,7 @@ def join(connection: sa.Connection, pairs: Mapping[str, str], suppress: Any) -> 
     for (journey, person), rows in together.items():
         if all(row.person == person for row in rows):
             continue
-        rows.sort(key=lambda row: (row.entered_at, row.person == person, row.entry))
+        rows.sort(key=lambda row: (row.entered_at, row.person == person, row.entry, row.person))
         for number, row in enumerate(rows, 1):
             twice = row.status == "active" and row.person != rows[0].person
             changes.append((journey, row.person, row.entry, person, number, twice))

@@ -4,7 +4,6 @@
 WITH unit AS (
     SELECT person, arm, entered_at, entered_at + $days * INTERVAL 1 DAY AS until
     FROM given_entries
-    WHERE entry = 1
 ),
 given_back AS (
     SELECT purchase, CAST(sum(amount_minor) AS DECIMAL(38, 0)) AS amount_minor
@@ -24,11 +23,16 @@ bought AS (
 cost AS (
     SELECT person, sum(cost) AS cost FROM given_costs GROUP BY person
 ),
+keys AS (
+    SELECT person, person AS key, entered_at, until FROM unit
+    UNION ALL
+    SELECT u.person, j.person, u.entered_at, u.until FROM unit u JOIN given_joined j ON j.is_now = u.person
+),
 named AS (  -- as the list of whom not may have each
     SELECT person, entered_at, until,
-           unnest([person, substr(person, 3)]
-                  || CASE WHEN contains(person, '@') THEN [lower(person), lower(substr(person, 3))] ELSE [] END) AS who
-    FROM unit
+           unnest([key, substr(key, 3)]
+                  || CASE WHEN contains(key, '@') THEN [lower(key), lower(substr(key, 3))] ELSE [] END) AS who
+    FROM keys
 ),
 gone AS (
     SELECT u.person
