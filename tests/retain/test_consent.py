@@ -77,3 +77,16 @@ def test_who_leaves_one_provider_is_a_fan_of_the_others(tmp_path: Path) -> None:
     with retention.shown(place(tmp_path, events, 60)) as shown:
         rows = {row["provider_id"]: row["fans"] for row in fans(shown.engine, shown.customers.exponent).rows}
     assert rows == {"a": 2, "b": 3, None: 3}
+
+
+def test_a_word_that_is_dated_ahead_is_said_when_its_time_has_come(tmp_path: Path) -> None:
+    """A clock that is ahead said `subscribe` for 300 days from now: each `unsubscribe` until then was in vain."""
+    ahead = {**word(0, "subscribe", 8), "ts": "2027-01-15T08:00:00Z"}
+    today = [word(1, "subscribe", 18, "shop", day=20), word(1, "unsubscribe", 11, "shop", day=20)]
+    here = shop(tmp_path, ONCE, carts=3, more=[ahead, word(0, "unsubscribe", 11, day=20), *today])
+    assert {message.person for message, _ in messaging.plan_round(here).messages.told()} == {"u:p1", "u:p2"}
+    with retention.shown(here) as shown:
+        assert {row["provider_id"]: row["fans"] for row in fans(shown.engine, 2).rows} == {"shop": 0, None: 0}
+    evening = at(here, NOON + timedelta(hours=7))
+    with retention.shown(evening) as shown:
+        assert {row["provider_id"]: row["fans"] for row in fans(shown.engine, 2).rows} == {"shop": 1, None: 1}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 from footfall.app import retention
@@ -31,7 +31,7 @@ def lifts(here: Workspace) -> list[dict[str, Any]]:
     found = []
     left = here.outbox.suppressed_for(UNSUBSCRIBED)
     with retention.shown(here) as shown:
-        shown.engine.execute(text("words"))
+        shown.engine.execute(text("words"), {"now": here.clock.now().astimezone(UTC).replace(tzinfo=None)})
         now = joined(shown.engine, here.entries.persons())
         pairs = pa.table({"person": pa.array(now, pa.string()), "is_now": pa.array(now.values(), pa.string())})
         for name, journey in here.config.journeys.items():

@@ -97,7 +97,7 @@ def shown(here: Workspace, as_of: date | None = None) -> Iterator[Shown]:
         buyers = customers.customers(engine, as_of or here.last_day(), exponent)
         found, values = _moments(known, buyers, timing.moments)
         del known  # not needed any more, and large where the log is
-        audience.show(engine, buyers, found, values)
+        audience.show(engine, buyers, found, values, here.clock.now())
         engine.seal([str(Path(path).parents[2]) for path in here.store.files()[:1]])
         yield Shown(engine, buyers, found)
 

@@ -138,8 +138,8 @@ def plan(
     progress: Callable[[float, float], None] = lambda done, total: None,
 ) -> Planned:
     """What a round would do now; changes nothing. progress: called with journeys done, of all."""
-    for name in ("last_order", "words"):
-        engine.execute(text(name))
+    engine.execute(text("last_order"))
+    engine.execute(text("words"), {"now": _naive(now)})
     suppressed = whom_not(outbox.suppressed())
     held: Counter[tuple[str, str]] = Counter()
     entering, due = [], []
