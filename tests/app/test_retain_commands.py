@@ -125,7 +125,9 @@ def test_quiet_hours_say_until_when_and_let_go_when_they_change(cli: Cli, live: 
         return {row["what"]: row["messages or persons"] for row in cli("retain", "--format", "json").json}
 
     quiet("11:00-13:00")  # it is noon, UTC
-    assert sent()["held"] == 10
+    held = cli("retain", "--format", "json")
+    assert {row["what"]: row["messages or persons"] for row in held.json}["held"] == 10
+    assert "10 held: quiet hours" in held.err
     waiting = cli("outbox", "list", "--format", "json").json
     assert {(row["told"], row["waits_until"][:16]) for row in waiting} == {("quiet hours", "2026-03-21T13:00")}
     assert "sent" not in sent()  # not before their time, and not asked again
@@ -134,6 +136,18 @@ def test_quiet_hours_say_until_when_and_let_go_when_they_change(cli: Cli, live: 
     assert {row["what"]: row["messages or persons"] for row in again.json}["sent"] == 10
     assert "carts: 10 not yet due, the next on 2026-03-23 at 12:00" in again.err
     assert {row["waits_until"] for row in cli("outbox", "list", "--format", "json").json} == {None}
+
+
+def test_what_an_offer_cannot_give_is_told_before_and_after(cli: Cli, live: Path) -> None:
+    """Ten carts, four codes: the dry run says so, and the round says why the other six did not go."""
+    path = live / "footfall.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace("count = 100", "count = 4"), encoding="utf-8")
+    dry = cli("retain", "--dry-run")
+    assert "offer ten has 4 codes left for 10 messages; those that find none are cancelled" in dry.err
+    done = cli("retain", "--format", "json")
+    assert {row["what"]: row["messages or persons"] for row in done.json}["cancelled"] == 6
+    assert "6 cancelled: ten: all 4 codes have been given out" in done.err
+    assert "quiet" not in done.err
 
 
 def test_who_is_written_to_no_more_is_told_how_much_was_cancelled(cli: Cli, live: Path) -> None:

@@ -229,10 +229,11 @@ def send(
     most: int | None = None,
     going: Callable[[], bool] = lambda: True,
     progress: Advance = lambda done, total: None,
+    on_held: Callable[[Held], None] = lambda held: None,
 ) -> Counter[str]:
     """Hand over what is due, until nothing is; how many of each outcome.
 
-    progress: called with how many were looked at, of those that wait.
+    progress: called with how many were looked at, of those that wait. on_held: as in ``dispatch``.
     """
     from footfall.retain.dispatch import dispatch
 
@@ -262,6 +263,7 @@ def send(
             most,
             going,
             lambda: together(here),
+            on_held,
         )
 
 

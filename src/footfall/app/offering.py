@@ -32,6 +32,17 @@ def offers_of(here: Workspace) -> tuple[dict[str, Offer], float]:
     return offers.offers_of(here.config.offers, exponent), 10.0**exponent
 
 
+def codes_left(here: Workspace) -> dict[str, int]:
+    """offer -> how many codes of one's own can still be given out, for those with a ``count``."""
+    known, _ = offers_of(here)
+    issued = {count.offer: count.issued for count in here.offers.counts()}
+    return {
+        name: max(offer.count - issued.get(name, 0), 0)
+        for name, offer in known.items()
+        if offer.count is not None and not offer.code
+    }
+
+
 def redemption(
     here: Workspace, code: str, person: str, order_id: str, order_minor: int, provider_id: str
 ) -> Redemption | Refusal:

@@ -37,12 +37,13 @@ def dispatch(
     most: int | None = None,
     going: Callable[[], bool] = lambda: True,
     turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+    on_held: Callable[[Held], None] = lambda held: None,
 ) -> Counter[str]:
     """Send what is due until nothing is, ``most`` have been looked at, or ``going`` says no; how many of each outcome.
 
     letter_of: renders a message, InputError where it cannot be. allowed: the rules above every journey, asked just
     before the message goes; ``Held`` where it may not. worker: unique among all that run. turn: held while a hundred
-    messages are claimed and handed over.
+    messages are claimed and handed over. on_held: called with why, for each message that does not go now or at all.
     """
     outbox.recover(clock.now(), [channel.name for channel in channels.values() if channel.idempotent])
     done: Counter[str] = Counter()
@@ -61,12 +62,14 @@ def dispatch(
                     if isinstance(found, Held):
                         outbox.hold(message.message_id, worker, found)
                         done["held" if found.until else "cancelled"] += 1
+                        on_held(found)
                         continue
                     channel, letter = found
                     held = outbox.hand(message.message_id, worker, clock.now(), caps, LEASE_S, settled)
                     settled = []
                     if held is not None:
                         done["held" if held.until else "cancelled"] += 1
+                        on_held(held)
                         continue
                     receipt = channel.send(letter)
                     settled = [_settled(outbox, message, receipt, clock.now())]

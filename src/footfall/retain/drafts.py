@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -70,6 +71,15 @@ class Drafts:
     def totals(self) -> dict[str, tuple[int, float]]:
         """journey -> how many messages, and the money that they are expected to win, major units."""
         return {name: (rows.num_rows, float(pc.sum(rows["value"]).as_py() or 0.0)) for name, rows in self.rows.items()}
+
+    def offers(self) -> Counter[str]:
+        """offer -> how many messages bring it."""
+        found: Counter[str] = Counter()
+        for name, rows in self.rows.items():
+            for step in pc.value_counts(rows["step"]).to_pylist():
+                found[self.journeys[name].steps[step["values"]].offer] += step["counts"]
+        del found[""]
+        return found
 
     def pieces(self, size: int = PIECE) -> Iterator[list[Message]]:
         """All messages, at most ``size`` at a time."""

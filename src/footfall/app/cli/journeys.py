@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from footfall.acquire.rules import near
-from footfall.app import messaging, output, proving
+from footfall.app import messaging, offering, output, proving
 from footfall.app.build import open_workspace
 from footfall.app.cli.options import FormatOption, WorkspaceOption
 from footfall.app.progress import bar
 from footfall.errors import ConfigError, InputError
-from footfall.model import MessageStatus
+from footfall.model import Held, MessageStatus
 
 DRAWN = 20
+REASONS = 5
 NO_JOURNEY = "add a section [journeys.NAME]; `footfall config` shows one"
 WAITS = "another round, a sender or an erasure is at work; waiting for it"
 WHY = ("journey", "customer_id", "channel", "address", "template", "value", "why")
@@ -101,14 +103,19 @@ def retain(
         screen.print(f"{len(rows):,} of {len(planned.messages):,} messages; nothing was changed.", soft_wrap=True)
         for name, (messages, value) in planned.messages.totals().items():
             screen.print(f"{name}: {messages:,} messages, expected to win {value:,.2f}", soft_wrap=True)
+        left = offering.codes_left(here)
+        for name, messages in planned.messages.offers().items():
+            if left.get(name, messages) < messages:
+                told = f"offer {name} has {left[name]:,} codes left for {messages:,} messages"
+                screen.print(f"warning: {told}; those that find none are cancelled", soft_wrap=True)
         _tell_held(screen, planned, here.zone)
         return
+    why: Counter[Held] = Counter()
     with bar("send") as advance:
-        sent = messaging.send(here, progress=advance) if send else None
+        sent = messaging.send(here, progress=advance, on_held=lambda held: why.update([held])) if send else None
     rows = [{"what": what, "messages or persons": n} for what, n in [*done.items(), *(sent or {}).items()]]
     output.write(rows, format, ("what", "messages or persons"))
-    if sent and (sent["held"] or sent["cancelled"]):
-        screen.print("held: quiet hours, a cap or a pause; `footfall outbox` tells why each waits or was cancelled", soft_wrap=True)  # fmt: skip  # noqa: E501
+    _tell_reasons(screen, why)
     _tell_held(screen, planned, here.zone)
 
 
@@ -122,6 +129,19 @@ def _why(message: Any, why: str) -> dict[str, Any]:
         "value": message.value,
         "why": why,
     }
+
+
+def _tell_reasons(screen: Any, why: Counter[Held]) -> None:
+    """Why messages did not go, the most common reasons first."""
+    reasons: Counter[str] = Counter()
+    for held, messages in why.items():
+        reasons[f"{'held' if held.until else 'cancelled'}: {held.reason}"] += messages
+    for reason, messages in reasons.most_common(REASONS):
+        screen.print(f"{messages:,} {reason}", soft_wrap=True)
+    if len(reasons) > REASONS:
+        screen.print(
+            f"... and {len(reasons) - REASONS:,} reasons more; `footfall outbox list` tells each", soft_wrap=True
+        )
 
 
 def _tell_held(screen: Any, planned: Any, zone: Any) -> None:
