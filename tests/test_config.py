@@ -47,11 +47,11 @@ def test_other_zones_are_refused_with_near_names(zone: str, way_out: str) -> Non
         ("[value]\nsegment = []", "segment"),
         ("[value]\nsegment = ['channel', 'channel']", "segment"),
         ("[value]\nsegment = ['shoe_size']", "'shoe_size'"),
-        ("[retain]\nlink = 'shop.example/{provider_id}'", "$.retain.link"),
-        ("[retain]\nlink = 'javascript:alert(1)'", "$.retain.link"),
-        ("[retain]\nlink = 'https://'", "$.retain.link"),
-        ("[retain]\nlink = 'https://shop.example/a b'", "$.retain.link"),
-        ("[retain]\npublic_url = 'ftp://shop.example'", "$.retain.public_url"),
+        ("[retain]\nlink = 'shop.example/{provider_id}'", "[retain] link"),
+        ("[retain]\nlink = 'javascript:alert(1)'", "[retain] link"),
+        ("[retain]\nlink = 'https://'", "[retain] link"),
+        ("[retain]\nlink = 'https://shop.example/a b'", "[retain] link"),
+        ("[retain]\npublic_url = 'ftp://shop.example'", "[retain] public_url"),
         ("[plan\ninertia = 1", "TOML"),
         ("[plan]\ninertia = 1\ninertia = 2", "TOML"),
     ],
@@ -91,3 +91,55 @@ def test_what_the_template_puts_in_force_is_read_back(tmp_path: Path) -> None:
     assert tuple(read.value.segment) == ("channel", "device")
     assert read.plan.inertia == 1e-07
     assert read.serve == config.Config().serve
+
+
+STEPS = '[[journeys.carts.steps]]\ntemplate = "cart"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "allowed"),
+    [
+        (f'[journeys.carts]\naudience = "a"\nholdout = 10\n{STEPS}', "[journeys.carts] holdout = 10", "0 and below 1."),
+        (
+            f'[journeys.x]\naudience = "a"\nexit = ["buyed"]\n{STEPS.replace("carts", "x")}',
+            '[journeys.x] exit no. 1 = "buyed"',
+            "one of: bought, left, unsubscribed.",
+        ),
+        (
+            f'[journeys.carts]\naudience = "a"\n{STEPS}wait = "2 days"',
+            '[[journeys.carts.steps]] no. 1 wait = "2 days"',
+            "3d, 12h, 30m",
+        ),
+        ('[journeys.x]\naudience = "a"', "[journeys.x] has no steps", "a list in [ ] of at least 1"),
+        (
+            '[channels.a]\nkind = "file"\n[channels.b]\nkind = "filee"',
+            '[channels.b] kind = "filee"',
+            "one of: file, robot, smtp, webhook.",
+        ),
+        ('[workspace]\ncurrency = "EURO"', '[workspace] currency = "EURO"', "such as EUR"),
+        ("[retain]\nper_day = 1.5", "[retain] per_day = 1.5", "a whole number of at least 0."),
+        ('[record]\nmax_amount = "x"', '[record] max_amount = "x"', "a number above 0 and at most 10000000000000."),
+        (
+            "[collect.sources.a]\n[collect.sources.b]\nfixed = { a = 1 }",
+            "[collect.sources.b.fixed] a = 1",
+            "a text in quotes",
+        ),
+        ('[retain]\nquiet = "9-21"', '[retain] quiet = "9-21"', "HH:MM-HH:MM"),
+        ("journeys = 3", "journeys = 3", "a section of settings"),
+    ],
+)
+def test_what_is_not_allowed_is_told_with_what_is(text: str, named: str, allowed: str) -> None:
+    with pytest.raises(ConfigError) as found:
+        config.parse(text)
+    assert found.value.message.startswith(f"footfall.toml: {named}")
+    assert allowed in found.value.way_out and not set("^\\|") & set(found.value.way_out)
+
+
+def test_no_setting_is_told_by_an_expression() -> None:
+    """Whatever setting is wrong: its section and key stand in the message, and no pattern in the way out."""
+    for section, key, _, _ in config.settings():
+        text = f"[{section}]\n{key} = [[1e99]]\n"
+        with pytest.raises(ConfigError) as found:
+            config.parse(text)
+        named = f"[{section}] {key}" if f"[{section}] has no" not in found.value.message else section
+        assert named in found.value.message and "^" not in found.value.way_out

@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 
 from footfall import zones
 from footfall.errors import ConfigError, WorkspaceError
+from footfall.wrong_setting import refused
 
 FILE_NAME = "footfall.toml"
 FORMAT_VERSION = 1
@@ -36,7 +37,7 @@ class WorkspaceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     )
     currency: Annotated[
         str,
-        Meta(description="ISO 4217 code; amounts in another currency are kept aside.", pattern="^[A-Z]{3}$"),
+        Meta(description="ISO 4217 code, such as EUR; amounts in others are kept aside.", pattern="^[A-Z]{3}$"),
     ] = "USD"
     timezone: Annotated[
         str, Meta(description="IANA zone of local days, for example Asia/Taipei. Fixed once events are in.")
@@ -50,7 +51,7 @@ class RecordSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """How events are taken in."""
 
     earliest: Annotated[
-        str, Meta(description="Events before this day are kept aside.", pattern=r"^\d{4}-\d{2}-\d{2}$")
+        str, Meta(description="Events before this day, YYYY-MM-DD, are kept aside.", pattern=r"^\d{4}-\d{2}-\d{2}$")
     ] = "1990-01-01"
     future_days: Annotated[
         int, Meta(description="Events later than now by more than this are kept aside.", ge=0, le=36500)
@@ -331,7 +332,7 @@ class RetainSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     quiet: Annotated[
         str,
         Meta(
-            description="Hours without messages, in the person's time zone; empty = none.",
+            description="Hours without messages, HH:MM-HH:MM, in the person's time zone; empty = none.",
             pattern=r"^$|^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$",
         ),
     ] = "21:00-09:00"
@@ -493,16 +494,10 @@ def parse(text: str, name: str = FILE_NAME) -> Config:
     _refuse_unknown(raw, name)
     try:
         config = msgspec.convert(raw, Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}: {error}", _meant(str(error))) from None
+    except msgspec.ValidationError:
+        raise refused(raw, Config, name) from None
     _check(config, name)
     return config
-
-
-def _meant(told: str) -> str:
-    """What the setting means that msgspec tells of, and where all are listed."""
-    meaning = next((f"{key}: {text} " for section, key, _, text in settings() if f"`$.{section}.{key}`" in told), "")
-    return f"{meaning}`footfall config` lists every setting with its range"
 
 
 def _refuse_unknown(raw: dict[str, Any], name: str) -> None:

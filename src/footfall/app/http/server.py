@@ -34,6 +34,7 @@ from footfall.app.http.access import is_loopback
 from footfall.app.http.metrics import make_board
 from footfall.config import ServeSettings
 from footfall.errors import ConfigError, WorkspaceError
+from footfall.wrong_setting import refused
 
 BACKLOG = 2048
 BIND_WAIT_S = 5.0  # processes of a service that was killed let go of the port within this time
@@ -97,10 +98,11 @@ def serve(here: Workspace, settings: ServeSettings, log: Any, level: str = "info
 def with_options(settings: ServeSettings, **options: object) -> ServeSettings:
     """Settings with what the command line names; ConfigError where that is out of its range."""
     given = {name: value for name, value in options.items() if value is not None}
+    wanted = {**msgspec.to_builtins(settings), **given}
     try:
-        return msgspec.convert({**msgspec.to_builtins(settings), **given}, ServeSettings)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"serve: {error}", "`footfall config` lists every setting with its range") from None
+        return msgspec.convert(wanted, ServeSettings)
+    except msgspec.ValidationError:
+        raise refused(wanted, ServeSettings, "serve") from None
 
 
 def check_exposure(here: Workspace, host: str) -> None:
