@@ -39,7 +39,7 @@ def test_offers_are_read_in_minor_units() -> None:
         ("[offers.a]\n", "takes nothing off"),
         ("[offers.a]\nkind = 'gift'\npercent = 5\n", "is a gift and takes money off"),
         ("[offers.a]\namount = 1.005\n", "too many decimals"),
-        ("[offers.a]\npercent = 101\n", "<= 100"),
+        ("[offers.a]\npercent = 101\n", "at most 100"),
         ("[offers.a]\npercent = 5\ncode = 'X'\n[offers.b]\npercent = 6\ncode = 'X'\n", "share the code 'X'"),
     ],
 )
