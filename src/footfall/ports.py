@@ -546,8 +546,8 @@ class Outbox(Protocol):
         ``address``, ``language`` and ``context``. How many were cancelled."""
         ...
 
-    def retry(self, message_id: str, now: datetime) -> None:
-        """Let a dead, unknown or cancelled message wait again, because a person said so."""
+    def retry(self, message_id: str, reason: str, now: datetime) -> None:
+        """Ask for a dead, unknown or cancelled message again: cancelled for this reason, until ``revive``."""
         ...
 
     def suppress(self, rows: Sequence[tuple[str, str]], now: datetime) -> int:

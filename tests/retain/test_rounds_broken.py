@@ -156,7 +156,8 @@ def test_a_template_that_breaks_while_messages_wait(tmp_path: Path, fault: str, 
     for posted in here.outbox.messages():
         assert "cart.en.txt" in posted.error and told in posted.error
     path.write_text("Subject: Hi\n\nHello", encoding="utf-8")
-    here.outbox.retry(posted.message.message_id, NOON)
+    messaging.retry(here, posted.message.message_id)
+    turn(here)
     assert messaging.send(here) == {"sent": 1}
 
 
@@ -197,4 +198,4 @@ def test_a_hundred_thousand_members(tmp_path: Path) -> None:
     assert abs(done["planned"] - 50_000) < 700  # 4.4 standard errors
     assert turn(here)["planned"] == 0
     with pytest.raises(InputError, match="is not dead"):
-        here.outbox.retry("none", NOON)
+        messaging.retry(here, "none")

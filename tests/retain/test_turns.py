@@ -20,6 +20,7 @@ from footfall.app.http.metrics import Metrics
 from footfall.app.keeper import Keeper
 from footfall.errors import ConfigError
 from footfall.record import erase
+from footfall.retain.rounds import RETRIED
 
 ONCE = PAPER + CARTS.format(holdout=0.0)
 
@@ -53,6 +54,30 @@ def test_the_service_sends_nothing_before_a_round_has_looked_at_it(tmp_path: Pat
     keeper.retain()
     keeper.send()
     assert statuses(here) == {"cancelled": 5, "sent": 3}
+
+
+def test_what_is_asked_for_again_goes_when_a_round_has_looked_at_it(tmp_path: Path) -> None:
+    """p0 and p1 have left since; only p0's letter was cancelled for it."""
+    here = shop(tmp_path, ONCE, carts=3)
+    turn(here)
+    letters = {posted.message.person: posted.message for posted in here.outbox.messages()}
+    for person in ("u:p1", "u:p2"):
+        here.outbox.cancel("by mistake", person=person)
+    here.record(table([{**event(n, "unsubscribe", 20, hour=11), "provider_id": None} for n in (0, 1)]))
+    keeper = serving(here)
+    keeper.retain()
+    assert statuses(here) == {"cancelled": 3}
+    for message in letters.values():
+        messaging.retry(here, message.message_id)
+    keeper.send()
+    assert {posted.error for posted in here.outbox.messages("cancelled")} == {RETRIED}
+    turn(here)
+    keeper.send()
+    assert {posted.message.person: posted.error or posted.status for posted in here.outbox.messages()} == {
+        "u:p0": "unsubscribed",
+        "u:p1": "unsubscribed",
+        "u:p2": "sent",
+    }
 
 
 def test_letters_go_by_what_the_last_round_saw_for_a_short_while_only(

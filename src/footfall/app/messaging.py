@@ -146,6 +146,14 @@ def plan_round(here: Workspace, progress: Advance = lambda done, total: None, *,
         return rounds.plan(shown.engine, here.entries, here.outbox, told, now, progress)
 
 
+def retry(here: Workspace, message_id: str) -> None:
+    """Ask again for a dead, unknown or cancelled message. The next round lets it wait, unless its person is to get
+    nothing by then: it may be the reason why it was cancelled. InputError where there is no such message."""
+    from footfall.retain.rounds import RETRIED
+
+    here.outbox.retry(message_id, RETRIED, here.clock.now())
+
+
 def commit_round(here: Workspace, planned: Planned) -> Counter[str]:
     """Carry a planned round out; what was done."""
     from footfall.retain import rounds

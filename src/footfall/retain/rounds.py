@@ -36,6 +36,8 @@ from footfall.retain.statements import text
 
 GONE = "its journey is gone from footfall.toml"
 PAUSED = "its journey is paused"
+RETRIED = "asked for again; the next round looks at it"
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _LOOK_BACK = timedelta(days=30)  # messages of a journey that comes back within so many days go on
 CART_WAIT = timedelta(hours=3)
 NEXT_WAIT = timedelta(days=3)
@@ -106,9 +108,10 @@ def joined(engine: Engine, persons: Sequence[str]) -> dict[str, str]:
 
 
 def revive(outbox: Outbox, setting: Setting, now: datetime) -> int:
-    """Let messages wait again whose journey was gone and is back under its name; how many. Before a round is planned,
-    so that it looks at them as at all that wait."""
-    return sum(outbox.revive(GONE, name, now - _LOOK_BACK) for name in setting.journeys)
+    """Let messages wait again that a person asked for, or whose journey was gone and is back under its name; how many.
+    Before a round is planned, so that it looks at them as at all that wait."""
+    since = {GONE: now - _LOOK_BACK, RETRIED: _EVER}
+    return sum(outbox.revive(reason, name, at) for name in setting.journeys for reason, at in since.items())
 
 
 def check(setting: Setting, channels: Sequence[str], offers: Sequence[str]) -> None:

@@ -283,11 +283,11 @@ class SqlOutbox(OnDatabase):
         with self._reading() as connection:
             return self._against(connection, message, now, caps)
 
-    def retry(self, message_id: str, now: datetime) -> None:
-        """Let a dead, unknown or cancelled message wait again, because a person said so."""
+    def retry(self, message_id: str, reason: str, now: datetime) -> None:
+        """Ask for a dead, unknown or cancelled message again: cancelled for this reason, until ``revive``."""
         c = messages.c
         ended = (c.message_id == message_id) & c.status.in_(("dead", "unknown", "cancelled"))
-        values = {"status": "waiting", "next_at": naive(now), "worker": "", "lease_until": None, "error": ""}
+        values = {"status": "cancelled", "next_at": naive(now), "error": reason}
         with self._writing() as connection:
             if connection.execute(messages.update().where(ended).values(**values)).rowcount == 0:
                 raise InputError(

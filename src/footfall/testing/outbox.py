@@ -262,9 +262,11 @@ class OutboxContract:
     def test_a_person_may_have_a_message_sent_again(self, outbox: Outbox) -> None:
         outbox.add([message()])
         with pytest.raises(InputError, match="is not dead"):
-            outbox.retry(message().message_id, NOW)
+            outbox.retry(message().message_id, "asked", NOW)
         outbox.cancel("mistake")
-        outbox.retry(message().message_id, NOW)
+        outbox.retry(message().message_id, "asked", NOW)
+        assert (status(outbox, message()), outbox.claim("w", NOW, 1, 60)) == ("cancelled", ())
+        assert outbox.revive("asked", "carts", NOW - timedelta(days=9)) == 1
         assert status(outbox, message()) == "waiting"
 
     def test_what_already_presses_on_a_person(self, outbox: Outbox) -> None:

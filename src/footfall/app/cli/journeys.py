@@ -294,15 +294,16 @@ def outbox_preview(template: str, /, *, language: str = "en", workspace: Workspa
 
 @outbox_app.command(name="retry")
 def outbox_retry(message_id: str, /, *, workspace: WorkspaceOption = None) -> None:
-    """Let a dead, unknown or cancelled message wait again. An unknown one may then arrive twice.
+    """Ask again for a dead, unknown or cancelled message: the next round lets it go, unless its person has left, bought
+    or never consented. An unknown one may then arrive twice.
 
     For example:
 
         footfall outbox retry 0b6c5c8e-...
     """
     here = open_workspace(workspace)
-    here.outbox.retry(message_id, here.clock.now())
-    print("It waits again.")  # noqa: T201
+    messaging.retry(here, message_id)
+    print("The next round looks at it again, and lets it go unless its person is to get nothing.")  # noqa: T201
 
 
 def unsubscribe(
