@@ -170,7 +170,7 @@ def test_a_template_that_cannot_be_filled_is_told(cli: Cli, live: Path) -> None:
         found = cli(*command)
         told = " ".join(found.err.split())
         assert found.status == 0
-        assert "warning:" in told and "cart.en.txt: unknown variable colour; what it was to say waits" in told
+        assert "warning:" in told and "cart.en.txt: unknown variable colour; what depends on it waits" in told
         assert "carts: 10 wait until their template is mended:" in told
     assert cli("outbox", "list", "--format", "json").json == []
 

@@ -22,6 +22,7 @@ from footfall.app import messaging, retention
 from footfall.app.build import Workspace, make_workspace, open_workspace
 from footfall.app.choosing import choose
 from footfall.errors import ConfigError, InputError
+from footfall.retain import audience
 from footfall.retain.arms import draws
 from footfall.retain.rules import language, quiet_until
 from footfall.testing import FixedClock
@@ -276,8 +277,9 @@ def test_sql_that_is_none_of_ours(tmp_path: Path, sql: str, message: str) -> Non
     here = shop(tmp_path, PAPER + CARTS.format(holdout=0.0).replace("cart_abandoned", "mine"), carts=1)
     (here.directory / "audiences").mkdir()
     (here.directory / "audiences" / "mine.sql").write_text(sql, encoding="utf-8")
-    with pytest.raises(InputError) as error:
-        messaging.plan_round(here)
+    (mine,) = retention.audiences(here, ["mine"])[-1:]
+    with retention.shown(here) as shown, pytest.raises(InputError) as error:
+        audience.members(shown.engine, mine, 30.0)
     assert message in str(error.value)
     assert "mine.sql" in str(error.value)
 
@@ -287,8 +289,6 @@ def test_an_audience_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
     here = shop(tmp_path, "", carts=1, retain="audience_limit_s = 0.3\n")
     (here.directory / "audiences").mkdir()
     (here.directory / "audiences" / "slow.sql").write_text(slow, encoding="utf-8")
-    from footfall.retain import audience
-
     (mine,) = [one for one in retention.audiences(here) if one.name == "slow"]
     with retention.shown(here) as shown, pytest.raises(InputError, match=r"longer than 0\.3 s"):
         audience.members(shown.engine, mine, here.config.retain.audience_limit_s)

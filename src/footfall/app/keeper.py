@@ -171,7 +171,7 @@ class Keeper:
             done = messaging.commit_round(here, planned)
         self._rounded = (version, begun, time.monotonic())
         if planned.faults and planned.faults != self._faults:
-            self.log.warning("templates cannot be filled; what they were to say waits", faults=planned.faults)
+            self.log.warning("templates or audiences do not work; what depends on them waits", faults=planned.faults)
         self._faults = planned.faults
         for what, count in done.items():
             self.metrics.add("footfall_journeys", what, by=count)

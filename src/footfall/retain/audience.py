@@ -56,12 +56,16 @@ class Asked(Engine, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """A named group of persons: what it says of itself, its SELECT, and the file it stands in ("" where built in)."""
+    """A named group of persons: what it says of itself, its SELECT, and the file it stands in ("" where built in).
+
+    fault: why the file cannot be read, "" where it can.
+    """
 
     name: str
     meaning: str
     sql: str
     file: str
+    fault: str = ""
 
 
 def built_in() -> tuple[Audience, ...]:
@@ -77,7 +81,7 @@ def built_in() -> tuple[Audience, ...]:
 
 def own(folder: Path, wanted: Collection[str] | None = None) -> tuple[Audience, ...]:
     """The operator's audiences: ``*.sql`` in a folder, named by their files; all, or those ``wanted``. InputError names
-    one that will not do."""
+    one that has no name of its own."""
     found = []
     names = {audience.name for audience in built_in()}
     for path in sorted(folder.glob("*.sql")) if folder.is_dir() else ():
@@ -90,7 +94,7 @@ def own(folder: Path, wanted: Collection[str] | None = None) -> tuple[Audience, 
         try:
             found.append(_audience(path.stem, path.read_text(encoding="utf-8-sig"), str(path)))
         except UnicodeDecodeError as error:
-            raise InputError(f"{path} is not UTF-8 (byte {error.start})", "save it as UTF-8") from None
+            found.append(Audience(path.stem, "", "", str(path), f"it is not UTF-8 (byte {error.start})"))
     return tuple(found)
 
 
@@ -134,6 +138,8 @@ def members(engine: Asked, audience: Audience, limit_s: float) -> pa.Table:
     InputError names the file and what is wrong with its SELECT.
     """
     where = audience.file or audience.name
+    if audience.fault:
+        raise InputError(f"{where}: {audience.fault}", "save it as UTF-8")
     try:
         rows = engine.ask(audience.sql, limit_s)
     except InputError as error:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from footfall.config import JourneySettings
-from footfall.errors import ConfigError
+from footfall.errors import ConfigError, InputError
 from footfall.model import Floats
 from footfall.ports import Engine, Entries, Outbox
 from footfall.retain import audience, reach
@@ -87,7 +87,7 @@ class Planned:
 
     held: (journey, reason) -> persons who get nothing now, and why. next_due: journey -> when the first of
     those who are not yet due will be. overtaken: messages that wait and do not go any more, or go elsewhere or
-    otherwise (message_id, address, language, context, reason). faults: what is wrong with templates.
+    otherwise (message_id, address, language, context, reason). faults: what is wrong with templates and audiences.
     """
 
     now: datetime
@@ -149,11 +149,18 @@ def plan(
     moving: dict[str, list[pa.Table]] = {}
     next_due: dict[str, datetime] = {}
     members: dict[str, pa.Array] = {}
+    faults = list(setting.faults.values())
     for number, (name, journey) in enumerate(setting.journeys.items(), 1):
         if journey.paused:
             held[name, "paused"] += entries.active(name).num_rows
             continue
-        found = _one(engine, entries, setting, name, journey, suppressed, now, held)
+        try:
+            people = audience.members(engine, setting.audiences[journey.audience], setting.limit_s)
+        except InputError as error:  # an operator's SQL, or its time was up: the other journeys go on
+            faults.append(error.message)
+            held[name, f"wait until its audience is mended: {error.message}"] += entries.active(name).num_rows
+            continue
+        found = _one(engine, entries, setting, name, journey, people, suppressed, now, held)
         entering.append(found.entering)
         moving[name] = [found.leaving, found.passed]
         due.append(found.due)
@@ -174,7 +181,7 @@ def plan(
         held=dict(held),
         next_due=next_due,
         overtaken=overtaken,
-        faults=tuple(dict.fromkeys(setting.faults.values())),
+        faults=tuple(dict.fromkeys(faults)),
     )
 
 
@@ -218,11 +225,11 @@ def _one(
     setting: Setting,
     name: str,
     journey: JourneySettings,
+    members: pa.Table,
     suppressed: pa.Table,
     now: datetime,
     held: Counter[tuple[str, str]],
 ) -> _Found:
-    members = audience.members(engine, setting.audiences[journey.audience], setting.limit_s)
     latest = entries.latest(name)
     active = latest.filter(pc.equal(latest["status"], "active"))  # who is in a journey does not enter it again
     people = pc.unique(pa.chunked_array([*members["person"].chunks, *active["person"].chunks], pa.string()))
@@ -268,7 +275,7 @@ def _overtaken(
     engine: Shown, entries: Entries, outbox: Outbox, setting: Setting, members: Mapping[str, pa.Array]
 ) -> pa.Table:
     """Which messages that wait are no longer to go, or have another address by now. members: journey -> persons of its
-    audience, where it is not paused."""
+    audience, where that was asked: not of a paused one."""
     waiting, found = outbox.waiting(), []
     for name in pc.unique(waiting["journey"]).to_pylist():
         if name not in setting.journeys:

@@ -89,7 +89,7 @@ def retain(
     if planned.messages and not here.config.retain.public_url:
         screen.print("note: [retain] public_url is empty: letters carry no link that unsubscribes", soft_wrap=True)
     for fault in planned.faults:
-        screen.print(f"warning: {fault}; what it was to say waits until it is mended", soft_wrap=True)
+        screen.print(f"warning: {fault}; what depends on it waits until it is mended", soft_wrap=True)
     for name, persons in messaging.gone(here).items():
         screen.print(
             f"note: journey {name} is gone from footfall.toml with {persons:,} persons in it; none of its messages go "

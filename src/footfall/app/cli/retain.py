@@ -200,6 +200,8 @@ def audiences(
     if sql:
         if name is None:
             raise ConfigError("--sql shows one audience", f"name one of: {', '.join(known)}")
+        if known[name].fault:
+            raise InputError(f"{known[name].file}: {known[name].fault}", "save it as UTF-8")
         print(known[name].sql, end="")  # noqa: T201
         return
     with bar("audiences"), retention.shown(here, day(as_of, "--as-of")) as shown:
