@@ -25,6 +25,7 @@ from footfall.app.build import Workspace
 from footfall.app.http.app import Application
 from footfall.app.http.making import make_context
 from footfall.app.http.server import Spec
+from footfall.config import FILE_NAME
 from footfall.errors import StorageError
 
 SETTINGS = {
@@ -43,8 +44,9 @@ class Asked:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         spec = Spec(
-            directory=str(here.directory), settings=here.config.serve, index=0, rows=1, alive=-1, board=-1, ready=-1
-        )
+            directory=str(here.directory), settings=here.config.serve, index=0, rows=1, alive=-1, board=-1, ready=-1,
+            config=(here.directory / FILE_NAME).read_text(encoding="utf-8"),
+        )  # fmt: skip
         log = logs.set_up("test", "error")
         self.context = self.run(make_context(here, spec, log))
         self.app = Application(self.context, log)
@@ -313,3 +315,18 @@ def test_a_log_on_a_full_disk_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> N
         logging.getLogger().handlers = handlers
         with contextlib.suppress(OSError):
             full.close()
+
+
+def test_what_is_read_goes_on_while_footfall_toml_is_broken(tmp_path: Path) -> None:
+    """A reader that is started after the mistake was made goes by the settings that the service began with."""
+    here = make_workspace(tmp_path / "shop", SETTINGS)
+    here.state.save_plan(simple_plan(SHARES))
+    asked = Asked(here)
+    (here.directory / FILE_NAME).write_text("[plan\n", encoding="utf-8")
+    try:
+        answer = asked("GET", "/v1/plan")
+        assert answer.status_code == 200, answer.text
+        assert {line["provider_id"] for line in answer.json()["items"]} == set(SHARES)
+    finally:
+        asked.context.reader.close()
+        asked.close()

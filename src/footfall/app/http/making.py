@@ -46,7 +46,7 @@ async def make_context(here: Workspace, spec: Spec, log: Any) -> Context:
         metrics=metrics,
         collector=collector,
         live=live,
-        reader=Reader(here.directory, spec.level),
+        reader=Reader(spec),
     )
     await access.look()
     await live.start()

@@ -17,12 +17,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
+from footfall.app.build import Workspace
 from footfall.app.http.problems import Problem, of_error, unavailable
+from footfall.app.http.server import Spec, opened, read_spec
 from footfall.errors import FootfallError
 
 MOST_KEPT = 6
@@ -52,8 +53,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 class Reader:
     """The worker's side: one process, one question at a time; a broken one is replaced."""
 
-    def __init__(self, directory: Path, level: str = "warning") -> None:
-        self._command = (sys.executable, "-m", "footfall.app.http.reading", str(directory), level)
+    def __init__(self, spec: Spec) -> None:
+        self._command = (sys.executable, "-m", "footfall.app.http.reading", msgspec.json.encode(spec).decode())
         self._turn = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
 
@@ -97,10 +98,8 @@ class Reader:
 class _Desk:
     """Works questions out and remembers the latest answers, each with the version of what it was made from."""
 
-    def __init__(self, directory: Path) -> None:
-        from footfall.app.build import open_workspace
-
-        self._here = open_workspace(directory)
+    def __init__(self, here: Workspace) -> None:
+        self._here = here
         self._kept: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._ways: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "value": self._value,
@@ -268,12 +267,17 @@ def main(arguments: list[str]) -> int:
     """Answer questions until there is no more input."""
     from footfall.app import logs
 
-    log = logs.set_up("reader", arguments[2])
+    spec = read_spec(arguments)
+    log = logs.set_up("reader", spec.level)
     os.nice(NICE)
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints goes to the log, not among the answers
     stream = sys.stdin.buffer
-    desk = _Desk(Path(arguments[1]))
+    try:
+        desk = _Desk(opened(spec, log))
+    except FootfallError as error:
+        log.error("cannot go on", error=error.message, way_out=error.way_out)
+        return error.exit_status
     while (head := _exactly(stream, _LENGTH)) is not None:
         asked = _exactly(stream, int.from_bytes(head, "big"))
         if asked is None:
