@@ -10,6 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+
+from footfall.app import output
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "retain"))
 from conftest import Cli
@@ -54,6 +57,15 @@ def live(shop: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     path = shop / "footfall.toml"
     path.write_text(path.read_text(encoding="utf-8") + SETTINGS, encoding="utf-8")
     yield shop
+
+
+@pytest.mark.usefixtures("live")
+def test_ids_of_the_outbox_can_be_copied_from_a_narrow_window(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cli("retain").status == 0
+    monkeypatch.setitem(output._CONSOLES, False, Console(width=80, highlight=False, markup=False))
+    header, first, *_ = cli("outbox", "list").out.splitlines()
+    assert header.split()[:4] == ["message_id", "status", "journey", "customer_id"]
+    assert "Subject: " in cli("outbox", "show", first.split()[0]).out
 
 
 @pytest.mark.usefixtures("live")

@@ -34,6 +34,19 @@ MESSAGE = (
     "waits_until",
     "told",
 )
+MESSAGE_SHOWN = (  # what became of it stands before what narrow windows leave out
+    "message_id",
+    "status",
+    "journey",
+    "customer_id",
+    "told",
+    "channel",
+    "step",
+    "address",
+    "attempts",
+    "due_at",
+    "waits_until",
+)
 LIFT = (
     "journey",
     "metric",
@@ -230,7 +243,7 @@ def outbox_list(
     if journey is not None and journey not in known:
         raise ConfigError(f"there is no journey {journey!r}", near(journey, known) if known else NO_JOURNEY)
     rows = [_row(posted, here.zone) for posted in here.outbox.messages(status, journey, limit)]
-    output.write(rows, format, MESSAGE)
+    output.write(rows, format, MESSAGE, lambda: output.draw(rows, MESSAGE_SHOWN))
 
 
 def _row(posted: Any, zone: Any) -> dict[str, Any]:
