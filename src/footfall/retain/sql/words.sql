@@ -1,7 +1,8 @@
 -- The newest word of each person on all messages, subscribe or unsubscribe, and when. A word on one provider is about its
--- fans alone; one of a clock that is ahead is not said yet.
+-- fans alone. Of a clock that is ahead `subscribe` waits for its time, and `unsubscribe` holds at once.
 CREATE OR REPLACE TEMPORARY TABLE words AS
 SELECT person, arg_max(name, (ts, name)) AS name, max(ts) AS ts
 FROM acts
-WHERE name IN ('subscribe', 'unsubscribe') AND provider_id IS NULL AND ts <= CAST($now AS TIMESTAMP)
+WHERE name IN ('subscribe', 'unsubscribe') AND provider_id IS NULL
+  AND (name = 'unsubscribe' OR ts <= CAST($now AS TIMESTAMP))
 GROUP BY person
