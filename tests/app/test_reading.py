@@ -14,6 +14,7 @@ from serving import planned_workspace
 from footfall import open_workspace
 from footfall.app import recording
 from footfall.app.http.reading import Question, Reader, Reply
+from footfall.app.http.server import Spec
 
 VALUES: dict[str, Any] = {"by": "provider", "as_of": None, "from": None, "to": None}
 
@@ -24,7 +25,9 @@ class Readers:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._runner = asyncio.Runner()
-        self._readers = [Reader(folder) for _ in range(3)]
+        serve = open_workspace(folder).config.serve
+        spec = Spec(directory=str(folder), settings=serve, index=0, rows=1, alive=-1, board=-1, ready=-1)
+        self._readers = [Reader(spec) for _ in range(3)]
 
     def ask(self, reader: int, **question: Any) -> Reply:
         asked = Question(**{"kind": "value", "words": VALUES, "limit": 1, **question})

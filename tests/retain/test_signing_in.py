@@ -290,7 +290,7 @@ def test_the_link_of_a_user_called_like_an_address(tmp_path: Path) -> None:
     ("then", "reason"),
     [
         ({"name": "purchase", "amount": 20.0}, "bought"),
-        ({"name": "unsubscribe", "provider_id": None, "ts": NOON.isoformat()}, "unsubscribed"),
+        ({"name": "unsubscribe", "provider_id": None}, "unsubscribed"),
         ({"name": "identify", "properties": json.dumps({"traits": {"email": ""}})}, "no address any more"),
     ],
 )
