@@ -138,3 +138,9 @@ def test_a_text_with_an_end_of_line_stays_in_its_row(window, capsys: pytest.Capt
     window(80)
     output.draw([{"told": "one\r\ntwo\x07", "n": 1}], ("told", "n"))
     assert capsys.readouterr().out.splitlines() == ["told     n", "one two  1"]
+
+
+def test_what_rounds_to_zero_has_no_minus(window, capsys: pytest.CaptureFixture[str]) -> None:
+    window(80)
+    output.draw([{"a": -0.04, "b": -0.0001, "c": -1.0}], ("a", "b", "c"), numbers={"a": "+,.1f", "c": "+,.1f"})
+    assert capsys.readouterr().out.splitlines()[1].split() == ["+0.0", "0.00", "-1.0"]

@@ -30,7 +30,7 @@ from footfall.app.report import (
     WinBack,
     render,
 )
-from footfall.app.report.drawing import clean, fit, text_width, ticks
+from footfall.app.report.drawing import clean, fit, text_width, ticks, with_code
 from footfall.app.report.figures import DASH, MINUS, Figures
 from footfall.app.report.words import texts
 from footfall.errors import ConfigError
@@ -316,7 +316,7 @@ def test_all_that_comes_from_data_is_escaped() -> None:
 
 def test_why_speaks_like_an_operator() -> None:
     text = check(render(make_data())).text
-    assert "shop-7 loses 120 visits, from 420 to 300." in re.sub(r" +([,.])", r"\1", text)
+    assert "shop-7 loses 120, from 420 to 300 visits." in re.sub(r" +([,.])", r"\1", text)
     assert f"{MINUS}95 because its conversion is below its neighbours' (2.13% against 3.10%)" in text
     assert f"{MINUS}40 because this limit holds it down: capacity" in text
     assert "a conversion of 2.89%, or an average order of TWD\u00a0612.00." in text.replace("TWD ", "TWD\u00a0")
@@ -499,7 +499,7 @@ def test_changes_days_and_short_figures() -> None:
     )
     assert english.moment(datetime(2026, 11, 22, 15, 4, tzinfo=UTC), "Asia/Taipei") == "22 Nov 2026 23:04"
     assert chinese.day(date(2026, 11, 23), weekday=True) == "2026年11月23日（周一）"
-    assert (english.gap(8.7e-5), english.gap(0.0), english.gap(0.012)) == ("0.0087%", "0.000001%", "1.2%")
+    assert (english.gap(8.7e-5), english.gap(0.0), english.gap(0.012)) == ("0.0087%", "0.0000001%", "1.2%")
     assert english.money(384.6) == "JPY\u00a0385"
 
 
@@ -510,3 +510,16 @@ def test_drawing_parts() -> None:
     short = fit("a very long name of a shop", 13, 80)
     assert short.endswith("…") and text_width(short, 13) <= 80
     assert clean("a\x00b\u202ec\n d\ud800") == "abc d\ufffd"
+
+
+def test_commands_in_remarks_are_code_and_one_backtick_is_none() -> None:
+    assert with_code("see `footfall check` & `a<b`") == "see <code>footfall check</code> &amp; <code>a&lt;b</code>"
+    assert with_code("it`s <b>") == "it`s &lt;b&gt;"
+
+
+def test_a_report_into_a_folder_that_is_not_there(tmp_path: Path, cli, shop: Path) -> None:
+    (tmp_path / "log.csv").write_text("ts,name,visitor_id,provider_id\n2026-05-03,page_view,v,p\n", encoding="utf-8")
+    assert cli("import", tmp_path / "log.csv", workspace=shop).status == 0
+    found = cli("report", tmp_path / "nowhere" / "x.html")
+    assert found.status == 2 and f"there is no folder {tmp_path / 'nowhere'}" in found.err.replace("\n", "")
+    assert ".part" not in found.err

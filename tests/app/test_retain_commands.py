@@ -69,6 +69,12 @@ def test_ids_of_the_outbox_can_be_copied_from_a_narrow_window(cli: Cli, monkeypa
 
 
 @pytest.mark.usefixtures("live")
+def test_an_order_below_zero_is_refused_by_its_option(cli: Cli) -> None:
+    found = cli("redeem", "QXRX", "--person", "v1", "--order", "1", "--amount=-5")
+    assert found.status == 2 and "--amount -5: an order is of 0 or more" in found.err and "key" not in found.err
+
+
+@pytest.mark.usefixtures("live")
 def test_messages_of_an_unknown_journey_are_told(cli: Cli) -> None:
     found = cli("outbox", "list", "--journey", "cats")
     assert found.status != 0 and "no journey 'cats'" in found.err and "did you mean carts?" in found.err

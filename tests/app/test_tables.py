@@ -13,6 +13,7 @@ import footfall
 from footfall.app import recording
 from footfall.app.output import to_csv, to_json, write
 from footfall.app.tables import read_numbers, read_pairs
+from footfall.errors import FormatError
 
 ODD = [
     "shop",
@@ -75,3 +76,10 @@ def test_spaces_after_a_comma_are_passed_over_and_quoted_ones_kept(tmp_path: Pat
     path = tmp_path / "pairs.csv"
     path.write_text('segment, provider_id\nads, shop-1\nads," sp "\n', encoding="utf-8")
     assert read_pairs(path) == (("ads", "shop-1"), ("ads", " sp "))
+
+
+def test_a_decimal_comma_is_told(tmp_path: Path) -> None:
+    (tmp_path / "capacity.csv").write_text("provider_id;visits\nshop;2,5\n", encoding="utf-8")
+    with pytest.raises(FormatError) as found:
+        read_numbers(tmp_path / "capacity.csv", "provider_id")
+    assert "'2,5'" in found.value.message and "decimals after a point: 2.5" in found.value.way_out

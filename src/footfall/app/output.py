@@ -172,7 +172,9 @@ def _text(value: object, how: str | None) -> str:
     if isinstance(plain, bool):
         return "yes" if plain else ""
     if isinstance(plain, (int, float)):
-        return format(plain, how or ("," if isinstance(plain, int) else ",.2f"))
+        if isinstance(plain, int):
+            return format(plain, how or ",")
+        return format(plain, re.sub("^[+]?", r"\g<0>z", how or ",.2f"))  # z: what rounds to zero has no minus
     if isinstance(plain, list):
         return ", ".join(str(item) for item in plain)
     return str(plain)

@@ -11,7 +11,7 @@ from footfall.acquire.plan import plan_detail
 from footfall.app import inputs, planning, recording, valuing
 from footfall.app.build import Workspace
 from footfall.app.report import Day, ExplanationLine, ExplanationPart, ReportData, Totals, ValueLine, WinBack
-from footfall.errors import WorkspaceError
+from footfall.errors import ConfigError, WorkspaceError
 from footfall.model import Plan
 from footfall.record import money
 from footfall.value import valuation
@@ -109,7 +109,7 @@ def explanation_line(why: plans.Explanation) -> ExplanationLine:
         visits_tomorrow=why.whole_tomorrow,
         parts=tuple(ExplanationPart(r.key, r.detail, r.whole, r.own, r.around) for r in why.lines),
         win_back=WinBack(back.conversion_needed, back.order_value_needed, back.blocked_by) if back else None,
-        gainers=tuple((n.provider_id, round(n.visits)) for n in why.neighbours),
+        gainers=tuple((n.provider_id, round(n.visits)) for n in why.neighbours if round(n.visits)),
     )
 
 
@@ -118,6 +118,8 @@ def report(here: Workspace, path: Path, *, version: int | None = None, language:
     from footfall.app.report import render
 
     page = render(report_data(here, version), language or here.config.workspace.language)
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path} cannot be written: there is no folder {path.parent}", "make it, or name another")
     partial = path.with_name(f".{path.name}.part")
     partial.write_text(page, encoding="utf-8")
     partial.replace(path)

@@ -68,7 +68,10 @@ def number(path: Path, line: int, field: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value <= MOST:  # refuses nan, too
-        raise FormatError(f"{path}, line {line}: {field} is {text!r}", f"a number from 0 to {MOST:.0e} is expected")
+        point = ", decimals after a point: 2.5" if "," in text else ""
+        raise FormatError(
+            f"{path}, line {line}: {field} is {text!r}", f"a number from 0 to {MOST:.0e} is expected{point}"
+        )
     return value
 
 

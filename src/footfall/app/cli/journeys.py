@@ -270,6 +270,11 @@ def outbox_show(message_id: str, /, *, workspace: WorkspaceOption = None) -> Non
     For example:
 
         footfall outbox show 0b6c5c8e-...
+
+    Parameters
+    ----------
+    message_id
+        The message's id, as `footfall outbox list` shows it.
     """
     here = open_workspace(workspace)
     posted = here.outbox.posted(message_id)
@@ -291,6 +296,8 @@ def outbox_preview(template: str, /, *, language: str = "en", workspace: Workspa
 
     Parameters
     ----------
+    template
+        The template's name: cart, or one of your own in WORKSPACE/templates.
     language
         en, zh-Hant or zh-Hans.
     """
@@ -313,6 +320,11 @@ def outbox_retry(message_id: str, /, *, workspace: WorkspaceOption = None) -> No
     For example:
 
         footfall outbox retry 0b6c5c8e-...
+
+    Parameters
+    ----------
+    message_id
+        The message's id, as `footfall outbox list` shows it.
     """
     here = open_workspace(workspace)
     messaging.retry(here, message_id)

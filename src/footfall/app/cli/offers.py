@@ -68,6 +68,11 @@ def redeem(
     For example:
 
         footfall redeem QXRX-EPTF-6Z44 --person ann --order 1007 --amount 59.90
+
+    Parameters
+    ----------
+    code
+        The coupon's code, as the letter has it.
     """
     from footfall.app.offering import redeemed
     from footfall.record.money import to_minor
@@ -77,6 +82,8 @@ def redeem(
         minor = to_minor(amount, here.config.workspace.currency)
     except (InputError, ValueError) as error:
         raise ConfigError(f"--amount: {str(error).splitlines()[0]}", "for example 59.90") from None
+    if minor < 0:
+        raise ConfigError(f"--amount {amount}: an order is of 0 or more", "for example 59.90")
     found = redeemed(here, code, person, order, minor, provider)
     if format == "json":
         output.write([found], "json", REDEEMED)

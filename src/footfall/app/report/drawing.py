@@ -20,6 +20,14 @@ def clean(text: str) -> str:
     return " ".join(text.translate(_UNWANTED).split())
 
 
+def with_code(text: str) -> Markup:
+    """A cleaned text with what stands between backticks as code; as it is where one of them is alone."""
+    parts = clean(text).split("`")
+    if len(parts) % 2 == 0:
+        return Markup("{}").format("`".join(parts))
+    return Markup("").join(Markup("<code>{}</code>" if at % 2 else "{}").format(part) for at, part in enumerate(parts))
+
+
 def text_width(text: str, size: float) -> float:
     """Rough width of a text in a sans-serif font of ``size`` px: wide characters 1 em, others about half."""
     ems = 0.0

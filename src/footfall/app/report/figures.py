@@ -116,8 +116,8 @@ class Figures:
         if number is None:
             return DASH
         percent = max(100 * number, 0.0)
-        if percent < 1e-6:
-            return "0.000001%"
+        if percent < 1e-7:  # 1e-9 as a fraction, below which the command line tells none either
+            return "0.0000001%"
         return f"{percent:.{max(1 - math.floor(math.log10(percent)), 0)}f}%"
 
     def compact(self, value: Number) -> str:

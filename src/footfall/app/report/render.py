@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from footfall.app.report import reasons, views
 from footfall.app.report.data import ReportData
-from footfall.app.report.drawing import clean
+from footfall.app.report.drawing import clean, with_code
 from footfall.app.report.figures import Figures, known
 from footfall.app.report.told import told
 from footfall.app.report.words import LANGUAGES, Language
@@ -41,7 +41,7 @@ def _common(c: views.Context) -> dict[str, Any]:
         "f": c.figures,
         "t": c.words,
         "clean": clean,
-        "told": told,
+        "told": lambda text: with_code(told(text, c.figures.language)),
         "known": known,
         "rows_most": views.ROWS,
         "daily": views.daily(c),
