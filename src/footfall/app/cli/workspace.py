@@ -165,7 +165,7 @@ def restore(archive: Path, directory: Path, /, *, moved: bool = False) -> None:
         output.console().print(
             f"{letters:,} letters waited when the backup was made. They may have gone since, so they are `unknown` now "
             "and do not go by themselves: `footfall outbox list --status unknown` shows them, `footfall outbox retry` "
-            "has one sent all the same. Steps that fell due since go with the next round; pause a journey whose letters "
+            "asks for one again. Steps that fell due since go with the next round; pause a journey whose letters "
             "must not go twice.",
             soft_wrap=True,
         )
