@@ -382,7 +382,7 @@ def _words(words: Mapping[str, Any]) -> dict[str, str]:
 
 def _retry_after(reply: httpx.Response) -> float:
     text = reply.headers.get("retry-after", "")
-    return min(60.0, float(text)) if text.isdigit() else 0.0
+    return min(60.0, float(text)) if text.isascii() and text.isdigit() else 0.0
 
 
 def _object(reply: httpx.Response) -> dict[str, Any] | None:

@@ -60,10 +60,12 @@ def test_events_get_ids_and_times_and_are_sent_again_with_the_same_ids() -> None
     assert len(service.pauses) == 2 and service.pauses[1] > service.pauses[0] * 0.5
 
 
-def test_retry_after_is_kept() -> None:
-    service = Service(httpx.Response(429, headers={"retry-after": "7"}), httpx.Response(200, json={"rejected": 0}))
+@pytest.mark.parametrize(("told", "least_s"), [(b"7", 7), ("\u00b2".encode("latin-1"), 0)])  # a digit that is no number
+def test_retry_after_is_kept(told: bytes, least_s: float) -> None:
+    late = httpx.Response(429, headers=[(b"retry-after", told)])
+    service = Service(late, httpx.Response(200, json={"rejected": 0}))
     service.client().track("page_view", visitor_id="v")
-    assert service.pauses[0] >= 7
+    assert service.pauses[0] >= least_s
 
 
 def test_retries_end() -> None:

@@ -198,7 +198,7 @@ class SqlOutbox(OnDatabase):
 
     def unlist(self, people: Sequence[str], reason: str) -> int:
         """Take these off that list where they stand on it for this reason; how many."""
-        gone, c, known = 0, suppressions.c, sorted({listed_as(who) for who in people})
+        gone, c, known = 0, suppressions.c, sorted({listed_as(who) for who in schema.spelled(people)})
         with self._writing() as connection:
             for at in range(0, len(known), _FEW):
                 which = c.who.in_(known[at : at + _FEW]) & (c.reason == reason)

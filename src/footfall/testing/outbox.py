@@ -211,8 +211,8 @@ class OutboxContract:
 
     def test_who_is_on_the_list_for_another_reason_stays_on_it(self, outbox: Outbox) -> None:
         outbox.suppress([("ann", "asked")], NOW)
-        outbox.suppress([("ann", "passing"), ("Bob@Example.com", "passing"), ("cem", "passing")], NOW)
-        assert outbox.unlist(["ann", "bob@example.com", "dan"], "passing") == 1
+        outbox.suppress([(who, "passing") for who in ("ann", "u:ann", "Bob@Example.com", "cem")], NOW)
+        assert outbox.unlist(["ann", "bob@example.com", "dan"], "passing") == 2  # a round may have put u:ann there
         assert outbox.suppressed() == {"ann": "asked", "cem": "passing"}
 
     def test_a_hard_bounce_puts_the_address_on_the_list(self, outbox: Outbox) -> None:
