@@ -8,7 +8,7 @@
     compact  leader        small files of closed days are joined
     plan     leader        each night at [serve] plan_at; published when it passes its checks
     retain   leader        a round of all journeys when new events are in the log, [retain] interval_s apart at least
-    send     leader        what is due in the outbox goes
+    send     leader        what is due in the outbox goes, once a round has looked at it
 
 Each runs in a thread of its own, so that a plan of minutes holds up neither the drain nor the lead. A task that fails
 is logged, counted and tried again; all of them may be killed at any line.

@@ -3,7 +3,8 @@
     audience -> reachable -> enter, arms -> leave -> due -> rules above -> choice -> outbox
 
 ``plan`` reads and changes nothing; ``commit`` writes entries, then messages, then the entries' next steps. Each write
-leaves alone what is there, so that a round that died is finished by the next, and two at once end as one.
+leaves alone what is there, so that a round that died is finished by the next. From plan to commit nobody else may
+change who gets what: a plan knows nothing of whom another round joined, or an erasure took out, meanwhile.
 """
 
 from __future__ import annotations
