@@ -67,8 +67,7 @@ class Asked:
         return answer
 
     def close(self) -> None:
-        self.run(self.context.live.close())
-        self.context.commit.close()
+        self.run(self.context.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
 
 
@@ -328,5 +327,4 @@ def test_what_is_read_goes_on_while_footfall_toml_is_broken(tmp_path: Path) -> N
         assert answer.status_code == 200, answer.text
         assert {line["provider_id"] for line in answer.json()["items"]} == set(SHARES)
     finally:
-        asked.context.reader.close()
         asked.close()

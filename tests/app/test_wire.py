@@ -66,8 +66,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._loop.call_later(0.05, ready.set)
         await self.server.serve([listening])
-        await self.context.live.close()
-        await asyncio.to_thread(self.context.commit.close)
+        await self.context.close()
 
     def close(self) -> None:
         self.server.should_exit = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,3 +48,10 @@ class Context:
     def max_unpacked(self) -> int:
         """Largest body after gzip, bytes."""
         return self.settings.max_unpacked_kb * 1024
+
+    async def close(self) -> None:
+        """Give leases back, write what waits for the disk, end the process that reads; each whatever the others do."""
+        async with AsyncExitStack() as last:
+            last.push_async_callback(self.reader.close)
+            last.push_async_callback(asyncio.to_thread, self.commit.close)
+            await self.live.close()

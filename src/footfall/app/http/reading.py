@@ -57,6 +57,7 @@ class Reader:
         self._command = (sys.executable, "-m", "footfall.app.http.reading", msgspec.json.encode(spec).decode())
         self._turn = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
+        self._endings: set[asyncio.Task[tuple[bytes, bytes]]] = set()  # of processes that were killed
 
     async def ask(self, question: Question) -> Reply:
         """The answer, whatever its status; Problem 503 where the process breaks down."""
@@ -75,7 +76,7 @@ class Reader:
                 raise unavailable("the process that reads broke down", "ask again") from error
             finally:
                 if not whole:  # given up half-way: its next answer would be of this question
-                    self.close()
+                    self._kill()
         return msgspec.msgpack.decode(told, type=Reply)
 
     async def _running(self) -> asyncio.subprocess.Process:
@@ -85,11 +86,19 @@ class Reader:
             )
         return self._process
 
-    def close(self) -> None:
-        """End the process."""
+    def _kill(self) -> None:
         process, self._process = self._process, None
         if process is not None and process.returncode is None:
             process.kill()
+            ending = asyncio.get_running_loop().create_task(process.communicate())
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
+
+    async def close(self) -> None:
+        """End the process, and wait until it and its pipes are gone."""
+        self._kill()
+        if self._endings:
+            await asyncio.wait(self._endings)
 
 
 # ---------------------------------------------------------------- in the process beside

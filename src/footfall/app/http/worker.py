@@ -114,9 +114,7 @@ async def _run(spec: Spec, log: Any, orphaned: _Orphaned) -> None:
         await server.serve([listening])
     finally:
         looking.cancel()
-        await context.live.close()
-        await asyncio.to_thread(context.commit.close)
-        context.reader.close()
+        await context.close()
 
 
 def _quieten() -> None:
