@@ -15,7 +15,7 @@ Clock    what time it is              app/build.py (the system's), testing.Fixed
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date, datetime
 from pathlib import Path
@@ -462,8 +462,9 @@ class Entries(Protocol):
         """
         ...
 
-    def keys_now(self, person: str) -> tuple[str, ...]:
-        """A person's key, and the one that it has become by a sign-in or an alias, if any."""
+    def keys_now(self, names: Collection[str]) -> tuple[tuple[str, str], ...]:
+        """Of these keys of persons, or identifiers of the log, those which have become others by a sign-in or an alias:
+        (as it was asked for, key by now)."""
         ...
 
     def forget(self, people: Sequence[str]) -> int:
@@ -527,10 +528,9 @@ class Outbox(Protocol):
         """All that is not done with is "unknown": it may have gone, and nobody can tell; how many."""
         ...
 
-    def cancel(
-        self, reason: str, journey: str | None = None, person: str | None = None, address: str | None = None
-    ) -> int:
-        """Cancel messages that wait, of a journey, to a person or to an address, however it is spelled; how many."""
+    def cancel(self, reason: str, journey: str | None = None, of: Collection[str] | None = None) -> int:
+        """Cancel messages that wait, of a journey, of a few persons or addresses, however these are spelled; how
+        many."""
         ...
 
     def waiting(self) -> pa.Table:
@@ -555,7 +555,8 @@ class Outbox(Protocol):
         ...
 
     def unsuppress(self, who: str) -> tuple[str, ...]:
-        """Take an address or person off that list, and what messages know as the same person; what stood there."""
+        """Take an address or person off that list, and what messages or sign-ins know as the same person; what stood
+        there."""
         ...
 
     def unlist(self, people: Sequence[str], reason: str) -> int:

@@ -110,7 +110,7 @@ class EntriesContract:
         given = [replace(message(who, step), message_id=f"{who}{step}{n}", entry=n) for who, step, n in told]
         given.append(replace(message("u:ann", 2), message_id="desk", template="news", channel="desk"))
         outbox.add([*given, message("u:eve", journey="other")])
-        outbox.cancel("why", person="u:ann")
+        outbox.cancel("why", of=["u:ann"])
         rows = entries.letters("carts", EARLY.replace(tzinfo=UTC))
         assert rows.schema.equals(LETTERS)
         expected = {("u:ann", 1, "cart", "email", 2), ("u:ann", 1, "news", "desk", 1)}

@@ -134,7 +134,7 @@ def test_names_that_are_odd(tmp_path: Path) -> None:
 def test_suppressed_between_plan_and_send(tmp_path: Path) -> None:
     here = shop(tmp_path, PAPER + CARTS.format(holdout=0.0), carts=5)
     planned = messaging.plan_round(here)
-    messaging.unsubscribe(here, "u:p1", "")
+    messaging.unsubscribe(here, "u:p1")
     here.outbox.suppress([("p2", "asked")], NOON)  # as the log names the person
     messaging.commit_round(here, planned)
     assert messaging.send(here) == {"sent": 3, "cancelled": 2}

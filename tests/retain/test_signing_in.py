@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from test_rounds import CARTS, NOON, PAPER, at, event, shop, table, turn
 
+from conftest import Cli
 from footfall.app import messaging, offering, proving, recording
 from footfall.app.build import Workspace, make_workspace, open_workspace
 from footfall.model import Caps, Redemption, Refusal
@@ -59,12 +60,35 @@ def test_a_letters_link_holds_for_whoever_its_person_is_by_now(tmp_path: Path) -
     here.record(table([signed_in("v1", "u1"), signed_in("v1", "u2", "alias", 1.5, previous_id="u1")]))
     later = at(here, NOON + timedelta(days=2, minutes=1))
     assert turn(later)["planned"] == 2
-    assert messaging.unsubscribe(later, "d:v1", "") == 1
+    assert messaging.unsubscribe(later, "d:v1") == 1
     assert messaging.send(later) == {"sent": 1}
     (person,) = {row["person"] for row in later.entries.all("carts").to_pylist()} - {"d:v2"}
     assert {"d:v1", person} <= set(later.outbox.suppressed())
     recording.forget(later, "u2")
-    assert later.entries.keys_now("d:v1") == ("d:v1",)
+    assert later.entries.keys_now(["d:v1"]) == ()
+
+
+@pytest.mark.parametrize("called", ["v1", "d:v1"])
+def test_an_operators_word_holds_for_whoever_a_person_is_by_now(tmp_path: Path, cli: Cli, called: str) -> None:
+    """By the id that a person had before they signed in: one by one, from a file, and taken back."""
+    here = place(tmp_path, ["v1", "v2"])
+    turn(here)
+    messaging.send(here)
+    here.record(table([signed_in("v1", "u1")]))
+    later = at(here, NOON + timedelta(days=2, minutes=1))
+    assert turn(later)["planned"] == 2
+    told = cli("unsubscribe", called, workspace=here.directory)
+    assert "1 waiting message" in told.out, told.err
+    assert set(here.outbox.suppressed()) == {called, "u:u1"}
+    waiting = {posted.message.person for posted in here.outbox.messages("waiting")}
+    assert waiting == {"d:v2"}
+    undone = cli("unsubscribe", called, "--undo", workspace=here.directory)
+    assert (undone.status, here.outbox.suppressed()) == (0, {})
+    many = tmp_path / "gone.csv"
+    many.write_text(f"{called},bounced\nsomebody,bounced\n", encoding="utf-8")
+    assert "2 of 2 are new" in cli("unsubscribe", "--file", many, workspace=here.directory).out
+    assert here.outbox.suppressed() == dict.fromkeys((called, "somebody", "u:u1"), "bounced")
+    assert set(here.outbox.unsuppress("u1")) == {called, "u:u1"}
 
 
 def test_who_signs_in_stays_the_same_person(tmp_path: Path) -> None:
@@ -72,7 +96,7 @@ def test_who_signs_in_stays_the_same_person(tmp_path: Path) -> None:
     here = place(tmp_path, ["v1", "v2", "v3"])
     turn(here)
     assert messaging.send(here) == {"sent": 3}
-    messaging.unsubscribe(here, "v2", "")
+    messaging.unsubscribe(here, "v2")
     here.record(table([signed_in(f"v{n}", f"u{n}") for n in (1, 2)]))
     assert turn(here)["planned"] == 0  # nobody enters again
     assert {row["person"]: row["entry"] for row in here.entries.all("carts").to_pylist()} == {"u:u1": 1, "u:u2": 1, "d:v3": 1}  # fmt: skip  # noqa: E501
@@ -280,7 +304,7 @@ def test_a_user_called_like_an_address_stays_on_the_list(tmp_path: Path, kept: s
 def test_the_link_of_a_user_called_like_an_address(tmp_path: Path) -> None:
     here = place(tmp_path, ["v1"])
     here.record(table([signed_in("v1", "Ann@Example.com", hours=-1)]))
-    messaging.unsubscribe(here, "u:Ann@Example.com", "")
+    messaging.unsubscribe(here, "u:Ann@Example.com")
     assert set(here.outbox.suppressed()) == {"u:Ann@Example.com"}
     assert turn(here) == {"planned": 0}
     assert here.outbox.unsuppress("Ann@Example.com") == ("u:Ann@Example.com",)
@@ -332,7 +356,7 @@ def test_keys_of_an_earlier_state_are_taken_up(tmp_path: Path) -> None:
     here = place(tmp_path, ["v1", "v2"])
     turn(here)
     here.entries.join({"d:v1": "v1", "d:v2": "v2"})  # as they stood then
-    messaging.unsubscribe(here, "v2", "")
+    messaging.unsubscribe(here, "v2")
     assert turn(here)["entered"] == 0
     assert sorted(row["person"] for row in here.entries.all("carts").to_pylist()) == ["d:v1", "d:v2"]
     assert {"v2", "d:v2"} <= set(here.outbox.suppressed())

@@ -62,7 +62,7 @@ def test_what_is_asked_for_again_goes_when_a_round_has_looked_at_it(tmp_path: Pa
     turn(here)
     letters = {posted.message.person: posted.message for posted in here.outbox.messages()}
     for person in ("u:p1", "u:p2"):
-        here.outbox.cancel("by mistake", person=person)
+        here.outbox.cancel("by mistake", of=[person])
     here.record(table([{**event(n, "unsubscribe", 20, hour=11), "provider_id": None} for n in (0, 1)]))
     keeper = serving(here)
     keeper.retain()

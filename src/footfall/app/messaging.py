@@ -16,7 +16,7 @@ import secrets
 import socket
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -366,11 +366,19 @@ def message_space(here: Workspace, *, dry: bool = False) -> uuid.UUID:
     return uuid.UUID(str(kept["uuid"]))
 
 
-def unsubscribe(here: Workspace, person: str, address: str, reason: str = UNSUBSCRIBED) -> int:
-    """Write to a person and an address no more; waiting messages are cancelled. How many were."""
-    keys = here.entries.keys_now(person) if person else ()  # who signed in since the letter was written has another
-    here.outbox.suppress([(who, reason) for who in (*keys, address) if who], here.clock.now())
-    return sum(here.outbox.cancel(reason, person=key) for key in keys)
+def unsubscribe(here: Workspace, *names: str, reason: str = UNSUBSCRIBED) -> int:
+    """Write to a few persons and addresses no more; waiting messages are cancelled. How many were."""
+    asked = [who for who in names if who]  # a letter of a file or a robot has no address
+    silence(here, [(who, reason) for who in asked])
+    return here.outbox.cancel(reason, of=[*asked, *(key for _, key in here.entries.keys_now(asked))])
+
+
+def silence(here: Workspace, rows: Sequence[tuple[str, str]]) -> int:
+    """Add persons and addresses, each with a reason, to whom nothing is sent any more, and whom they have become by a
+    sign-in since; how many of the rows are new there."""
+    reasons, now = dict(rows), here.clock.now()
+    here.outbox.suppress([(key, reasons[who]) for who, key in here.entries.keys_now(reasons)], now)
+    return here.outbox.suppress(rows, now)
 
 
 def one_address(who: str) -> str:

@@ -5,7 +5,7 @@ Hundreds of thousands may enter in one round, so rows go past SQLAlchemy to the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -140,10 +140,10 @@ class SqlEntries(OnDatabase):
         with self._writing() as connection:
             return joins.join(connection, pairs, self._insert_once(suppressions))
 
-    def keys_now(self, person: str) -> tuple[str, ...]:
-        """A person's key, and the one that it has become by a sign-in or an alias, if any."""
+    def keys_now(self, names: Collection[str]) -> tuple[tuple[str, str], ...]:
+        """As ``ports.Entries.keys_now``."""
         with self._reading() as connection:
-            return joins.keys_now(connection, person)
+            return joins.keys_now(connection, names)
 
     def forget(self, people: Sequence[str]) -> int:
         """Erase these persons' entries, whether they are named as in the log or as in journeys; how many."""

@@ -56,11 +56,18 @@ def join(connection: sa.Connection, pairs: Mapping[str, str], suppress: Any) -> 
     return len({row.person for row in kept if row.person in pairs})
 
 
-def keys_now(connection: sa.Connection, key: str) -> tuple[str, ...]:
-    """The keys of whom a key, or an identifier of the log, stands for by now; itself where nobody is known to have
-    joined."""
-    known = connection.execute(sa.select(joined.c.person).where(joined.c.was.in_(keys_of(key))))
-    return (key, *sorted(set(known.scalars())))
+def keys_now(connection: sa.Connection, names: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """As ``ports.Entries.keys_now``."""
+    asked = [(key, name) for name in names for key in keys_of(name)]
+    now = {row.was: row.person for row in _where(connection, joined, joined.c.was, {key for key, _ in asked})}
+    return tuple((name, now[key]) for key, name in asked if key in now)
+
+
+def all_keys(connection: sa.Connection, keys: Iterable[str]) -> set[str]:
+    """These keys, who has become of them, and all that those were before."""
+    asked = set(keys)
+    now = asked | {row.person for row in _where(connection, joined, joined.c.was, asked)}
+    return now | {row.was for row in _where(connection, joined, joined.c.person, now)}
 
 
 def _remember(connection: sa.Connection, pairs: Mapping[str, str]) -> None:

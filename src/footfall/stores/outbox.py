@@ -11,7 +11,7 @@ writer shares: no number of workers, journeys or rounds gets around them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from footfall.addresses import listed_as, spellings
 from footfall.errors import InputError
 from footfall.model import Caps, Held, Message, MessageStatus, Posted, Receipt
-from footfall.stores import schema
+from footfall.stores import joins, schema
 from footfall.stores.database import OnDatabase, naive
 from footfall.stores.schema import messages, suppressions
 
@@ -181,11 +181,12 @@ class SqlOutbox(OnDatabase):
             return self._suppress(connection, rows, now)
 
     def unsuppress(self, who: str) -> tuple[str, ...]:
-        """Take an address or person off that list, and what messages know as the same person; what stood there."""
+        """As ``ports.Outbox.unsuppress``."""
         plain, gone = _plain(who.strip()), list[str]()
-        asked = {*spellings(who), *schema.spelled([plain, *spellings(plain)])}
-        same, known = set(asked), sa.select(messages.c.person, messages.c.address).distinct()
+        known = sa.select(messages.c.person, messages.c.address).distinct()
         with self._writing() as connection:
+            asked = joins.all_keys(connection, {*spellings(who), *schema.spelled([plain, *spellings(plain)])})
+            same = {*asked, *(name for key in asked for name in spellings(_plain(key)))}
             for person, address in connection.execute(known):
                 keys = {*spellings(person), *spellings(address)}
                 if not keys.isdisjoint(asked):
@@ -220,21 +221,30 @@ class SqlOutbox(OnDatabase):
         who, at = zip(*rows, strict=True) if rows else ((), ())
         return pa.table({"who": pa.array(who, pa.string()), "at": pa.array(at, pa.timestamp("us"))})
 
-    def cancel(
-        self, reason: str, journey: str | None = None, person: str | None = None, address: str | None = None
-    ) -> int:
-        """Cancel messages that wait, of a journey, to a person or to an address, however it is spelled; how many."""
+    def cancel(self, reason: str, journey: str | None = None, of: Collection[str] | None = None) -> int:
+        """As ``ports.Outbox.cancel``. What is added to the outbox meanwhile is another's, or kept back by the list."""
         c = messages.c
         which: sa.ColumnElement[bool] = c.status.in_(("waiting", "claimed"))
         if journey is not None:
             which &= c.journey == journey
-        if person is not None:
-            which &= c.person.in_((person, f"u:{person}", f"d:{person}"))
+        if of is not None:
+            which &= self._to(of, which)
         with self._writing() as connection:
-            if address is not None:
-                known = connection.execute(sa.select(c.address).where(which).distinct()).scalars()
-                which &= c.address.in_([one for one in known if listed_as(one) == listed_as(address)])
             return connection.execute(messages.update().where(which).values(status="cancelled", error=reason)).rowcount
+
+    def _to(self, names: Collection[str], which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+        """Messages to these persons or addresses, of those ``which``; nobody waits for this reading."""
+        c, listed = messages.c, {listed_as(who) for who in names}
+        begins = {who.rpartition("@")[0] + "@" for who in listed if "@" in who}
+        trimmed = sa.func.lower(sa.func.trim(c.address))
+        # Spellings of an address share what stands in front of the @; a database makes small only what ASCII has.
+        like = [trimmed.startswith(one, autoescape=True) if one.isascii() else c.address.like("%@%") for one in begins]
+        with self._reading() as connection:
+            known = connection.execute(
+                sa.select(c.address).where(which, sa.or_(sa.false(), *like)).distinct()
+            ).scalars()
+            spelled = [one for one in known if listed_as(one) in listed]
+        return c.person.in_(schema.spelled(names)) | c.address.in_(spelled)
 
     def waiting(self) -> pa.Table:
         """Messages that wait: message_id, journey, person, entry, channel, address, language, context."""

@@ -254,9 +254,23 @@ class OutboxContract:
         """Of whoever: the list of whom not keeps all of them back (RFC 5890: xn--bcher-kva is b\u00fccher)."""
         spelled = ["Ann@B\u00dcCHER.example", "ann@xn--bcher-kva.example", "ann@other.example"]
         outbox.add([replace(message(f"p{n}"), address=address) for n, address in enumerate(spelled)])
-        assert outbox.cancel("asked", address="ann@b\u00fccher.example") == 2
-        assert outbox.cancel("asked", address="nobody@example.com") == 0
+        assert outbox.cancel("asked", of=["ann@b\u00fccher.example"]) == 2
+        assert outbox.cancel("asked", of=["nobody@example.com"]) == 0
+        assert outbox.cancel("asked", of=[]) == 0
         assert [status(outbox, message(f"p{n}")) for n in range(3)] == ["cancelled", "cancelled", "waiting"]
+
+    def test_waiting_messages_of_a_few_are_cancelled_and_nobody_elses(self, outbox: Outbox) -> None:
+        """Persons as the log or a journey has them, and addresses, whatever signs these hold."""
+        addresses = [
+            "a_b%@example.com",
+            "aXbc@example.com",
+            " A_B%@Example.com",
+            "\u00c9va@example.com",
+            "x@example.com",
+        ]
+        outbox.add([replace(message(f"u:p{n}"), address=address) for n, address in enumerate(addresses)])
+        assert outbox.cancel("asked", of=["a_b%@example.com", "\u00e9va@example.com", "p4", "d:p1"]) == 4
+        assert status(outbox, message("u:p1")) == "waiting"
 
     def test_a_person_may_have_a_message_sent_again(self, outbox: Outbox) -> None:
         outbox.add([message()])

@@ -364,11 +364,10 @@ def unsubscribe(
             rows = messaging.suppressions_of(file.read_text(encoding="utf-8-sig"), file.name)
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file} cannot be read: {error}", "give a UTF-8 text file, one address a line") from None
-        print(f"{here.outbox.suppress(rows, here.clock.now()):,} of {len(rows):,} are new on the list.")  # noqa: T201
+        print(f"{messaging.silence(here, rows):,} of {len(rows):,} are new on the list.")  # noqa: T201
     elif who is not None:
         who = messaging.one_address(who)
-        here.outbox.suppress([(who, "by the operator")], here.clock.now())
-        cancelled = sum(here.outbox.cancel("unsubscribed", **{of: who}) for of in ("person", "address"))
+        cancelled = messaging.unsubscribe(here, who, reason="by the operator")
         print(f"{who} is not written to any more; {cancelled} waiting messages were cancelled.")  # noqa: T201
     else:
         listed = [{"who": key, "reason": reason} for key, reason in sorted(here.outbox.suppressed().items())]
