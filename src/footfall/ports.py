@@ -364,6 +364,11 @@ class Offers(Protocol):
         """Give ``person`` the code, once for an offer and a person: the coupon that they have, where they do."""
         ...
 
+    def join(self, ids: Mapping[str, str], shown: str) -> None:
+        """Persons who turned out to be others, by their identifiers in the log, old -> now: coupons and uses go along,
+        as in ``Entries.join``; of two coupons of one offer the one with the code ``shown`` stays."""
+        ...
+
     def owner(self, code: str) -> str:
         """Whose own code it is, "" where it is nobody's."""
         ...
@@ -480,7 +485,8 @@ class Outbox(Protocol):
         ...
 
     def claim(self, worker: str, now: datetime, most: int, lease_s: float) -> tuple[Message, ...]:
-        """Up to ``most`` messages that are due, for this worker only until the lease is over; most valuable first."""
+        """Up to ``most`` messages that are due, for this worker only until the lease is over: first those that were
+        never tried, so that one that nobody takes is in no other's way; of each the most valuable first."""
         ...
 
     def hand(
@@ -508,24 +514,31 @@ class Outbox(Protocol):
         ...
 
     def release(self, reason: str, now: datetime, journeys: Sequence[str] | None = None) -> int:
-        """Let messages that wait because of this reason of ``hold`` be due now, of some journeys or all; how many."""
+        """Let messages that wait because of this reason of ``hold``, or one that begins so, be due now, of some
+        journeys or all; how many."""
         ...
 
     def revive(self, reason: str, journey: str, since: datetime) -> int:
-        """Let a journey's messages that were due after ``since`` and cancelled for this reason wait again; how many."""
+        """Let a journey's messages that were due after ``since`` and cancelled for this reason wait again, held for the
+        same reason until ``release``; how many."""
         ...
 
     def against(self, message: Message, now: datetime, caps: Caps) -> Held | None:
         """What would hold a message back now, as ``hand`` will ask again: the list of whom not, caps."""
         ...
 
-    def recover(self, now: datetime, idempotent: Sequence[str]) -> Mapping[str, int]:
-        """Free claims whose lease is over: "waiting" again, or "unknown" where they were being handed over to a
-        channel that is not idempotent; how many of each."""
+    def give_back(self, worker: str) -> int:
+        """Let what this worker has claimed and not handed over wait again; how many."""
         ...
 
-    def doubt(self, now: datetime, reason: str) -> int:
-        """All that is not done with is "unknown": it may have gone, and nobody can tell; how many."""
+    def recover(self, now: datetime, idempotent: Sequence[str], *, alone: bool = False) -> Mapping[str, int]:
+        """Free claims whose lease is over, or, where the caller knows that no worker is left, all: "waiting" again, or
+        "unknown" where they were being handed over to a channel that is not idempotent; how many of each."""
+        ...
+
+    def doubt(self, now: datetime, reason: str, revived: Sequence[str] = ()) -> int:
+        """All that is not done with is "unknown": it may have gone, and nobody can tell; how many. What was cancelled
+        for one of the reasons ``revived`` is not done with, either."""
         ...
 
     def cancel(self, reason: str, journey: str | None = None, of: Collection[str] | None = None) -> int:
@@ -550,8 +563,9 @@ class Outbox(Protocol):
         """Ask for a dead, unknown or cancelled message again: cancelled for this reason, until ``revive``."""
         ...
 
-    def suppress(self, rows: Sequence[tuple[str, str]], now: datetime) -> int:
-        """Add (address or person, reason) to whom nothing is sent any more; how many are new."""
+    def suppress(self, rows: Sequence[tuple[str, str]], now: datetime, over: str = "") -> int:
+        """Add (address or person, reason) to whom nothing is sent any more; how many are new. Who is there stays with
+        the reason that is there, unless that begins with ``over``."""
         ...
 
     def unsuppress(self, who: str) -> tuple[str, ...]:
@@ -560,7 +574,8 @@ class Outbox(Protocol):
         ...
 
     def unlist(self, people: Sequence[str], reason: str) -> int:
-        """Take these off that list where they stand on it for this reason; how many."""
+        """Take these off that list where they stand on it for a reason that begins so, and with them all who stand on
+        it for the very same; how many."""
         ...
 
     def suppressed(self) -> Mapping[str, str]:
@@ -578,7 +593,8 @@ class Outbox(Protocol):
         ...
 
     def costs(self, journey: str) -> pa.Table:
-        """person, handed_at (UTC, without zone), cost: letters that cost something and may have reached somebody."""
+        """person, handed_at (UTC, without zone), step, cost: letters that may have reached somebody. cost: of the step
+        as it was when the letter was planned; null where the letter does not say."""
         ...
 
     def posted(self, message_id: str) -> Posted | None:

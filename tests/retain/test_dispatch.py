@@ -9,7 +9,8 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -95,17 +96,57 @@ def test_tries_get_further_apart_and_end(outbox: SqlOutbox) -> None:
     assert found.error == "given up after 8 tries: 421 busy"
 
 
-def test_a_channel_that_is_away_is_asked_once_and_nothing_dies_of_it(outbox: SqlOutbox) -> None:
+def test_a_channel_that_is_away_is_asked_twice_and_nothing_dies_of_it(outbox: SqlOutbox) -> None:
     outbox.add([message(f"p{n}") for n in range(5)])
     box, clock = Postbox(lambda _: Receipt("retry", "no answer", away=True)), FixedClock(NOW)
-    assert dispatch(outbox, {"email": box}, letter_of, everybody, clock, "w", MANY) == {"retry": 1, "held": 4}
-    assert len(box.got) == 1
+    assert dispatch(outbox, {"email": box}, letter_of, everybody, clock, "w", MANY) == {"retry": 2, "held": 3}
+    assert len(box.got) == 2
     for _ in range(3 * MOST_TRIES):
         clock.advance(timedelta(hours=7))
         dispatch(outbox, {"email": box}, letter_of, everybody, clock, "w", MANY)
     assert {posted.status for posted in outbox.messages()} == {"waiting"}
     clock.advance(timedelta(hours=7))
     assert dispatch(outbox, {"email": Postbox()}, letter_of, everybody, clock, "w", MANY) == {"sent": 5}
+
+
+def test_a_letter_that_alone_finds_its_channel_away_is_in_no_others_way(outbox: SqlOutbox) -> None:
+    """A server that says 421 to some, as greylists do, or a webhook that hangs on them: p0 and p1, the most valuable.
+    The others go in the next round at the latest; these two in the end are dead, since others were taken."""
+    outbox.add([message(f"p{n}", value=9.0 - n) for n in range(6)])
+
+    def answer(letter: Letter) -> Receipt:
+        later = letter.address[:2] in ("p0", "p1")
+        return Receipt("retry", "421 later", away=True) if later else Receipt("sent", "250 taken")
+
+    box = Postbox(answer)
+    clock, done = FixedClock(NOW), Counter[str]()
+    for day in range(MOST_TRIES + 2):
+        outbox.add([replace(message("x", step=day), due_at=clock.now())])
+        done += dispatch(outbox, {"email": box}, letter_of, everybody, clock, "w", Caps(99, 99))
+        assert day or done == {"retry": 2, "held": 5}
+        assert not day or done["sent"] == 4 + day + 1
+        clock.advance(timedelta(days=1))
+    assert {posted.message.person for posted in outbox.messages("dead")} == {"p0", "p1"}
+    assert sum(letter.address[:2] == "p0" for letter in box.got) == MOST_TRIES
+
+
+def test_a_turn_ends_after_a_while_however_slow_the_other_side_is(
+    outbox: SqlOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits to be alone goes between; here each letter takes longer than a turn may."""
+    outbox.add([message(f"p{n}") for n in range(5)])
+    turns: list[int] = []
+    box = Postbox()
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        before = len(box.got)
+        yield
+        turns.append(len(box.got) - before)
+
+    monkeypatch.setattr("footfall.retain.dispatch.TURN_S", -1.0)
+    done = dispatch(outbox, {"email": box}, letter_of, everybody, FixedClock(NOW), "w", MANY, turn=turn)
+    assert (done, turns) == ({"sent": 5}, [1, 1, 1, 1, 1, 0])
 
 
 def test_rules_hold_back_and_cancel(outbox: SqlOutbox) -> None:

@@ -268,7 +268,7 @@ def test_an_audience_of_nobody_and_of_everybody(tmp_path: Path, sql: str, people
             "years 1 to 9999",
         ),
         (
-            "SELECT person, NULL::TIMESTAMP AS since, '' AS provider_id, '' AS category, 'inf' AS stake FROM contacts",
+            "SELECT person, now()::TIMESTAMP AS since, '' AS provider_id, '' AS category, 'inf' AS stake FROM contacts",
             "finite",
         ),
     ],

@@ -13,6 +13,7 @@ from footfall.app import messaging
 OWN = CARTS.format(holdout=0.0).replace("journeys.carts", "journeys.own").replace("cart_abandoned", "mine")
 SOUND = "-- Mine.\nSELECT person, carted_ts AS since, provider_id, category, cart_value AS stake FROM carted"
 ENDLESS = "SELECT a.range::VARCHAR AS person, now()::TIMESTAMP AS since, '' AS provider_id, '' AS category, b.range AS stake FROM range(1000000) a, range(1000000) b WHERE a.range * b.range % 7 = 9"  # noqa: E501
+GREEDY = "SELECT person, carted_ts AS since, provider_id, category, (SELECT len(list(x))::DOUBLE FROM range(100000000) t(x)) AS stake FROM carted"  # noqa: E501
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,8 @@ ENDLESS = "SELECT a.range::VARCHAR AS person, now()::TIMESTAMP AS since, '' AS p
     [
         (b"SELEC", "syntax error"),
         (b"SELECT person FROM buyers", "no column since"),
+        (SOUND.replace("carted_ts AS", "nullif(carted_ts, carted_ts) AS").encode(), "3 rows without a time in `since`"),
+        (GREEDY.encode(), "Out of Memory"),
         (ENDLESS.encode(), "longer than 1 s"),
         (b"-- Caf\xe9\n" + SOUND.encode(), "is not UTF-8"),
     ],

@@ -80,3 +80,18 @@ def test_one_that_fails_for_one_person_stops_no_other(tmp_path: Path) -> None:
     (left,) = here.outbox.messages("cancelled")
     assert left.message.person == "u:p1"
     assert "own.en.txt, line 3" in left.error and "zero" in left.error
+
+
+def test_one_that_breaks_while_letters_wait_keeps_them_waiting(tmp_path: Path) -> None:
+    """By hand: of three letters of journey own, p0's alone has a name in it, and fails; mended, it goes at once."""
+    here = place(tmp_path, b"Hello")
+    assert turn(here)["planned"] == 6
+    write(here, b"{{ 1 // (not name)|int }}")
+    assert messaging.send(here) == {"sent": 5, "held": 1}
+    (waits,) = here.outbox.messages("waiting")
+    assert waits.message.person == "u:p0" and waits.error.startswith(messaging.BROKEN) and "own.en.txt" in waits.error
+    planned = messaging.plan_round(here)
+    assert planned.faults and messaging.send(here) == {}
+    write(here, b"Mended")
+    messaging.plan_round(here)
+    assert messaging.send(here) == {"sent": 1}

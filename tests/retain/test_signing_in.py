@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_rounds import CARTS, NOON, PAPER, at, event, shop, table, turn
@@ -13,6 +15,8 @@ from conftest import Cli
 from footfall.app import messaging, offering, proving, recording
 from footfall.app.build import Workspace, make_workspace, open_workspace
 from footfall.model import Caps, Redemption, Refusal
+from footfall.stores.entries import SqlEntries
+from footfall.stores.outbox import SqlOutbox
 from footfall.testing import FixedClock
 
 ANONYMOUS = {"provider_id": "shop"}
@@ -203,6 +207,8 @@ def test_a_coupon_is_theirs_who_signed_in_at_once(tmp_path: Path) -> None:
     assert [redeemed("v1", "bob"), redeemed("v2", "ann"), redeemed("v3", "ann")] == ["not yours"] * 3
     assert [redeemed("v1", "ann"), redeemed("v2", "bob"), redeemed("v3", "cem")] == ["ann", "bob", "cem"]
     assert redeemed("v1", "ann") == "ann"  # the same order again
+    assert {here.offers.owner(code) for code in code_of.values()} == {"ann", "bob", "cem"}
+    assert turn(here)["planned"] == 0  # joins all else
     assert {posted.message.person for posted in here.outbox.messages(most=0)} == {"u:ann", "u:bob", "u:cem"}
     turn(here)
     assert here.offers.counts()[0].committed == 3
@@ -265,6 +271,62 @@ def test_orders_are_told_apart_whatever_their_ids_hold(tmp_path: Path) -> None:
         found = [offering.redemption(here, "TEN", "v1", order, 5000, provider) for provider, order in orders]
         assert len({use.redemption_id for use in found if isinstance(use, Redemption)}) == len(orders)
     assert here.offers.counts()[0].committed == len(orders)
+
+
+TWO = """
+[journeys.two]
+audience = "cart_abandoned"
+holdout = 0.0
+[[journeys.two.steps]]
+template = "cart"
+channel = "paper"
+wait = "1d"
+"""
+
+
+def test_a_coupon_that_is_redeemed_while_a_round_is_at_work(tmp_path: Path) -> None:
+    """Who signed in since the round read the log: it writes of a device, and the next one joins what both have."""
+    here = with_offer(place(tmp_path, ["v1"], step=TWO), "")
+    turn(here)
+    messaging.send(here)
+    (code,) = codes(here)
+    here.record(table([signed_in("other", "ann", "add_to_cart", hours=-6, amount=30.0)]))
+    turn(here)
+    messaging.send(here)
+    later = at(here, NOON + timedelta(hours=25))
+    with messaging.alone(later):
+        planned = messaging.plan_round(later)
+        later.record(table([signed_in("v1", "ann", hours=24)]))
+        assert isinstance(offering.redemption(later, code, "ann", "o1", 5000, "shop"), Redemption)
+        messaging.commit_round(later, planned)
+    for _ in range(2):
+        assert turn(later)["entered"] == 0
+    messaging.send(later)
+    sent = Counter(posted.message.journey for posted in later.outbox.messages("sent", most=0))
+    assert {row["person"] for row in later.entries.all("two").to_pylist()} == {"u:ann"}
+    assert sent == {"carts": 2, "two": 1}  # of carts each key had one before anybody knew
+
+
+def test_a_link_that_is_used_while_a_round_joins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = place(tmp_path, ["v1", "v2"])
+    turn(here)
+    messaging.send(here)
+    here.record(table([signed_in("v1", "u1")]))
+    later = at(here, NOON + timedelta(days=2, minutes=1))
+    look, suppress = SqlEntries.keys_now, SqlOutbox.suppress
+    for store, name, step in ((SqlEntries, "keys_now", look), (SqlOutbox, "suppress", suppress)):
+
+        def between(self: Any, *given: Any, step: Any = step, **named: Any) -> Any:
+            found = step(self, *given, **named)
+            turn(later)
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, name, between)
+            messaging.unsubscribe(later, "d:v1")
+        assert "u:u1" in later.outbox.suppressed()
+    messaging.send(later)
+    assert {posted.message.person for posted in later.outbox.messages() if posted.message.step == 1} == {"d:v2"}
 
 
 def test_users_that_an_alias_merges(tmp_path: Path) -> None:

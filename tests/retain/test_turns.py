@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 from collections import Counter
@@ -14,12 +15,14 @@ from typing import Any
 import pytest
 from test_rounds import CARTS, NOON, PAPER, at, event, shop, table, turn
 
-from footfall.app import logs, messaging, proving, recording
+from footfall.app import cycle, logs, messaging, proving, recording
 from footfall.app.build import Workspace, open_workspace
 from footfall.app.http.metrics import Metrics
 from footfall.app.keeper import Keeper
-from footfall.errors import ConfigError
-from footfall.record import erase
+from footfall.channels.files import FileChannel
+from footfall.errors import ConfigError, InputError, WorkspaceError
+from footfall.model import Caps, Letter, Receipt
+from footfall.retain import rounds
 from footfall.retain.rounds import RETRIED
 
 ONCE = PAPER + CARTS.format(holdout=0.0)
@@ -123,6 +126,142 @@ def test_the_service_goes_by_journeys_as_they_are_written_by_now(tmp_path: Path)
     assert statuses(here) == {"sent": 2}
 
 
+def test_what_a_sender_had_claimed_is_seen_by_the_next_round(tmp_path: Path) -> None:
+    """A hundred are claimed at once: of one that was stopped, and of one that died, whose lease goes on for minutes."""
+    here = shop(tmp_path, ONCE, carts=4)
+    turn(here)
+    asked = iter([True, True, False])
+    assert messaging.send(here, going=lambda: next(asked)) == {"sent": 1}
+    assert statuses(here) == {"sent": 1, "waiting": 3}
+    assert len(here.outbox.claim("one that died", here.clock.now(), 2, 300)) == 2
+    here.record(table([{**event(n, "unsubscribe", 20, hour=11), "provider_id": None} for n in range(4)]))
+    keeper = serving(here)
+    keeper.retain()
+    assert statuses(here) == {"sent": 1, "cancelled": 3}
+
+
+def test_a_round_of_other_settings_is_none_of_these(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """footfall.toml asks for consent from a moment on at which a round is at work: its letters wait for the next."""
+    here = shop(tmp_path, ONCE, carts=4)
+    keeper, path, commit = serving(here), here.directory / "footfall.toml", messaging.commit_round
+
+    def meanwhile(place: Workspace, planned: Any) -> Counter[str]:
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("[retain]\n", '[retain]\nconsent = "opt-in"\n'), encoding="utf-8")
+        keeper.send()  # a task of its own
+        return commit(place, planned)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(messaging, "commit_round", meanwhile)
+        keeper.retain()
+    keeper.send()
+    assert statuses(here) == {"waiting": 4}
+    keeper.retain()
+    keeper.send()
+    assert statuses(here) == {"cancelled": 4}
+
+
+@pytest.mark.parametrize("now", ["paused = true\n", "paused = perhaps\n"])
+def test_letters_stop_when_footfall_toml_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: str) -> None:
+    """Whoever sees a wrong letter going out, and pauses its journey, stops those that have not gone yet."""
+    here = shop(tmp_path, ONCE, carts=4)
+    path, send = here.directory / "footfall.toml", FileChannel.send
+
+    def seen(channel: FileChannel, letter: Letter) -> Receipt:
+        path.write_text(
+            path.read_text(encoding="utf-8").replace("holdout = 0.0\n", f"holdout = 0.0\n{now}"), encoding="utf-8"
+        )
+        return send(channel, letter)
+
+    keeper = serving(here)
+    keeper.retain()
+    with monkeypatch.context() as patch:
+        patch.setattr(FileChannel, "send", seen)
+        keeper.send()
+    assert statuses(here) == {"sent": 1, "waiting": 3}
+
+
+def test_what_is_asked_for_again_waits_for_the_end_of_a_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that fails, or is killed, has looked at nothing; the round before it did not, either."""
+    here = shop(tmp_path, ONCE, carts=2)
+    turn(here)
+    here.outbox.cancel("by mistake")
+    keeper = serving(here)
+    keeper.retain()
+    here.record(table([{**event(0, "unsubscribe", 20, hour=11), "provider_id": None}]))
+    for posted in here.outbox.messages():
+        messaging.retry(here, posted.message.message_id)
+
+    def fails(*_: object) -> None:
+        raise WorkspaceError("out of memory", "more of it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rounds, "plan", fails)
+        with pytest.raises(WorkspaceError):
+            keeper.retain()
+    keeper.send()
+    assert statuses(here) == {"waiting": 2}
+    keeper.retain()
+    keeper.send()
+    assert statuses(here) == {"sent": 1, "cancelled": 1}
+
+
+def test_the_service_takes_over_what_is_on_journeys_and_nothing_else(tmp_path: Path) -> None:
+    """Another state is another outbox, in which nothing has been sent: it holds when the service is started again."""
+    here = shop(tmp_path, ONCE, carts=2)
+    keeper = serving(here)
+    keeper.retain()
+    keeper.send()
+    path = here.directory / "footfall.toml"
+    text = path.read_text(encoding="utf-8").replace("[state]\n", f'[state]\nurl = "sqlite:///{tmp_path}/new.db"\n')
+    path.write_text(text.replace("holdout = 0.0", "holdout = 0.0\npaused = true"), encoding="utf-8")
+    assert open_workspace(here.directory).config.state.url
+    keeper.retain()
+    keeper.send()
+    assert len(list((here.directory / "letters").glob("*.json"))) == 2
+    assert keeper._as_written()[0].config.journeys["carts"].paused
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_a_service_that_begins_with_a_broken_footfall_toml_sends_nothing(tmp_path: Path) -> None:
+    here = shop(tmp_path, ONCE, carts=2)
+    turn(here)
+    path = here.directory / "footfall.toml"
+    written = path.read_text(encoding="utf-8")
+    keeper = Keeper(at(here, NOON), here.config.serve, Metrics(), logs.set_up("test", "error"))
+    keeper._leading_until = math.inf
+    path.write_text(written + "[plan\n", encoding="utf-8")
+    for task in (keeper.retain, keeper.send):
+        with pytest.raises(ConfigError):
+            task()
+    path.write_text(written, encoding="utf-8")
+    keeper.retain()
+    keeper.send()
+    assert statuses(here) == {"sent": 2}
+
+
+def test_a_round_has_its_turn_from_its_reading_to_its_last_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = shop(tmp_path, ONCE, carts=1)
+    met: list[str] = []
+
+    def watched(step: Callable[..., Any]) -> Callable[..., Any]:
+        def within(*given: Any, **named: Any) -> Any:
+            with (here.lake / "_messages.lock").open() as lock, pytest.raises(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            met.append(step.__name__)
+            return step(*given, **named)
+
+        return within
+
+    for name in ("revive", "plan", "commit"):
+        monkeypatch.setattr(rounds, name, watched(getattr(rounds, name)))
+    serving(here).retain()
+    cycle.turn(here)
+    assert met == ["revive", "plan", "commit"] * 2
+
+
 def test_an_erasure_waits_for_a_round_and_its_letters_and_they_for_it(tmp_path: Path) -> None:
     """A round wrote what it had read before the erasure: the person was entered, written to, and kept."""
     here = shop(tmp_path, ONCE, carts=4)
@@ -169,31 +308,33 @@ def test_who_waits_to_be_alone_goes_before_senders_that_come_later(tmp_path: Pat
     assert order == ["alone", "sender"]
 
 
-def test_an_erasure_that_is_cut_off_has_nothing_sent_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their messages go before the log does: the next round took them for somebody whom nobody ever wrote to."""
-    here = shop(tmp_path, ONCE, carts=3)
-    turn(here)
-    assert messaging.send(here) == {"sent": 3}
-
-    def dies(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(erase, "_rewrite", dies)
-        with pytest.raises(KeyboardInterrupt):
-            recording.forget(here, "p1")
-    assert turn(here)["entered"] == 0
-    assert messaging.send(here) == {}
-    recording.forget(here, "p1")
-    assert not here.outbox.suppressed()
-    assert here.outbox.messages(most=0) and "u:p1" not in {p.message.person for p in here.outbox.messages(most=0)}
-
-
-def test_who_is_on_the_list_stays_on_it_when_erased(tmp_path: Path) -> None:
+def test_nothing_is_begun_for_whom_an_erasure_waits(tmp_path: Path) -> None:
+    """A sender at a slow server has its turn for seconds; the person's letter is not to go in these."""
     here = shop(tmp_path, ONCE, carts=2)
-    messaging.unsubscribe(here, "u:p1", "p1@example.com")
-    recording.forget(here, "p1")
-    assert "p1@example.com" in here.outbox.suppressed()
+    turn(here)
+    waits = Event()
+    with messaging.together(here):
+        erasing = beside(lambda: recording.forget(at(here, NOON), "p1", waits.set))
+        assert waits.wait(60)
+        (message,) = (p.message for p in here.outbox.messages() if p.message.person == "u:p1")
+        assert here.outbox.against(message, NOON, Caps(9, 9)) is not None
+    erasing.join(120)
+    assert here.outbox.suppressed() == {}
+    with pytest.raises(InputError):
+        recording.forget(here, "")
+    assert here.outbox.suppressed() == {}
+
+
+def test_what_a_leader_does_begins_with_its_lead(tmp_path: Path) -> None:
+    """However long the task rests between: the first round came an interval late."""
+    keeper, begun = serving(shop(tmp_path, ONCE, carts=1)), Event()
+    keeper._leading_until = 0.0
+    task = beside(lambda: keeper._repeat("retain", 86_400.0, begun.set, True))
+    assert not begun.wait(0.7)
+    keeper._leading_until = math.inf
+    assert begun.wait(20)
+    keeper.stop.set()
+    task.join(20)
 
 
 def test_a_trait_that_is_no_address_silences_nobody(tmp_path: Path) -> None:
@@ -261,18 +402,3 @@ def test_an_address_with_a_control_character_or_without_end_is_none(tmp_path: Pa
     here = shop(tmp_path, mail, carts=3, more=[odd_one, longest], retain='public_url = "https://shop.example"\n')
     found = {message.person: message.address for message, _ in messaging.plan_round(here).messages.told()}
     assert found == {"u:p0": "p0@example.com", "u:p2": "p" * 242 + "@example.com"}
-
-
-def test_letters_of_a_backup_do_not_go_twice(tmp_path: Path, cli: Callable[..., Any]) -> None:
-    here = shop(tmp_path, ONCE, carts=3)
-    turn(here)
-    archive = tmp_path / "shop.tar.gz"
-    assert cli("backup", archive, "--workspace", here.directory).status == 0
-    assert messaging.send(here) == {"sent": 3}
-    told = cli("restore", archive, tmp_path / "again")
-    assert told.status == 0 and "3 letters waited" in told.out
-    again = open_workspace(tmp_path / "again", here.clock)
-    assert messaging.send(again) == {} and turn(again) == {"planned": 0}
-    assert statuses(again) == {"unknown": 3}
-    assert cli("restore", archive, tmp_path / "moved", "--moved").status == 0
-    assert messaging.send(open_workspace(tmp_path / "moved", here.clock)) == {"sent": 3}

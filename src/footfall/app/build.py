@@ -104,9 +104,14 @@ class Workspace:
         return f"sqlite:///{folder / 'footfall.db'}"
 
     @property
+    def has_state_elsewhere(self) -> bool:
+        """Whether the state is not in the folder: a backup holds none of it."""
+        return bool(settings.state_url_from_environment() or self.config.state.url)
+
+    @property
     def shared(self) -> bool:
         """Whether other hosts may share the state or the lake."""
-        return bool(settings.state_url_from_environment() or self.config.state.url or self.config.state.lake)
+        return self.has_state_elsewhere or bool(self.config.state.lake)
 
     @property
     def shown_state(self) -> str:

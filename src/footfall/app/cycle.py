@@ -49,8 +49,6 @@ def turn(here: Workspace, files: Sequence[str] = ()) -> Turn:
 
     planned = None
     if here.config.journeys:
-        with messaging.alone(here):
-            planned = messaging.plan_round(here)
-            messaging.commit_round(here, planned)
+        planned, _ = messaging.one_round(here)
 
     return Turn(taken, known, plan, planned, proving.lifts(here))

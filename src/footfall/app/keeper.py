@@ -27,6 +27,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 
+from msgspec import structs
+
 from footfall.app import allocating, logs, nightly
 from footfall.app.build import Workspace, open_workspace
 from footfall.app.http.metrics import Metrics
@@ -41,11 +43,13 @@ if TYPE_CHECKING:
 COMPACT_S = 60.0
 SEND_S = 5.0
 LOOK_S = 5.0
+LEAD_LOOK_S = 0.5  # between looks whether this host leads yet
 ROUND_S = 900.0  # steps fall due by the clock, too
 LOOKED_S = 60.0  # how long letters go by what the last round saw, at least, while events come
 LAST_S = 5.0  # of the seconds after which the supervisor kills
 NICE = 5  # answers go before bookkeeping where cores are few
 _DRAIN_REST_S = 5.0  # at most, after drains that failed
+_OF_JOURNEYS = ("journeys", "channels", "offers", "retain")  # sections that hold as they are written by now
 
 
 class Keeper:
@@ -58,14 +62,17 @@ class Keeper:
         self.log = log
         self.stop = threading.Event()
         self._reading = threading.Lock()
+        self._looking = threading.Lock()
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}"
         self._leading_until = 0.0
         self._failing: set[str] = set()
         self._reclaimer: steering.Reclaimer | None = None
         self._drainer: draining.Drainer | None = None
-        self._written: tuple[int, int] = self._stamp()  # of the settings that journeys go by
+        self._written: tuple[int, int] | None = None  # stamp of the settings that journeys go by
         self._journeys = here
         self._rounded: tuple[int, float, float] | None = None  # version of the log at the last round, its begin and end
+        self._era = 0  # of settings and leads: what a round saw in another one is not what holds now
+        self._ask_again = 0.0  # whether a round has looked, while letters go
         self._faults: tuple[str, ...] = ()  # of templates, at the last round
 
     # ------------------------------------------------------------ the lead
@@ -85,7 +92,7 @@ class Keeper:
         self.metrics.set("footfall_leads", float(lead.mine))
         if lead.mine != before:
             self.log.info("leads" if lead.mine else "follows", holder=lead.holder, term=lead.term)
-            self._rounded = None
+            self._begin_anew()
 
     # ------------------------------------------------------------ the tasks
 
@@ -157,19 +164,17 @@ class Keeper:
         """A round of all journeys, where the log has grown since the last or a quarter of an hour has passed."""
         from footfall.app import messaging
 
-        here = self._as_written()
+        here, era = self._as_written()
         version, begun = here.store.version(), time.monotonic()
         known = self._rounded is not None and self._rounded[0] == version and begun - self._rounded[1] <= ROUND_S
         if version < 0 or known:
             return
         if not here.config.journeys:
             messaging.end_gone(here)
-            self._rounded = (version, begun, time.monotonic())
+            self._remember(era, version, begun)
             return
-        with messaging.alone(here):
-            planned = messaging.plan_round(here)
-            done = messaging.commit_round(here, planned)
-        self._rounded = (version, begun, time.monotonic())
+        planned, done = messaging.one_round(here)
+        self._remember(era, version, begun)
         if planned.faults and planned.faults != self._faults:
             self.log.warning("templates or audiences do not work; what depends on them waits", faults=planned.faults)
         self._faults = planned.faults
@@ -182,27 +187,49 @@ class Keeper:
         """Hand over what is due; stops when the lead is lost or the service ends.
 
         Not before a round has looked at it: since it was planned, its person may have left, or another host have led.
+        It stops where footfall.toml is changed meanwhile.
         """
         from footfall.app import messaging
 
-        here = self._as_written()
+        here, era = self._as_written()
         if not here.config.journeys or not self._has_looked():
             return
-        done = messaging.send(here, going=lambda: self.leads and not self.stop.is_set())
+        self._ask_again = time.monotonic() + LOOK_S
+        done = messaging.send(here, going=lambda: self._goes_on(era))
         for what, count in done.items():
             self.metrics.add("footfall_messages", what, by=count)
 
-    def _as_written(self) -> Workspace:
-        """The workspace as footfall.toml has it by now: a journey that is paused there sends nothing. ConfigError where
-        that is broken; nothing goes then."""
+    def _as_written(self) -> tuple[Workspace, int]:
+        """The workspace with what footfall.toml has on journeys by now, and the era of that: one that is paused there
+        sends nothing. ConfigError where it is broken; nothing goes then."""
         with self._reading:
             stamp = self._stamp()
             if stamp != self._written:
-                self._journeys = replace(
-                    open_workspace(self.here.directory, self.here.clock), answer_s=self.here.answer_s
-                )
-                self._written, self._rounded = stamp, None
-            return self._journeys
+                written = open_workspace(self.here.directory, self.here.clock).config
+                changed = {name: getattr(written, name) for name in _OF_JOURNEYS}
+                self._journeys = replace(self.here, config=structs.replace(self.here.config, **changed))
+                self._written = stamp
+                self._begin_anew()
+            return self._journeys, self._era
+
+    def _begin_anew(self) -> None:
+        """From here on no round has looked: one that is at work goes by other settings, or for a lead that was lost."""
+        with self._looking:
+            self._era, self._rounded = self._era + 1, None
+
+    def _remember(self, era: int, version: int, begun: float) -> None:
+        """What a round of that era saw of the log."""
+        with self._looking:
+            if era == self._era:
+                self._rounded = (version, begun, time.monotonic())
+
+    def _goes_on(self, era: int) -> bool:
+        """Whether letters go on: by the settings that they were begun with, while a round has looked."""
+        same = era == self._era and self._stamp() == self._written
+        if time.monotonic() > self._ask_again:
+            self._ask_again = time.monotonic() + LOOK_S
+            same = same and self._has_looked()
+        return same and self.leads and not self.stop.is_set()
 
     def _stamp(self) -> tuple[int, int]:
         try:
@@ -264,8 +291,8 @@ class Keeper:
         self._try("drain", self.drain)
 
     def _repeat(self, name: str, period: float, task: Callable[[], None], leader_only: bool) -> None:
-        if leader_only:
-            self.stop.wait(min(period, 2.0))  # the first lead comes first
+        while leader_only and not self.leads and not self.stop.wait(min(period, LEAD_LOOK_S)):
+            pass  # the first lead comes first, and what comes after it at once
         while not self.stop.is_set():
             if not leader_only or self.leads:
                 self._try(name, task)

@@ -50,7 +50,12 @@ COMMANDS: tuple[Command, ...] = (
     Command("rows", "footfall.app.cli.record:rows", "Record", "Show the events behind any figure."),
     Command("forget", "footfall.app.cli.record:forget", "Record", "Erase a person from the log."),
     Command("drain", "footfall.app.cli.drain:drain", "Record", "Move what the service took in to the log now."),
-    Command("backup", "footfall.app.cli.workspace:backup", "Record", "Write lake, inbox and state to one file."),
+    Command(
+        "backup",
+        "footfall.app.cli.workspace:backup",
+        "Record",
+        "Write the whole workspace to one file.",
+    ),
     Command("restore", "footfall.app.cli.workspace:restore", "Record", "Make a workspace from a backup."),
     Command("value", "footfall.app.cli.value:value", "Value", "What a visitor is worth, plain and estimated."),
     Command("demand", "footfall.app.cli.value:demand", "Value", "Forecast visits per segment."),

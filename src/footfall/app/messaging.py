@@ -41,11 +41,15 @@ if TYPE_CHECKING:
     from footfall.retain.letters import Templates
     from footfall.retain.rounds import Planned, Setting
 
+_AGAIN = ("webhook", "file")  # kinds of channels that may be given the same letter twice: idempotent
 _NEEDS = {"smtp": "email", "webhook": "person", "robot": "person", "file": "person"}
 _SECRET = "unsubscribe_secret"
 _SPACE = "message_space"
 _QUIET = "quiet_hours"  # the setting under which messages were held last
 QUIET_HOURS = "quiet hours"
+ERASING = "is being erased"  # the reason on the list while an erasure is at work, or was cut off
+BROKEN = "waits until its template is mended"
+_UNTIL_MENDED = timedelta(minutes=15)  # or until the next round that finds it so
 UNSUBSCRIBED = "unsubscribed"  # the reason of those who said so themselves, which counts as an outcome
 _BESIDE_ADDRESS = re.compile(r"[\s;,<>\"]")
 _LIST_FORM = "give one address or person a line, with a reason after a comma if you like; quotes come in pairs"
@@ -124,12 +128,25 @@ def _turn(here: Workspace) -> Path:
     return here.lake / "_messages.lock"
 
 
+def one_round(
+    here: Workspace,
+    progress: Advance = lambda done, total: None,
+    on_wait: Callable[[], None] = lambda: None,
+) -> tuple[Planned, Counter[str]]:
+    """Plan a round and carry it out, in one turn ``alone``: what it was, and what was done. ConfigError where there is
+    no journey, or one cannot be."""
+    with alone(here, on_wait):
+        planned = plan_round(here, progress)
+        return planned, commit_round(here, planned)
+
+
 def plan_round(here: Workspace, progress: Advance = lambda done, total: None, *, dry: bool = False) -> Planned:
     """What a round would do now. ConfigError where there is no journey, or one cannot be.
 
-    First, keys of persons who have signed in since become those that they have now, messages of journeys that are back
-    wait again, and, without any journey, none waits. Where it is ``dry`` nothing of this is done: all is looked at as
-    it stands. Else it and ``commit_round`` are one turn, ``alone``.
+    First, what senders that died had claimed waits again, keys of persons who have signed in since become those that
+    they have now, messages of journeys that are back wait again, and, without any journey, none waits. Where it is
+    ``dry`` nothing of this is done: all is looked at as it stands. Else it and ``commit_round`` are one turn,
+    ``alone``.
     """
     from footfall.retain import rounds
 
@@ -140,9 +157,13 @@ def plan_round(here: Workspace, progress: Advance = lambda done, total: None, *,
     told, now = setting(here, dry=dry), here.clock.now()  # what is wrong is said before the log is read
     with retention.shown(here) as shown:
         if not dry:
+            again = [name for name, channel in here.config.channels.items() if channel.kind in _AGAIN]
+            here.outbox.recover(now, again, alone=True)
             if pairs := rounds.joined(shown.engine, here.entries.persons()):
                 here.entries.join(pairs)
             rounds.revive(here.outbox, told, now)
+            if not told.faults:
+                here.outbox.release(BROKEN, now)
         return rounds.plan(shown.engine, here.entries, here.outbox, told, now, progress)
 
 
@@ -287,14 +308,32 @@ def _release(here: Workspace) -> None:
         here.state.put(_QUIET, setting)
 
 
-def letters(here: Workspace) -> Callable[[Message], Letter]:
-    """What turns a message into its letter: code of the offer, link, the link that ends it all, then the template."""
+def letters(here: Workspace) -> Callable[[Message], Letter | Held]:
+    """What turns a message into its letter: code of the offer, link, the link that ends it all, then the template. One
+    whose template fails for all such persons is held until that is mended."""
     from footfall.retain.offers import new_code
 
     def code(offer: Offer, customer_id: str) -> str:
         return here.offers.issue(offer, customer_id, offer.code or new_code(), here.clock.now()).code
 
-    return _letters(here, code)
+    known, write = templates(here), _letters(here, code)
+    broken: dict[str, Mapping[tuple[str, bool], str]] = {}  # template -> its faults, of those that failed
+
+    def held(message: Message) -> Held | None:
+        has_name = bool(msgspec.json.decode(message.context, type=dict[str, Any]).get("name"))
+        why = broken.get(message.template, {}).get((message.language, has_name))
+        return None if why is None else Held(f"{BROKEN}: {why}", here.clock.now() + _UNTIL_MENDED)
+
+    def letter(message: Message) -> Letter | Held:
+        try:
+            return held(message) or write(message)
+        except InputError:
+            broken[message.template] = known.faults(message.template)
+            if (waits := held(message)) is not None:
+                return waits
+            raise
+
+    return letter
 
 
 def letter_shown(here: Workspace, message: Message) -> Letter:
@@ -377,8 +416,9 @@ def silence(here: Workspace, rows: Sequence[tuple[str, str]]) -> int:
     """Add persons and addresses, each with a reason, to whom nothing is sent any more, and whom they have become by a
     sign-in since; how many of the rows are new there."""
     reasons, now = dict(rows), here.clock.now()
+    new = here.outbox.suppress(rows, now, over=ERASING)  # first: a round that joins them from here on takes it along
     here.outbox.suppress([(key, reasons[who]) for who, key in here.entries.keys_now(reasons)], now)
-    return here.outbox.suppress(rows, now)
+    return new
 
 
 def one_address(who: str) -> str:
@@ -413,9 +453,12 @@ def doubt(here: Workspace) -> int:
 
     A state of its own server was not restored, and stays as it is.
     """
-    if here.shared:
+    if here.has_state_elsewhere:
         return 0
-    return here.outbox.doubt(here.clock.now(), "it waited when the backup was made, and may have gone since")
+    from footfall.retain.rounds import GONE, RETRIED
+
+    told = "it waited when the backup was made, and may have gone since"
+    return here.outbox.doubt(here.clock.now(), told, (GONE, RETRIED))
 
 
 def described(posted: Mapping[str, Any]) -> dict[str, Any]:

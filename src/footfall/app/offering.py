@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+from footfall.app import retention
 from footfall.app.build import Workspace
 from footfall.errors import InputError
 from footfall.model import Offer, Redemption, Refusal
@@ -57,25 +58,21 @@ def redemption(
     key = _key(provider_id, order_id, code)
     asked = (known, code, person, order_id, order_minor, provider_id, key, now, HOLD_S)
     found = here.offers.reserve(*asked)
-    if isinstance(found, Refusal) and found.reason == "not yours" and _joined(here, here.offers.owner(code), person):
+    if isinstance(found, Refusal) and found.reason == "not yours" and _joined(here, code, person):
         found = here.offers.reserve(*asked)
     return here.offers.commit(found.redemption_id, now) if isinstance(found, Redemption) else found
 
 
-def _joined(here: Workspace, owner: str, person: str) -> bool:
-    """Whether a coupon's owner has turned out to be this person; then all that is kept goes along, as in a round."""
-    from footfall.retain import rounds
-    from footfall.retain.statements import text
-    from footfall.value import identity
-
+def _joined(here: Workspace, code: str, person: str) -> bool:
+    """Whether a coupon's owner has turned out to be this person; then coupons go along, and all else in the next round:
+    one that is at work knows nothing of this."""
+    owner = here.offers.owner(code)
     with here.engine() as engine:
         here.store.attach(engine)
-        engine.execute(text("told_of_device"), {"device": owner})
-        identity.learn(engine, (), "touched_events", use=True)
-        pairs = rounds.joined(engine, (f"d:{owner}", f"u:{owner}"))
-    mine = {old: is_now for old, is_now in pairs.items() if is_now == f"u:{person}"}
-    here.entries.join(mine)
-    return bool(mine)
+        is_theirs = f"u:{person}" in retention.keys_now(engine, [owner]).values()
+    if is_theirs:
+        here.offers.join({owner: person}, code)
+    return is_theirs
 
 
 def _key(provider_id: str, order_id: str, code: str) -> str:

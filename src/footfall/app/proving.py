@@ -61,10 +61,11 @@ def _costs(here: Workspace, journey: str, rows: Any, now: Mapping[str, str]) -> 
     first = dict(zip(rows["person"].to_pylist(), rows["entered_at"].to_pylist(), strict=True))
     costs = dict.fromkeys(first, 0.0)
     window = timedelta(days=told.outcome_days)
+    by_step = {number: step.cost for number, step in enumerate(told.steps)}
     for row in here.outbox.costs(journey).to_pylist():
         person = now.get(row["person"], row["person"])
         if person in first and row["handed_at"] <= first[person] + window:
-            costs[person] += row["cost"]
+            costs[person] += row["cost"] if row["cost"] is not None else by_step.get(row["step"], 0.0)
     unit = 10.0 ** money.exponent(here.config.workspace.currency)
     keys = {old: person for old, person in now.items() if person in first} | {person: person for person in first}
     persons = {(key[2:] if key[1:2] == ":" else key): person for key, person in keys.items()}  # by the log's own ids

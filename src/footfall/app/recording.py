@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from footfall.app import valuing
+from footfall.app import retention, valuing
 from footfall.app.build import Workspace
 from footfall.app.progress import Advance
-from footfall.errors import ConfigError
+from footfall.errors import ConfigError, InputError
 from footfall.model import Finding, ImportSummary
 from footfall.value.recipes import recipe
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from footfall.record.erase import Erased
     from footfall.record.fakes import Suspect
     from footfall.record.removal import Brought, Removed
-
-ERASING = "is being erased"  # why nobody writes to a person whose erasure was begun; run again, it ends that, too
 
 
 def import_files(
@@ -131,36 +130,45 @@ def _known(here: Workspace, question: Mapping[str, Any]) -> None:
             raise ConfigError(f"the log knows no {name} {wanted!r}", near(wanted, known))
 
 
-def forget(here: Workspace, visitor: str) -> Erased:
+def forget(here: Workspace, visitor: str, on_wait: Callable[[], None] = lambda: None) -> Erased:
     """Erase a person from the lake, the rows kept aside, this host's inbox, decisions, journeys, letters and coupons.
 
     What the inbox holds is drained first, so that all that was acknowledged until now is reached. Nobody plans or sends
-    messages meanwhile; and where it is cut off, nothing is sent to the person until it is run again.
+    messages meanwhile; and where it is cut off, nothing is sent to the person until it is run again. on_wait: called
+    where a round or a sender is at work.
     """
     from footfall.app import messaging
     from footfall.channels import files
     from footfall.record import drained, erase
     from footfall.value import facts
 
+    mark = f"{messaging.ERASING} ({secrets.token_hex(4)})"  # of this run: who bears it is found, whoever it is
     received = (here.directory / "inbox" / "inbox.db").exists()
 
     @contextmanager
-    def elsewhere(ids: Sequence[str]) -> Iterator[dict[str, int]]:
-        here.outbox.suppress([(one, ERASING) for one in ids], here.clock.now())
-        kept = {"journeys": here.entries.forget(ids), "messages": here.outbox.forget(ids)}
+    def elsewhere(own: Sequence[str], shared: Sequence[str]) -> Iterator[dict[str, int]]:
+        theirs, users = retention.keys_now(engine, shared), {f"u:{one}" for one in own}
+        ids = [*own, *(device for device in shared if theirs.get(f"d:{device}") in users)]  # else it is kept of another
+        here.outbox.suppress([(one, mark) for one in ids], here.clock.now())
+        kept = {"messages": here.outbox.forget(ids), "journeys": here.entries.forget(ids)}
         kept |= {"letters": files.forget(here.directory, ids), "coupons": here.offers.forget(ids)}
         if received:
-            kept["sticky choices"] = here.inbox.forget(ids)
+            kept["sticky choices"] = here.inbox.forget([*own, *shared])
         yield kept
-        here.outbox.unlist(ids, ERASING)
+        here.outbox.unlist(ids, messaging.ERASING)
 
     facts.forget(here.facts_directory)  # before and after: it may be killed between, and facts may be counted between
-    with messaging.alone(here), here.engine() as engine:
-        if received:
-            where = (here.inbox, here.store, here.decisions, engine, here.config, here.clock)
-            drained.drain(*where, quarantine_dir=here.quarantine)
-        erased = erase.forget(
-            here.store, engine, visitor, here.quarantine, decisions=here.decisions, elsewhere=elsewhere
-        )
+    here.outbox.suppress([(visitor, mark)] if visitor else [], here.clock.now())  # whoever sends now ends later
+    try:
+        with messaging.alone(here, on_wait), here.engine() as engine:
+            if received:
+                where = (here.inbox, here.store, here.decisions, engine, here.config, here.clock)
+                drained.drain(*where, quarantine_dir=here.quarantine)
+            erased = erase.forget(
+                here.store, engine, visitor, here.quarantine, decisions=here.decisions, elsewhere=elsewhere
+            )
+    except InputError:  # nothing was, nor will be
+        here.outbox.unlist([visitor], messaging.ERASING)
+        raise
     facts.forget(here.facts_directory)
     return erased

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from footfall.app import valuing
 from footfall.app.build import Workspace
+from footfall.ports import Engine
 from footfall.record import money
 from footfall.value.recipes import recipe, reward_exponent
 
@@ -100,6 +103,17 @@ def shown(here: Workspace, as_of: date | None = None) -> Iterator[Shown]:
         audience.show(engine, buyers, found, values, here.clock.now())
         engine.seal([str(Path(path).parents[2]) for path in here.store.files()[:1]])
         yield Shown(engine, buyers, found)
+
+
+def keys_now(engine: Engine, ids: Sequence[str]) -> dict[str, str]:
+    """Keys of persons under these identifiers -> whose they are by now, by the log that is attached to the engine."""
+    from footfall.retain import rounds
+    from footfall.retain.statements import text
+    from footfall.value import identity
+
+    engine.query(text("told_of_devices"), None, asked=pa.table({"id": pa.array(ids, pa.string())}))
+    identity.learn(engine, (), "touched_events", use=True)
+    return rounds.joined(engine, [f"{mark}:{one}" for one in ids for mark in "du"])
 
 
 def audiences(here: Workspace, wanted: Collection[str] | None = None) -> tuple[Audience, ...]:

@@ -1,8 +1,9 @@
 """Erase a person: their events leave the lake, the rows kept aside and the disk. It cannot be undone.
 
 Live decisions made for the person become nobody's: visitor and context go, what was drawn and reserved stays, so that
-propensities and capacities remain true. What is kept elsewhere under the same ids is erased by whoever keeps it
-(``elsewhere``), before the log: a run that was killed can then be made again, since the log still tells the ids.
+propensities and capacities remain true. What is kept elsewhere of the same person is erased by whoever keeps it
+(``elsewhere``), and the rows kept aside are, before the log: a run that was cut off can then be made again, since the
+log still tells the ids.
 
 Who is erased follows identity (design: an anonymous event belongs to the latest user identified on its
 device):
@@ -84,14 +85,14 @@ def forget(
     progress: Callable[[float, float], None] | None = None,
     *,
     decisions: Store | None = None,
-    elsewhere: Callable[[Sequence[str]], AbstractContextManager[Mapping[str, int]]] | None = None,
+    elsewhere: Callable[[Sequence[str], Sequence[str]], AbstractContextManager[Mapping[str, int]]] | None = None,
 ) -> Erased:
     """Erase ``visitor`` (a visitor id or user id) and all of the same person, under the store's lock.
 
-    progress: told (days done, days in all). decisions: the log of live decisions. elsewhere: erases what else is kept
-    under the person's ids, and tells rows by place; held until the log is clean, too. Raises InputError for an empty
-    id; WorkspaceError where the workspace cannot be written, in which case either nothing or all of the log's part has
-    happened; then run it again.
+    progress: told (days done, days in all). decisions: the log of live decisions. elsewhere: given the person's ids,
+    and devices that others use, too, erases what else is kept of the person, and tells rows by place; held until the
+    log is clean, too. Raises InputError for an empty id; WorkspaceError where the workspace cannot be written, in which
+    case either nothing or all of the log's part has happened; then run it again.
     """
     if not visitor:
         raise InputError("no id to erase", "name a visitor id or a user id")
@@ -100,16 +101,15 @@ def forget(
         person = _resolve(engine, visitor)
         _find(engine, person)
         drawn = _forget_decisions(decisions, engine, person) if decisions is not None else 0
-        ids = (*person.ids, *person.shared)
-        with elsewhere(ids) if elsewhere is not None else nullcontext({}) as other:
+        with elsewhere(person.ids, person.shared) if elsewhere is not None else nullcontext({}) as other:
+            if quarantine_dir is not None:
+                quarantine.recover(quarantine_dir, store.has_batch)  # copies that a killed import left
+            rejects = _clean_quarantine(quarantine_dir, person.ids) if quarantine_dir is not None else 0
             found = engine.query(text("erase_days"), None, tokens=_tokens(person.ids)).to_pylist()
             days = tuple(row["day"] for row in found)
             if days:
                 _rewrite(store, engine, days, "erase_kept", "properties", person, progress)
             store.attach(engine)
-            if quarantine_dir is not None:
-                quarantine.recover(quarantine_dir, store.has_batch)  # copies that a killed import left
-            rejects = _clean_quarantine(quarantine_dir, person.ids) if quarantine_dir is not None else 0
     events = sum(row["events"] for row in found)
     return Erased(events, rejects, days, person.ids, person.shared, person.others, drawn, other)
 

@@ -160,8 +160,9 @@ def members(engine: Asked, audience: Audience, limit_s: float) -> pa.Table:
         raise InputError(
             f"{where}: {error}", "person, provider_id and category are text, since a time, stake a number"
         ) from None
-    if rows["person"].null_count:
-        raise InputError(f"{where}: {rows['person'].null_count} rows without a person", "leave them out")
+    for name, what in (("person", "a person"), ("since", "a time in `since`")):
+        if rows[name].null_count:
+            raise InputError(f"{where}: {rows[name].null_count} rows without {what}", "leave them out")
     if (bad := _unfit(rows)) is not None:
         raise InputError(f"{where}: {bad}", "leave such rows out")
     if audience.file:
@@ -175,7 +176,7 @@ def members(engine: Asked, audience: Audience, limit_s: float) -> pa.Table:
 
 def _unfit(rows: pa.Table) -> str | None:
     """What no member can have: a time that is not within years 1 to 9999, a stake that is not finite."""
-    times = rows["since"].cast(pa.int64()).drop_null()
+    times = rows["since"].cast(pa.int64())
     if len(times) and not (pc.min(times).as_py() >= _FIRST_US and pc.max(times).as_py() <= _LAST_US):
         return "a time in `since` that is not within the years 1 to 9999"
     stakes = rows["stake"].drop_null()

@@ -114,9 +114,8 @@ class Drafts:
                 "since": since.replace(tzinfo=UTC).astimezone(self.zone).date().isoformat(),
                 "timezone": timezone or "",
                 "offer_name": step.offer,
+                "cost": step.cost,
             }
-            if step.cost:
-                context["cost"] = step.cost
             found.append(
                 Message(
                     message_id=message_id(self.space, name, person, number, entry),

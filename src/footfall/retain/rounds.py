@@ -110,7 +110,7 @@ def joined(engine: Engine, persons: Sequence[str]) -> dict[str, str]:
 
 def revive(outbox: Outbox, setting: Setting, now: datetime) -> int:
     """Let messages wait again that a person asked for, or whose journey was gone and is back under its name; how many.
-    Before a round is planned, so that it looks at them as at all that wait."""
+    Before a round is planned, so that it looks at them as at all that wait; they go when it is carried out."""
     since = {GONE: now - _LOOK_BACK, RETRIED: _EVER}
     return sum(outbox.revive(reason, name, at) for name in setting.journeys for reason, at in since.items())
 
@@ -197,6 +197,8 @@ def commit(planned: Planned, entries: Entries, outbox: Outbox, known: Sequence[s
         done["entered"] += rows.num_rows
     if withdrawn := outbox.overtake(planned.overtaken):
         done["withdrawn"] = withdrawn
+    for reason in (GONE, RETRIED):  # what ``revive`` let wait has been looked at
+        outbox.release(reason, planned.now)
     done["planned"] = sum(outbox.add(piece) for piece in planned.messages.pieces())
     for name, rows in planned.moving.items():
         entries.move(name, rows)

@@ -38,7 +38,7 @@ from footfall.errors import FormatError, WorkspaceError
 from footfall.stores.lake import LOCK_NAME, Lake
 
 SETTINGS = "footfall.toml"
-FOLDERS = ("lake", "quarantine", "state", "inbox")
+FOLDERS = ("lake", "quarantine", "state", "inbox", "audiences", "templates")
 MANIFEST = "manifest.json"
 _SETTINGS_UNFINISHED = f"{SETTINGS}.unfinished"  # a folder without settings is no workspace
 FORMAT = 1
@@ -97,10 +97,16 @@ def backup(directory: Path, archive: Path, progress: Progress | None = None, wai
     return manifest
 
 
-def restore(archive: Path, directory: Path, progress: Progress | None = None) -> Manifest:
+def restore(
+    archive: Path,
+    directory: Path,
+    progress: Progress | None = None,
+    finish: Callable[[Path], None] = lambda folder: None,
+) -> Manifest:
     """Make the workspace of ``archive`` in ``directory``, all of it or nothing.
 
-    The folder must be absent or empty. progress: told (bytes of the archive read, bytes in all). Raises
+    The folder must be absent or empty. progress: told (bytes of the archive read, bytes in all). finish: called with
+    the folder of the whole workspace before that gets its name. Raises
     FormatError for an archive that is cut off, damaged, not ours or unsafe (paths that lead elsewhere),
     WorkspaceError where the folder cannot be made.
     """
@@ -119,6 +125,7 @@ def restore(archive: Path, directory: Path, progress: Progress | None = None) ->
                 sync(inside)
             (made / _SETTINGS_UNFINISHED).replace(made / SETTINGS)
             sync(made)
+            finish(made)
             made.replace(directory)  # an empty folder gives way
             sync(directory.parent)
     return manifest

@@ -118,8 +118,8 @@ class DuckEngine:
                 return _arrow(connection.sql(sql))
             except duckdb.InterruptException:
                 raise InputError(f"it takes longer than {limit_s:g} s", "make it simpler, or raise the limit") from None
-            except duckdb.OutOfMemoryException:
-                raise
+            except duckdb.OutOfMemoryException as error:
+                raise InputError(_first_line(error), "make it simpler, or raise [record] memory_mb") from None
             except duckdb.Error as error:
                 raise InputError(_first_line(error), "mend the SQL") from None
             finally:

@@ -19,6 +19,7 @@ TWICE = "joined"  # the reason of an entry that was a person's second in a journ
 _TOLD = "the same person as of another entry"
 _MARKS = ("u:", "d:", "v:", "m:")  # in front of a key: a user, a device, a visit, an event alone
 _FEW = 500  # values of one condition
+_AWAY = 1_000_000_000  # more entries of a person in a journey than there will be
 
 
 def keys_of(who: str) -> tuple[str, ...]:
@@ -48,9 +49,7 @@ def join(connection: sa.Connection, pairs: Mapping[str, str], suppress: Any) -> 
     _move(connection, changes)
     _move_messages(connection, pairs)
     plain = ((_id_of(old), _id_of(now)) for old, now in sorted(pairs.items()))  # a user goes before a device
-    ids = {old: now for old, now in plain if old != now}
-    _move_coupons(connection, ids)
-    _move_uses(connection, ids)
+    join_offers(connection, {old: now for old, now in plain if old != now})
     _suppress(connection, pairs, suppress)
     _remember(connection, pairs)
     return len({row.person for row in kept if row.person in pairs})
@@ -80,14 +79,14 @@ def _remember(connection: sa.Connection, pairs: Mapping[str, str]) -> None:
 
 
 def _move(connection: sa.Connection, changes: list[tuple[str, str, int, str, int, bool]]) -> None:
-    """Entries and their messages to their new person and number; by way of negative numbers, which nothing else has."""
+    """Entries and their messages to their new person and number; by way of numbers that nothing else has."""
     for table in (entries, messages):
         c = table.c
         of = (c.journey == sa.bindparam("j")) & (c.person == sa.bindparam("p")) & (c.entry == sa.bindparam("e"))
         there = (c.journey == sa.bindparam("j")) & (c.person == sa.bindparam("q")) & (c.entry == sa.bindparam("m"))
         away = table.update().where(of).values(person=sa.bindparam("q"), entry=sa.bindparam("m"))
         back = table.update().where(there).values(entry=sa.bindparam("n"))
-        given = [{"j": j, "p": p, "e": e, "q": q, "m": -n, "n": n} for j, p, e, q, n, _ in changes]
+        given = [{"j": j, "p": p, "e": e, "q": q, "m": -_AWAY - n, "n": n} for j, p, e, q, n, _ in changes]
         for one in given:
             connection.execute(away, {key: one[key] for key in ("j", "p", "e", "q", "m")})
         for one in given:
@@ -103,25 +102,38 @@ def _move(connection: sa.Connection, changes: list[tuple[str, str, int, str, int
 
 
 def _move_messages(connection: sa.Connection, pairs: Mapping[str, str]) -> None:
-    """Messages whose entries are gone: they still count against the person's caps."""
+    """Messages whose entries are gone: they still count against the person's caps. Where the other one has had a letter
+    of the same step and number, the number is below 0, which no entry has."""
     c = messages.c
-    left = messages.update().where(c.person == sa.bindparam("p")).values(person=sa.bindparam("q"))
-    known = sorted(pairs)
-    for at in range(0, len(known), _FEW):
-        which = sa.select(c.person).distinct().where(c.person.in_(known[at : at + _FEW]))
-        for person in connection.execute(which).scalars().all():
-            connection.execute(left, {"p": person, "q": pairs[person]})
+    left = _where(connection, messages, c.person, pairs)
+    theirs = _where(connection, messages, c.person, {pairs[row.person] for row in left}) if left else []
+    taken = {(row.journey, row.person, row.step, row.entry) for row in theirs}
+    for row in left:
+        person, entry = pairs[row.person], row.entry
+        while (row.journey, person, row.step, entry) in taken:
+            entry = min(entry, 0) - 1
+        taken.add((row.journey, person, row.step, entry))
+        moved = messages.update().where(c.message_id == row.message_id)
+        connection.execute(moved.values(person=person, entry=entry))
 
 
-def _move_coupons(connection: sa.Connection, ids: Mapping[str, str]) -> None:
-    """Coupons, which go by the identifiers of the log. Whoever has two of an offer keeps the newest that is unused."""
+def join_offers(connection: sa.Connection, ids: Mapping[str, str], shown: str = "") -> None:
+    """Coupons and uses of persons who turned out to be others, by their identifiers in the log, old -> now. shown: the
+    code that somebody holds out, which stays."""
+    _move_coupons(connection, ids, shown)
+    _move_uses(connection, ids)
+
+
+def _move_coupons(connection: sa.Connection, ids: Mapping[str, str], shown: str) -> None:
+    """Coupons, which go by the identifiers of the log. Whoever has two of an offer keeps the one that is shown, else
+    the newest that is unused."""
     c, together = coupons.c, defaultdict[tuple[str, str], list[Any]](list)
     for row in _where(connection, coupons, c.person, {*ids, *ids.values()}):
         together[row.offer, ids.get(row.person, row.person)].append(row)
     several = [row.code for rows in together.values() if len(rows) > 1 for row in rows]
     used = {row.code for row in _where(connection, redemptions, redemptions.c.code, several) if row.status in HELD}
     for (offer, person), rows in together.items():
-        *gone, left = sorted(rows, key=lambda row: (row.code not in used, row.issued_at, row.code))
+        *gone, left = sorted(rows, key=lambda row: (row.code == shown, row.code not in used, row.issued_at, row.code))
         for row in gone:
             connection.execute(coupons.delete().where(c.code == row.code))
         if unused := sum(row.code not in used for row in gone):  # their places may be given out again

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from footfall.errors import InputError
 from footfall.model import Coupon, Offer, OfferCount, Redemption, Refusal
-from footfall.stores import schema
+from footfall.stores import joins, schema
 from footfall.stores.database import OnDatabase, naive
 from footfall.stores.schema import HELD, coupons, offer_counts, redemptions
 
@@ -61,6 +61,11 @@ class SqlOffers(OnDatabase):
             connection.execute(change.values(**row))
             self._count(connection, offer.name, issued=1 - freed)
         return Coupon(code, offer.name, person, now, ends.replace(tzinfo=UTC))
+
+    def join(self, ids: Mapping[str, str], shown: str) -> None:
+        """As ``ports.Offers.join``."""
+        with self._writing() as connection:
+            joins.join_offers(connection, ids, shown)
 
     def owner(self, code: str) -> str:
         """Whose own code it is, "" where it is nobody's."""

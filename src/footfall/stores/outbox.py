@@ -29,6 +29,7 @@ from footfall.stores.schema import messages, suppressions
 _COUNTED = ("handing", "sent", "unknown")  # what may have reached a person, and counts against the caps
 _STATES = {"sent": "sent", "dead": "dead", "unknown": "unknown", "retry": "waiting"}
 _CHUNK = 2000
+_NOT_BEFORE_RELEASE = datetime(9999, 1, 1)
 _GIVEN = ("message_id", "journey", "person", "step", "entry", "channel", "address", "template", "language", "context", "value", "due_at", "next_at", "status")  # fmt: skip  # noqa: E501
 _FEW = 500  # values of one condition
 
@@ -42,9 +43,9 @@ def _mine() -> sa.ColumnElement[bool]:
 
 
 # What each message costs runs often enough to be built once.
-_LOOKED_AT = sa.select(messages.c.status, messages.c.worker, messages.c.person, messages.c.address).where(
-    messages.c.message_id == sa.bindparam("at_id")
-)
+_LOOKED_AT = sa.select(
+    messages.c.status, messages.c.worker, messages.c.person, messages.c.address, messages.c.error
+).where(messages.c.message_id == sa.bindparam("at_id"))
 _SUPPRESSED = sa.select(suppressions.c.reason).where(
     suppressions.c.who.in_([sa.bindparam(f"key_{n}") for n in range(6)])  # of person, address, plain: two spellings
 )
@@ -77,6 +78,12 @@ _ENDED = _freed(settled_at=sa.bindparam("at"), error=sa.bindparam("told"))
 Settled = Sequence[tuple[str, Receipt, datetime | None]]
 
 
+class _Priced(msgspec.Struct):
+    """What a message's context says of its cost; None: it was written when none did."""
+
+    cost: float | None = None
+
+
 class SqlOutbox(OnDatabase):
     """``ports.Outbox`` on SQLAlchemy; opening it brings the schema up to date."""
 
@@ -97,11 +104,12 @@ class SqlOutbox(OnDatabase):
         return added
 
     def claim(self, worker: str, now: datetime, most: int, lease_s: float) -> tuple[Message, ...]:
-        """Up to ``most`` messages that are due, for this worker only until the lease is over; most valuable first."""
+        """As ``ports.Outbox.claim``."""
         c, at = messages.c, naive(now)
         due = sa.select(messages).where((c.status == "waiting") & (c.next_at <= at))
         with self._writing() as connection:
-            rows = connection.execute(due.order_by(c.value.desc(), c.message_id).limit(most)).all()
+            tried = sa.case((c.attempts > 0, 1), else_=0)
+            rows = connection.execute(due.order_by(tried, c.value.desc(), c.message_id).limit(most)).all()
             change = messages.update().where((c.message_id == sa.bindparam("at_id")) & (c.status == "waiting"))
             taken = change.values(status="claimed", worker=worker, lease_until=naive(now + timedelta(seconds=lease_s)))
             if rows:
@@ -116,7 +124,7 @@ class SqlOutbox(OnDatabase):
             self._settle(connection, worker, now, settled)
             row = connection.execute(_LOOKED_AT, {"at_id": message_id}).first()
             if row is None or row.status != "claimed" or row.worker != worker:
-                return Held("another worker has it", None)
+                return _not_mine(row, now)
             held = self._against(connection, row, now, caps)
             if held is not None:
                 self._hold(connection, message_id, held)
@@ -140,18 +148,25 @@ class SqlOutbox(OnDatabase):
                 self._hold(connection, message_id, held)
 
     def release(self, reason: str, now: datetime, journeys: Sequence[str] | None = None) -> int:
-        """Let messages that wait because of this reason of ``hold`` be due now, of some journeys or all; how many."""
+        """As ``ports.Outbox.release``."""
         c, at = messages.c, naive(now)
-        held = (c.status == "waiting") & (c.next_at > at) & (c.error == reason)
+        held = (c.status == "waiting") & (c.next_at > at) & c.error.startswith(reason, autoescape=True)
         if journeys is not None:
             held &= c.journey.in_(list(journeys))
         with self._writing() as connection:
-            return connection.execute(messages.update().where(held).values(next_at=at)).rowcount
+            return connection.execute(messages.update().where(held).values(next_at=at, error="")).rowcount
 
-    def recover(self, now: datetime, idempotent: Sequence[str]) -> Mapping[str, int]:
-        """Free claims whose lease is over; how many wait again, and how many are "unknown"."""
+    def give_back(self, worker: str) -> int:
+        """Let what this worker has claimed and not handed over wait again; how many."""
         c = messages.c
-        over = c.lease_until <= naive(now)
+        mine = messages.update().where((c.status == "claimed") & (c.worker == worker))
+        with self._writing() as connection:
+            return connection.execute(mine.values(status="waiting", worker="", lease_until=None)).rowcount
+
+    def recover(self, now: datetime, idempotent: Sequence[str], *, alone: bool = False) -> Mapping[str, int]:
+        """As ``ports.Outbox.recover``."""
+        c = messages.c
+        over = sa.true() if alone else c.lease_until <= naive(now)
         again = over & ((c.status == "claimed") | ((c.status == "handing") & c.channel.in_(list(idempotent))))
         free = {"status": "waiting", "worker": "", "lease_until": None}
         lost = {
@@ -166,18 +181,25 @@ class SqlOutbox(OnDatabase):
             ).rowcount
         return {"waiting": waiting, "unknown": unknown}
 
-    def doubt(self, now: datetime, reason: str) -> int:
-        """All that is not done with is "unknown": it may have gone, and nobody can tell; how many."""
+    def doubt(self, now: datetime, reason: str, revived: Sequence[str] = ()) -> int:
+        """As ``ports.Outbox.doubt``."""
         c, lost = messages.c, {"status": "unknown", "settled_at": naive(now), "error": reason, "lease_until": None}
-        open_ = messages.update().where(c.status.in_(("waiting", "claimed", "handing")))
+        may_wait = (c.status == "cancelled") & c.error.in_(list(revived))
+        open_ = messages.update().where(c.status.in_(("waiting", "claimed", "handing")) | may_wait)
         with self._writing() as connection:
             return connection.execute(open_.values(**lost)).rowcount
 
     # ------------------------------------------------------------ whom not
 
-    def suppress(self, rows: Sequence[tuple[str, str]], now: datetime) -> int:
-        """Add (address or person, reason) to whom nothing is sent any more; how many are new."""
+    def suppress(self, rows: Sequence[tuple[str, str]], now: datetime, over: str = "") -> int:
+        """As ``ports.Outbox.suppress``."""
         with self._writing() as connection:
+            if over:
+                names = sorted({listed_as(who) for who, _ in rows})
+                for at in range(0, len(names), _FEW):
+                    which = suppressions.c.who.in_(names[at : at + _FEW])
+                    passing = suppressions.c.reason.startswith(over, autoescape=True)
+                    connection.execute(suppressions.delete().where(which & passing))
             return self._suppress(connection, rows, now)
 
     def unsuppress(self, who: str) -> tuple[str, ...]:
@@ -198,12 +220,14 @@ class SqlOutbox(OnDatabase):
         return tuple(gone)
 
     def unlist(self, people: Sequence[str], reason: str) -> int:
-        """Take these off that list where they stand on it for this reason; how many."""
-        gone, c, known = 0, suppressions.c, sorted({listed_as(who) for who in schema.spelled(people)})
+        """As ``ports.Outbox.unlist``."""
+        c, reasons = suppressions.c, set[str]()
+        known = sorted({listed_as(who) for who in schema.spelled(people)})
         with self._writing() as connection:
             for at in range(0, len(known), _FEW):
-                which = c.who.in_(known[at : at + _FEW]) & (c.reason == reason)
-                gone += connection.execute(suppressions.delete().where(which)).rowcount
+                which = c.who.in_(known[at : at + _FEW]) & c.reason.startswith(reason, autoescape=True)
+                reasons |= set(connection.execute(sa.select(c.reason).where(which)).scalars())
+            gone = connection.execute(suppressions.delete().where(c.reason.in_(sorted(reasons)))).rowcount
         with schema.readable_errors(self._place):
             schema.scrub(self._engine)
         return gone
@@ -281,12 +305,11 @@ class SqlOutbox(OnDatabase):
         return cancelled
 
     def revive(self, reason: str, journey: str, since: datetime) -> int:
-        """Let a journey's messages that were due after ``since`` and cancelled for this reason wait again; how many."""
-        c = messages.c
+        """As ``ports.Outbox.revive``."""
+        c, waits = messages.c, {"status": "waiting", "worker": "", "lease_until": None, "next_at": _NOT_BEFORE_RELEASE}
         which = (c.status == "cancelled") & (c.error == reason) & (c.journey == journey) & (c.due_at > naive(since))
         with self._writing() as connection:
-            change = messages.update().where(which).values(status="waiting", worker="", lease_until=None, error="")
-            return connection.execute(change).rowcount
+            return connection.execute(messages.update().where(which).values(**waits)).rowcount
 
     def against(self, message: Message, now: datetime, caps: Caps) -> Held | None:
         """What would hold a message back now, as ``hand`` will ask again: the list of whom not, caps."""
@@ -330,15 +353,15 @@ class SqlOutbox(OnDatabase):
             return tuple(_posted(row) for row in connection.execute(query.limit(most) if most else query))
 
     def costs(self, journey: str) -> pa.Table:
-        """person, handed_at (UTC, without zone), cost: letters that cost something and may have reached somebody."""
+        """As ``ports.Outbox.costs``."""
         c = messages.c
-        priced = (c.journey == journey) & c.status.in_(_COUNTED) & c.context.like('%"cost":%')
+        query = sa.select(c.person, c.handed_at, c.step, c.context)
         with self._reading() as connection:
-            rows = connection.execute(sa.select(c.person, c.handed_at, c.context).where(priced)).all()
-        person, at, context = zip(*rows, strict=True) if rows else ((), (), ())
-        cost = [float(msgspec.json.decode(text).get("cost", 0.0)) for text in context]
+            rows = connection.execute(query.where((c.journey == journey) & c.status.in_(_COUNTED))).all()
+        person, at, step, context = zip(*rows, strict=True) if rows else ((), (), (), ())
+        cost = [msgspec.json.decode(text, type=_Priced).cost for text in context]
         names = {"person": pa.array(person, pa.string()), "handed_at": pa.array(at, pa.timestamp("us"))}
-        return pa.table({**names, "cost": pa.array(cost, pa.float64())})
+        return pa.table({**names, "step": pa.array(step, pa.int64()), "cost": pa.array(cost, pa.float64())})
 
     def posted(self, message_id: str) -> Posted | None:
         """One message with what became of it."""
@@ -418,6 +441,13 @@ class SqlOutbox(OnDatabase):
         given = [{"who": listed_as(who), "reason": reason, "at": naive(now)} for who, reason in rows]
         parts = (given[at : at + _CHUNK] for at in range(0, len(given), _CHUNK))
         return sum(len(connection.execute(insert, part).all()) for part in parts)
+
+
+def _not_mine(row: Any, now: datetime) -> Held:
+    """What became of a message that was claimed and is its worker's no more."""
+    if row is None:
+        return Held("its person was erased", None)
+    return Held(row.error, None) if row.status == "cancelled" else Held("another worker has it", now)
 
 
 def _plain(person: str) -> str:

@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from footfall.acquire.rules import near
 from footfall.app import messaging, offering, output, proving
 from footfall.app.build import open_workspace
-from footfall.app.cli.options import FormatOption, WorkspaceOption
+from footfall.app.cli.options import WAITS, FormatOption, WorkspaceOption
 from footfall.app.progress import bar
 from footfall.errors import ConfigError, InputError
 from footfall.model import Held, MessageStatus
@@ -19,7 +19,6 @@ from footfall.model import Held, MessageStatus
 DRAWN = 20
 REASONS = 5
 NO_JOURNEY = "add a section [journeys.NAME]; `footfall config` shows one"
-WAITS = "another round, a sender or an erasure is at work; waiting for it"
 WHY = ("journey", "customer_id", "channel", "address", "template", "value", "why")
 MESSAGE = (
     "message_id",
@@ -96,9 +95,8 @@ def retain(
         with bar("round") as advance:
             planned = messaging.plan_round(here, advance, dry=True)
     else:
-        with messaging.alone(here, lambda: screen.print(WAITS, soft_wrap=True)), bar("round") as advance:
-            planned = messaging.plan_round(here, advance)
-            done = messaging.commit_round(here, planned)
+        with bar("round") as advance:
+            planned, done = messaging.one_round(here, advance, lambda: screen.print(WAITS, soft_wrap=True))
     if planned.messages and not here.config.retain.public_url:
         screen.print("note: [retain] public_url is empty: letters carry no link that unsubscribes", soft_wrap=True)
     for fault in planned.faults:

@@ -18,6 +18,8 @@ WorkspaceOption = Annotated[
 FormatOption = Annotated[Format, Parameter(name="--format", help="How to print: table, json, csv or parquet.")]
 TextFormat = Annotated[Literal["table", "json"], Parameter(name="--format", help="How to print: table or json.")]
 
+WAITS = "another round, a sender or an erasure is at work; waiting for it"
+
 
 def day(text: str | None, option: str) -> date | None:
     """A date option as a date; ConfigError names the option."""

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from footfall.app import output, recording
 from footfall.app.build import Workspace, open_workspace
-from footfall.app.cli.options import FormatOption, WorkspaceOption, day, pairs
+from footfall.app.cli.options import WAITS, FormatOption, WorkspaceOption, day, pairs
 from footfall.app.progress import bar
 from footfall.errors import ConfigError, FootfallError
 from footfall.model import Finding, ImportSummary
@@ -404,7 +404,8 @@ def forget(visitor: str, /, *, yes: bool = False, workspace: WorkspaceOption = N
         ):
             output.console().print("Nothing was erased.")
             return
-    erased = recording.forget(here, visitor)
+    told = output.console(stderr=True)
+    erased = recording.forget(here, visitor, lambda: told.print(WAITS, soft_wrap=True))
     screen = output.console()
     elsewhere = {place: rows for place, rows in {"decisions": erased.decisions, **erased.elsewhere}.items() if rows}
     if not erased.events and not erased.rejects and not elsewhere:

@@ -112,7 +112,7 @@ def _sections(here: Any, template: str, default: object, key: str) -> list[tuple
 
 
 def backup(archive: Path, /, *, workspace: WorkspaceOption = None) -> None:
-    """Write lake, inbox, state and settings to one file, consistent in itself.
+    """Write log, inbox, state, settings, audiences and templates to one file, consistent in itself.
 
     For example:
 
@@ -157,16 +157,20 @@ def restore(archive: Path, directory: Path, /, *, moved: bool = False) -> None:
     from footfall.app.progress import bar
     from footfall.stores.backup import restore as read_backup
 
+    letters = [0]
+
+    def finish(made: Path) -> None:  # before anybody can run on it
+        letters[0] = 0 if moved else doubt(open_workspace(made))
+
     with bar("restore") as advance:
-        manifest = read_backup(archive, directory, progress=advance)
+        manifest = read_backup(archive, directory, progress=advance, finish=finish)
     output.console().print(f"Restored {len(manifest.members):,} files to {directory}.", soft_wrap=True)
-    letters = 0 if moved else doubt(open_workspace(directory))
-    if letters:
+    if letters[0]:
         output.console().print(
-            f"{letters:,} letters waited when the backup was made. They may have gone since, so they are `unknown` now "
-            "and do not go by themselves: `footfall outbox list --status unknown` shows them, `footfall outbox retry` "
-            "asks for one again. Steps that fell due since go with the next round; pause a journey whose letters "
-            "must not go twice.",
+            f"{letters[0]:,} letters waited when the backup was made. They may have gone since, so they are `unknown` "
+            "now and do not go by themselves: `footfall outbox list --status unknown` shows them, "
+            "`footfall outbox retry` asks for one again. Steps that fell due since go with the next round; pause a "
+            "journey whose letters must not go twice.",
             soft_wrap=True,
         )
 
