@@ -165,8 +165,8 @@ class Keeper:
         from footfall.app import messaging
 
         here, era = self._as_written()
-        version, begun = here.store.version(), time.monotonic()
-        known = self._rounded is not None and self._rounded[0] == version and begun - self._rounded[1] <= ROUND_S
+        version, begun, last = here.store.version(), time.monotonic(), self._rounded
+        known = last is not None and last[0] == version and begun - last[1] <= ROUND_S
         if version < 0 or known:
             return
         if not here.config.journeys:
@@ -240,9 +240,10 @@ class Keeper:
 
     def _has_looked(self) -> bool:
         """Whether a round of this lead knows the log as it is, or as it was a short while ago."""
-        if self._rounded is None:
+        last = self._rounded
+        if last is None:
             return False
-        version, begun, ended = self._rounded
+        version, begun, ended = last
         late_s = max(LOOKED_S, 3 * self._journeys.config.retain.interval_s, 3 * (ended - begun))
         return time.monotonic() - begun <= late_s or self.here.store.version() == version
 
