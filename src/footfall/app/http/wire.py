@@ -1,7 +1,8 @@
 """The worker's HTTP protocol: uvicorn's, with what it lacks.
 
 - A time and a size within which the headers of a request have to arrive: a client that opens a connection and dribbles
-  holds it no longer than ``header_timeout_s``. Likewise a body, ``body_timeout_s``, though its answer may be out.
+  holds it no longer than ``header_timeout_s``. Likewise a body, ``body_timeout_s``, though its answer may be out; what
+  comes beside a body in chunks, trailers above all, has the size of headers at most.
 - Hot addresses (hot.py) are answered here, as soon as a request is whole, without a task, a scope's copy and the
   coroutines of ASGI, which cost several times what a decision does. Only the plain case is: POST, the whole body
   announced by Content-Length, no other request of the connection under way. Everything else is uvicorn's.
@@ -22,7 +23,7 @@ from footfall.app.http.problems import Headers, Problem
 from footfall.app.http.turns import InTurn
 from footfall.config import ServeSettings
 
-MAX_HEADER_BYTES = 32_768
+MAX_HEADER_BYTES = 32_768  # of headers, and of what comes between two parts of a body or after its last one
 
 
 class _Nobody:
@@ -55,7 +56,7 @@ class Wire(InTurn):
     settings: ServeSettings
     path: HotPath | None = None  # the hot addresses; None: everything is ASGI's
     _deadline: asyncio.TimerHandle | None = None
-    _header_bytes = 0
+    _header_bytes = 0  # since a request or its headers ended or a part of its body came
     _in_body = False
     _receiving: _Exchange | None = None  # whose body is not whole yet
     _body_deadline: asyncio.TimerHandle | None = None
@@ -75,16 +76,15 @@ class Wire(InTurn):
 
     def parse(self, piece: bytes | memoryview) -> None:
         """Have the parser take a piece, and see that what has begun ends in time."""
-        if not self._in_body:
-            self._header_bytes += len(piece)
+        self._header_bytes += len(piece)
         super().parse(piece)
         if self.transport.is_closing():
             return
-        if self._in_body:
+        if self._header_bytes > MAX_HEADER_BYTES:
+            self.send_400_response("Trailers too large." if self._in_body else "Headers too large.")
+        elif self._in_body:
             if self._body_deadline is None:
                 self._expect_body()
-        elif self._header_bytes > MAX_HEADER_BYTES:
-            self.send_400_response("Headers too large.")
         elif self._header_bytes and self._deadline is None:
             self._expect_headers()
 
@@ -101,6 +101,7 @@ class Wire(InTurn):
 
     def on_body(self, body: bytes) -> None:
         """Keep a part of a body."""
+        self._header_bytes = 0
         if self._receiving is not None:
             self._receiving.parts.append(body)
             self.body_left -= len(body)
@@ -109,7 +110,7 @@ class Wire(InTurn):
 
     def on_message_complete(self) -> None:
         """Answer, or have uvicorn answer."""
-        self._in_body = False
+        self._in_body, self._header_bytes = False, 0
         exchange = self._received()
         if exchange is not None:
             parts = exchange.parts
