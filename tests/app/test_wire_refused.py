@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from talking import DECIDE, EVENT, Worker, answers, chunked, memory_mb, started
@@ -55,3 +56,19 @@ def test_trailers_within_the_bound_are_let_be(worker: Worker) -> None:
     assert len(many) - len(lines) > 36_000  # between the parts of a body the count begins anew
     (found,) = worker.say(many)
     assert (found.status, found.json["accepted"]) == (200, 100)
+
+
+def test_trailers_are_no_headers(worker: Worker) -> None:
+    """RFC 9110, 6.5.1. Last: once a key was made, nobody comes in without one."""
+    whole = chunked("/v1/events", EVENT)[:-2]
+    for trailer in (b"Content-Encoding: gzip", b"Origin: https://evil.example"):
+        assert [answer.status for answer in worker.say(whole + trailer + b"\r\n\r\n")] == [200]
+    _, text = worker.here.keys.create(["collect"], "web", datetime.now(UTC))
+    worker.context.keys._open = None
+    sent = f"Authorization: Bearer {text}"
+    assert worker.say(chunked("/v1/events", EVENT, headers=(sent,)))[0].status == 200
+    assert worker.say(whole + sent.encode() + b"\r\n\r\n")[0].status == 401
+    with worker.connect() as there:  # nor of the request that comes next
+        there.sendall(whole.replace(b"Connection: close\r\n", b"") + sent.encode() + b"\r\n\r\n")
+        there.sendall(chunked("/v1/events", EVENT))
+        assert [answer.status for answer in answers(there)] == [401, 401]

@@ -98,6 +98,7 @@ class Wire(InTurn):
         else:
             self._receiving = exchange
             self.cycle = exchange  # type: ignore[assignment]
+        self.headers = []  # trailers come here, and to nobody: they are no headers (RFC 9110, 6.5.1)
 
     def on_body(self, body: bytes) -> None:
         """Keep a part of a body."""
