@@ -151,3 +151,19 @@ def started(folder: Path) -> Iterator[Worker]:
 
 def memory_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+def send_on(there: socket.socket, sent: bytes, within_s: float) -> bool:
+    """Send the same again and again, never reading; whether the other side put an end to it."""
+    there.settimeout(0.05)
+    until = time.monotonic() + within_s
+    rest = b""
+    while time.monotonic() < until:
+        rest = rest or sent
+        try:
+            rest = rest[there.send(rest) :]
+        except TimeoutError:
+            continue
+        except OSError:
+            return True
+    return False

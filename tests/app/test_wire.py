@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from talking import DECIDE, EVENT, Worker, answers, chunked, memory_mb, request, started
+from talking import DECIDE, EVENT, Worker, answers, chunked, memory_mb, request, send_on, started
 
 from footfall.app.http.turns import PIECE_BYTES
 from footfall.errors import StorageError
@@ -216,22 +215,6 @@ def test_clients_that_go_away_harm_nobody(worker: Worker) -> None:
         time.sleep(0.02)
     assert requests_of(worker, "events") >= before + 2
     assert worker.ask("/v1/events", EVENT).status == 200
-
-
-def send_on(there: socket.socket, sent: bytes, within_s: float) -> bool:
-    """Send the same again and again, never reading; whether the other side put an end to it."""
-    there.settimeout(0.05)
-    until = time.monotonic() + within_s
-    rest = b""
-    while time.monotonic() < until:
-        rest = rest or sent
-        try:
-            rest = rest[there.send(rest) :]
-        except TimeoutError:
-            continue
-        except OSError:
-            return True
-    return False
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from talking import DECIDE, EVENT, Worker, answers, chunked, memory_mb, started
+from talking import DECIDE, EVENT, Worker, answers, chunked, memory_mb, request, send_on, started
 
 OPEN = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -33,11 +34,7 @@ def test_what_comes_beside_a_body_is_bounded_as_headers_are(worker: Worker, begu
     before = memory_mb()
     with worker.connect() as there:
         there.sendall(OPEN + begun)
-        sent = 0
-        with contextlib.suppress(OSError):
-            while sent < 40_000_000:
-                sent += there.send(more)
-        assert sent < 10_000_000  # what sockets hold, and no more
+        assert send_on(there, more, 20.0)
     assert memory_mb() - before < 30
     with worker.connect() as there:
         there.sendall(OPEN + begun + more[:40_000])
@@ -56,6 +53,81 @@ def test_trailers_within_the_bound_are_let_be(worker: Worker) -> None:
     assert len(many) - len(lines) > 36_000  # between the parts of a body the count begins anew
     (found,) = worker.say(many)
     assert (found.status, found.json["accepted"]) == (200, 100)
+
+
+GARBAGE = b"\x00\x01 is no HTTP\r\n\r\n"
+LARGE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 50_000
+HEALTH = request("/healthz", b"", method="GET")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        GARBAGE,
+        LARGE,
+        OPEN + b"no size\r\n",
+        OPEN + b"0\r\na: " + b"b" * 60_000,
+        b"GET // HTTP/3.0\r\n\r\n",
+        b"GET http://[ HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+    ids=["no HTTP", "large headers", "no chunk", "large trailers", "no version", "no address"],
+)
+@pytest.mark.parametrize(
+    ("before", "statuses"),
+    [
+        (request("/v1/events", EVENT), [200]),
+        (HEALTH, [200]),
+        (request("/v1/events", EVENT) + HEALTH + request("/v1/decide", b"[]") + request("/v1/events", EVENT),
+         [200, 200, 400, 200]),
+        (chunked("/v1/events", EVENT).replace(b"Connection: close\r\n", b"") + HEALTH, [200, 200]),
+    ],
+    ids=["hot", "by ASGI", "both", "in chunks"],
+)  # fmt: skip
+def test_what_came_before_what_is_refused_has_its_own_answers(
+    worker: Worker, before: bytes, statuses: list[int], wrong: bytes
+) -> None:
+    """They were on the disk, and told as a bad request: whoever sends again then sends twice."""
+    for parts in ((before + wrong + HEALTH,), (before, wrong, HEALTH)):
+        found = worker.say(*parts)
+        assert [answer.status for answer in found] == [*statuses, 400]
+        assert (found[-1].headers["connection"], found[-1].json["status"]) == ("close", 400)
+
+
+def test_an_answer_that_takes_long_is_waited_for(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than headers or a body may take."""
+    append = worker.here.inbox.append
+
+    def slow(*given: Any) -> int:
+        time.sleep(1.5)
+        return append(*given)
+
+    monkeypatch.setattr(worker.here.inbox, "append", slow)
+    for wrong in (GARBAGE, LARGE, OPEN + b"no size\r\n"):
+        found = worker.say(request("/v1/events", EVENT) + wrong, GARBAGE * 1000)
+        assert [answer.status for answer in found] == [200, 400]
+
+
+def test_answers_reach_who_goes_on_to_send(worker: Worker) -> None:
+    """RFC 9112, 9.6: closing at once resets the connection, which takes away what its client has not read yet."""
+    for wrong in (GARBAGE, LARGE, OPEN + b"no size\r\n"):
+        with worker.connect() as there:
+            there.sendall(request("/v1/events", EVENT) * 3 + wrong)
+            there.sendall(b"x" * 300_000)
+            time.sleep(0.5)
+            there.sendall(b"x" * 300_000)
+            assert [answer.status for answer in answers(there)] == [200, 200, 200, 400]
+
+
+def test_who_has_an_answer_gets_no_second_one(worker: Worker) -> None:
+    """A body that turns out wrong after its answer; and nothing is answered behind the end that a client asked for."""
+    with worker.connect() as there:
+        there.sendall(OPEN.replace(b"/v1/events", b"/nothing"))
+        time.sleep(0.2)
+        there.sendall(b"no size\r\n" + HEALTH)
+        assert [answer.status for answer in answers(there)] == [404]
+    found = worker.say(request("/v1/events", EVENT, "Connection: close") + GARBAGE)
+    assert [answer.status for answer in found] == [200]
+    assert [answer.status for answer in worker.say(OPEN + b"no size\r\n" + HEALTH)] == [400]
 
 
 def test_trailers_are_no_headers(worker: Worker) -> None:

@@ -3,6 +3,9 @@
 uvicorn makes objects of all requests that have arrived, thirty times their size on the wire, however many of them wait
 for the one before, and with each answer reads more. Here what waits stays bytes, and most of these with the client:
 what has arrived is parsed in pieces, and while a request waits for its turn nothing more is parsed or read.
+
+What is no HTTP is refused in its turn, too: an earlier request may be on the disk by then, and a client that is told
+of a bad request, or of nothing, takes it for lost.
 """
 
 from __future__ import annotations
@@ -11,10 +14,13 @@ import asyncio
 from collections.abc import Sized
 
 from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from footfall.app.http.problems import Problem, problem_headers
 from footfall.app.http.upgrades import WithoutUpgrades
 
 PIECE_BYTES = 4096  # what may wait as objects: some 200 of the shortest requests
+LINGER_S = 2.0  # in which who was refused reads that, and ends
 
 
 class _Flow(FlowControl):
@@ -35,10 +41,13 @@ class InTurn(WithoutUpgrades):
     """uvicorn's protocol with a bounded queue; ``parse`` gets what arrives, piece by piece."""
 
     flow: _Flow
+    in_body = False  # whether the body of the last request, ``cycle``, is not whole yet
     body_left = 0  # bytes that come before another request can, where that is known
+    refused = ""  # why, where what came last is; nothing more is parsed
     unread_s = 20.0  # a client has to take something of its answers within this time, or twice that
     _unread_bytes = 0  # at the last look
     _unread_look: asyncio.TimerHandle
+    _lingering: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
@@ -49,6 +58,8 @@ class InTurn(WithoutUpgrades):
     def connection_lost(self, exc: Exception | None) -> None:
         """End; nobody waits any more."""
         self._unread_look.cancel()
+        if self._lingering is not None:
+            self._lingering.cancel()
         self.flow.held = b""
         self.pipeline.clear()
         super().connection_lost(exc)
@@ -57,6 +68,8 @@ class InTurn(WithoutUpgrades):
 
     def data_received(self, data: bytes) -> None:
         """Parse what it is the turn of."""
+        if self.refused:
+            return
         if self.pipeline or self.flow.held:
             self.flow.held += data
         elif len(data) <= max(PIECE_BYTES, self.body_left):
@@ -71,8 +84,11 @@ class InTurn(WithoutUpgrades):
 
     def on_response_complete(self) -> None:
         """It is the next one's turn."""
+        last = not self.pipeline
         super().on_response_complete()
-        if self.flow.held and not self.pipeline:
+        if self.refused and last and not self.transport.is_closing():
+            self._tell_refused()
+        elif self.flow.held and not self.pipeline:
             self.loop.call_soon(self._go_on)  # not at once: the parser itself may have led here
 
     def _go_on(self) -> None:
@@ -84,7 +100,7 @@ class InTurn(WithoutUpgrades):
     def _parse_all(self, data: memoryview, end: int = PIECE_BYTES) -> None:
         """end: of the first piece."""
         at = 0
-        while at < len(data) and not self.transport.is_closing():
+        while at < len(data) and not self.refused and not self.transport.is_closing():
             if at and (self.pipeline or self.cycle is None or self.cycle.response_complete):
                 self._hold(bytes(data[at:]))
                 return
@@ -96,6 +112,40 @@ class InTurn(WithoutUpgrades):
         self.flow.pause_reading()
         if not self.pipeline:  # all were answered at once: other connections have their turn, too
             self.loop.call_soon(self._go_on)
+
+    # ------------------------------------------------------------ what is no HTTP
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what came last, once those before it have their answers, and end."""
+        self.refused = msg
+        last = self.cycle
+        if not self.in_body:
+            if last is None or last.response_complete:
+                self._tell_refused()
+        elif self.pipeline:
+            self.pipeline.popleft()  # the last one, whose body it is
+        elif last.response_complete:
+            self._linger()  # a second answer would be another request's
+        elif last.response_started:
+            self.transport.close()
+        else:
+            last.disconnected = True  # nobody else answers it
+            last.message_event.set()
+            self._tell_refused()
+
+    def _tell_refused(self) -> None:
+        problem = Problem(400, "bad-request", self.refused)
+        body = problem.body()
+        headers = (*problem_headers(problem, body), (b"connection", b"close"))
+        lines = [b"%b: %b\r\n" % header for header in headers]
+        self.transport.write(b"".join((STATUS_LINE[400], *lines, b"\r\n", body)))
+        self._linger()
+
+    def _linger(self) -> None:
+        """End when the client has: closing while something arrives takes answers away from it (RFC 9112, 9.6)."""
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self._lingering = self.loop.call_later(LINGER_S, self.transport.close)
 
     # ------------------------------------------------------------ answers
 

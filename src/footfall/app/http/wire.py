@@ -38,6 +38,7 @@ class _Exchange:
 
     __slots__ = ("begun", "disconnected", "hot", "keep_alive", "parts", "response_complete", "scope", "source")
     message_event = _Nobody()
+    response_started = False  # not before the body is whole
 
     def __init__(self, hot: Hot, scope: Any, source: str, keep_alive: bool) -> None:
         self.hot = hot
@@ -57,7 +58,6 @@ class Wire(InTurn):
     path: HotPath | None = None  # the hot addresses; None: everything is ASGI's
     _deadline: asyncio.TimerHandle | None = None
     _header_bytes = 0  # since a request or its headers ended or a part of its body came
-    _in_body = False
     _receiving: _Exchange | None = None  # whose body is not whole yet
     _body_deadline: asyncio.TimerHandle | None = None
 
@@ -78,11 +78,11 @@ class Wire(InTurn):
         """Have the parser take a piece, and see that what has begun ends in time."""
         self._header_bytes += len(piece)
         super().parse(piece)
-        if self.transport.is_closing():
+        if self.refused or self.transport.is_closing():
             return
         if self._header_bytes > MAX_HEADER_BYTES:
-            self.send_400_response("Trailers too large." if self._in_body else "Headers too large.")
-        elif self._in_body:
+            self.send_400_response("Trailers too large." if self.in_body else "Headers too large.")
+        elif self.in_body:
             if self._body_deadline is None:
                 self._expect_body()
         elif self._header_bytes and self._deadline is None:
@@ -91,13 +91,13 @@ class Wire(InTurn):
     def on_headers_complete(self) -> None:
         """Choose who answers: this class where the address is hot, else uvicorn."""
         self._let_be()
-        self._in_body, self._header_bytes = True, 0
         exchange = self._hot_exchange()
         if exchange is None:
             super().on_headers_complete()
         else:
             self._receiving = exchange
             self.cycle = exchange  # type: ignore[assignment]
+        self.in_body, self._header_bytes = True, 0
         self.headers = []  # trailers come here, and to nobody: they are no headers (RFC 9110, 6.5.1)
 
     def on_body(self, body: bytes) -> None:
@@ -111,7 +111,7 @@ class Wire(InTurn):
 
     def on_message_complete(self) -> None:
         """Answer, or have uvicorn answer."""
-        self._in_body, self._header_bytes = False, 0
+        self.in_body, self._header_bytes = False, 0
         exchange = self._received()
         if exchange is not None:
             parts = exchange.parts
@@ -122,6 +122,12 @@ class Wire(InTurn):
         scope: Any = self.scope
         scope[WHOLE] = True
         super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what came last; nothing more has to come in time."""
+        self._let_be()
+        self._received()
+        super().send_400_response(msg)
 
     # ------------------------------------------------------------ hot addresses
 
