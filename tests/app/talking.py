@@ -100,10 +100,10 @@ def answers(there: socket.socket) -> list[Answer]:
     """All answers until the other side closes the connection or says nothing for long."""
     data = b""
     with contextlib.suppress(TimeoutError, ConnectionResetError):
-        there.settimeout(3.0)
+        there.settimeout(15.0)
         while more := there.recv(1 << 16):
             data += more
-            there.settimeout(3.0 if not _whole(data) else 0.3)
+            there.settimeout(15.0 if not _whole(data) else 1.0)
     return _parsed(data)
 
 

@@ -94,10 +94,12 @@ class Application:
 
     async def _get(self, route: str, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "OPTIONS":
-            await _options(send, "GET, HEAD, OPTIONS")
+            await _options(send, read.METHODS)
             return
         if scope["path"] not in _OPEN:
             await self._context.keys.check(scope, "read")
+        if scope["method"] == "HEAD":  # uvicorn leaves the body out
+            scope = {**scope, "method": "GET"}
         try:
             async with asyncio.timeout(self._context.settings.answer_timeout_s):
                 await self._rest(scope, receive, send)

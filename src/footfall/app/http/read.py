@@ -13,12 +13,13 @@ from litestar.params import HeaderParameter, PathParameter, QueryParameter
 from msgspec import Meta
 
 from footfall.app.http.context import Context
-from footfall.app.http.problems import App, Problem, not_found, of_error
+from footfall.app.http.problems import App, Problem, not_found, of_error, wrong_method
 from footfall.app.http.reading import Question, Reply
 from footfall.app.http.schema import POLICY, VIEWER, describe
 from footfall.errors import FootfallError
 
 PROBLEM = "application/problem+json"
+METHODS = "GET, HEAD, OPTIONS"  # HEAD and OPTIONS by app.py
 PAGE = 100
 MOST = 1000
 
@@ -247,11 +248,14 @@ def _refused(_request: Request[Any, Any, Any], error: Exception) -> Response[byt
         told = [
             f"{part.get('key', '')}: {part.get('message', '')}" for part in error.extra or () if isinstance(part, dict)
         ]
-        problem = (
-            not_found("there is nothing at this address", "/schema lists the addresses")
-            if error.status_code == 404
-            else Problem(error.status_code, "bad-request", "; ".join(told) or error.detail, "/schema has the ranges")
-        )
+        if error.status_code == 404:
+            problem = not_found("there is nothing at this address", "/schema lists the addresses")
+        elif error.status_code == 405:
+            problem = wrong_method(METHODS)
+        else:
+            problem = Problem(
+                error.status_code, "bad-request", "; ".join(told) or error.detail, "/schema has the ranges"
+            )
     else:
         raise error
     headers = {name.decode(): text.decode() for name, text in problem.headers}
