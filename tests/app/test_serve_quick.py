@@ -122,6 +122,16 @@ def test_sticky(ask: Asked) -> None:
     assert ask("POST", "/v1/decide", {**EMAIL, "visitor_id": "s"}).json()["repeat_of"] is None
 
 
+@pytest.mark.parametrize("nobody", ["", None])
+def test_who_has_no_id_is_nobody(ask: Asked, nobody: str | None) -> None:
+    """As in events: all who came without an id were one visitor, and got one shop, beyond its capacity."""
+    event = {"ts": "2026-11-20T08:00:00Z", "name": "page_view", "visitor_id": nobody, "provider_id": "shop-a"}
+    assert ask("POST", "/v1/events", json.dumps(event).encode()).json()["rejected"] == 1
+    told = [ask("POST", "/v1/decide", {**EMAIL, "visitor_id": nobody, "sticky_key": "k"}).json() for _ in range(40)]
+    assert [answer["repeat_of"] for answer in told] == [None] * 40
+    assert len({choice["provider_id"] for answer in told for choice in answer["choices"]}) == 2
+
+
 def test_a_plan_published_during_the_day_brings_its_capacities(tmp_path: Path) -> None:
     """No keeper runs: the worker itself sees to it that the ledger and its leases are the new plan's."""
     here = make_workspace(tmp_path / "shop", SETTINGS)

@@ -15,7 +15,7 @@ class AskBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     visitor_id: Annotated[
         Annotated[str, Meta(max_length=500)] | None,
-        Meta(description="Device or person, as events name it; needed for sticky choices."),
+        Meta(description="Device or person, as events name it; needed for sticky choices. Empty: not known."),
     ] = None
     segment: Annotated[
         dict[str, str | None] | str | None,

@@ -46,7 +46,7 @@ def take(context: Context, body: bytes, _source: str) -> Kept:
             retry_s=5,
         )
     ask = Ask(
-        asked.visitor_id,
+        asked.visitor_id or None,  # "" is nobody, as in events
         asked.segment if asked.segment is not None else {},
         None if asked.candidates is None else tuple(asked.candidates),
         context.live.now(),
