@@ -13,6 +13,7 @@ service is known to be away. Everything else raises ``ServiceError`` when its re
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -78,7 +79,8 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Client:
-    """Talks to one service; may be shared by threads. Close it, or use it in a ``with`` block."""
+    """Talks to one service; may be shared by threads, and by processes that were forked since: each has connections of
+    its own. Close it, or use it in a ``with`` block."""
 
     def __init__(
         self,
@@ -109,13 +111,13 @@ class Client:
         self._sleep = sleep
         self._random = random.Random()  # jitter only; not the caller's generator
         self._away_until = 0.0
-        self._lock = threading.Lock()
         headers = {"user-agent": "footfall-python"} | ({"authorization": f"Bearer {key}"} if key else {})
-        self._http = httpx.Client(
-            base_url=url.rstrip("/"), headers=headers, timeout=timeout_s, transport=transport, follow_redirects=False
-        )
+        self._options: dict[str, Any] = {
+            "base_url": url.rstrip("/"), "headers": headers, "timeout": timeout_s, "transport": transport,
+            "follow_redirects": False,
+        }  # fmt: skip
         self._deadline = _Deadline()
-        self._deadline.hold(self._http)
+        self._opened = self._open()
 
     # ------------------------------------------------------------ collect
 
@@ -179,8 +181,7 @@ class Client:
         body = msgspec.json.encode({name: value for name, value in asked.items() if value is not None})
         told = self._decided(body)
         if isinstance(told, str):
-            with self._lock:
-                self._away_until = time.monotonic() + _AWAY_S
+            self._away_until = time.monotonic() + _AWAY_S
             return _local(local, slots, told)
         return Chosen(
             choices=tuple(choice.provider_id for choice in told.choices),
@@ -199,7 +200,7 @@ class Client:
         with self._deadline.within(self._decide_timeout_s):
             for _ in range(2):
                 try:
-                    reply = self._http.post(
+                    reply = self._http().post(
                         "/v1/decide",
                         content=body,
                         headers={"content-type": "application/json"},
@@ -257,7 +258,7 @@ class Client:
         for attempt in range(self._retries + 1):
             wait_s = min(10.0, 0.1 * 2**attempt) * (0.5 + self._random.random())
             try:
-                reply = self._http.request(method, path, **request)
+                reply = self._http().request(method, path, **request)
             except httpx.RequestError as error:
                 said = f"{type(error).__name__}: {error}"
             else:
@@ -273,7 +274,21 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        process, http = self._opened
+        if process == os.getpid():
+            http.close()
+
+    def _http(self) -> httpx.Client:
+        """The connections of this process. Those from before a fork are the parent's: who shares them reads answers
+        that others asked for, and who closes them may say goodbye in its name."""
+        if self._opened[0] != os.getpid():
+            self._opened = self._open()
+        return self._opened[1]
+
+    def _open(self) -> tuple[int, httpx.Client]:
+        http = httpx.Client(**self._options)
+        self._deadline.hold(http)
+        return os.getpid(), http
 
     def __enter__(self) -> Client:
         """The client itself."""

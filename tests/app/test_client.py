@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -187,6 +190,54 @@ def test_a_deadline_is_that_of_decisions_only() -> None:
             assert client.decide("v").choices == ("b",)
             assert client.explain("b") == {"lines": []}
         thread.join()
+
+
+FORKS = """
+import os, sys
+from footfall import Client
+client = Client(sys.argv[1], decide_timeout_s=20.0)
+assert client.decide("parent").decision_id == "parent"
+def child(name):
+    right = client.decide(name).decision_id == name and client.decide(name).decision_id == name
+    os._exit(0 if right else 1)
+pids = []
+for name in ("left", "right"):
+    pid = os.fork()
+    if pid == 0:
+        child(name)
+    pids.append(pid)
+assert [os.waitpid(pid, 0)[1] for pid in pids] == [0, 0]
+assert client.decide("parent").decision_id == "parent"
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_fork_asks_by_connections_of_its_own() -> None:
+    """Processes that share a connection read each other's answers."""
+    by_connection: list[list[str]] = []
+
+    def answer(there: socket.socket, names: list[str]) -> None:
+        with there:
+            while asked := there.recv(1 << 16):
+                while not asked.endswith(b"}"):
+                    asked += there.recv(1 << 16)
+                names.append(json.loads(asked.partition(b"\r\n\r\n")[2])["visitor_id"])
+                body = json.dumps(DECIDED | {"decision_id": names[-1]}).encode()
+                there.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    def accept(listening: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                there, _ = listening.accept()
+                by_connection.append([])
+                threading.Thread(target=answer, args=(there, by_connection[-1])).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=accept, args=(listening,), daemon=True).start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        subprocess.run([sys.executable, "-c", FORKS, url], check=True, timeout=120)
+        listening.shutdown(socket.SHUT_RDWR)
+    assert sorted(by_connection) == [["left", "left"], ["parent", "parent"], ["right", "right"]]
 
 
 def test_without_candidates_the_clients_own_order_is_answered() -> None:
