@@ -15,26 +15,26 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
+from footfall.deadline import Deadline
 from footfall.errors import InputError, ServiceError
+
+T = TypeVar("T")
 
 _AGAIN = (429, 502, 503, 504)
 _LATER = (408, 429)  # refusals of the moment, not of what was asked
 _BATCH = 500
-_WRITTEN = 1 << 16  # bytes that are sent in one step
 _AWAY_S = 5.0  # for so long after a failure decisions are answered locally without asking
 
 
@@ -74,6 +74,21 @@ class _Decision(msgspec.Struct):
     repeat_of: str | None = None
 
 
+class _Taken(msgspec.Struct):
+    """What the service answers to events."""
+
+    accepted: int
+    rejected: int
+    reasons: dict[str, int] = {}
+
+
+class _Page(msgspec.Struct):
+    """What the service answers to a list."""
+
+    items: list[dict[str, Any]]
+    next: str | None
+
+
 _DECISION = msgspec.json.Decoder(_Decision)
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
@@ -96,9 +111,10 @@ class Client:
     ) -> None:
         """url: of the service. key: of `footfall keys create`; may be empty on loopback.
 
-        timeout_s: for each try, seconds, > 0. decide_timeout_s: for a whole decision, retries included. retries: after
-        the first try, >= 0. fallback: providers in the order to answer when the service is away and a call names no
-        candidates. transport, sleep: for tests.
+        timeout_s: for each step of a try (to connect, to send, until more of the answer comes), seconds, > 0.
+        decide_timeout_s: for a whole decision, retries included. retries: after the first try, >= 0. fallback:
+        providers in the order to answer when the service is away and a call names no candidates. transport, sleep: for
+        tests.
         """
         if timeout_s <= 0 or decide_timeout_s <= 0 or retries < 0:
             raise InputError(
@@ -116,7 +132,7 @@ class Client:
             "base_url": url.rstrip("/"), "headers": headers, "timeout": timeout_s, "transport": transport,
             "follow_redirects": False,
         }  # fmt: skip
-        self._deadline = _Deadline()
+        self._deadline = Deadline()
         self._opened = self._open()
 
     # ------------------------------------------------------------ collect
@@ -140,11 +156,13 @@ class Client:
         for first in range(0, len(rows), _BATCH):
             part = rows[first : first + _BATCH]
             body = b"\n".join(msgspec.json.encode(row) for row in part)
-            told = self._again("POST", "/v1/events", content=body, headers={"content-type": "application/x-ndjson"})
-            refused = told.get("rejected", 0)
-            if refused:
+            kind = {"content-type": "application/x-ndjson"}
+            taken = _as(_Taken, self._again("POST", "/v1/events", content=body, headers=kind), "/v1/events")
+            if taken.accepted + taken.rejected != len(part):
+                raise _foreign("/v1/events", f"it speaks of {taken.accepted + taken.rejected} events, not {len(part)}")
+            if taken.rejected:
                 raise ServiceError(
-                    f"{refused} of {len(part)} events were kept aside: {told.get('reasons', told.get('errors'))}",
+                    f"{taken.rejected} of {len(part)} events were kept aside: {taken.reasons}",
                     "mend and send them again; the others were taken",
                 )
         return [row["message_id"] for row in rows]
@@ -226,8 +244,7 @@ class Client:
         """The plan in force (or that version), its items of all pages together."""
         words = {"by": by, "version": version}
         first = self._again("GET", "/v1/plan", params=_words(words))
-        items = [*first["items"], *self._rest("/v1/plan", words, first["next"])]
-        return {**first, "items": items, "next": None}
+        return {**first, "items": self._joined("/v1/plan", words, first), "next": None}
 
     def explain(self, provider_id: str, version: int | None = None) -> dict[str, Any]:
         """Why a provider's visits change."""
@@ -239,15 +256,14 @@ class Client:
         return self._again("GET", f"/v1/decisions/{quote(decision_id, safe='')}")
 
     def _pages(self, path: str, words: Mapping[str, Any]) -> list[dict[str, Any]]:
-        first = self._again("GET", path, params=_words(words))
-        return [*first["items"], *self._rest(path, words, first["next"])]
+        return self._joined(path, words, self._again("GET", path, params=_words(words)))
 
-    def _rest(self, path: str, words: Mapping[str, Any], cursor: str | None) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = []
-        while cursor:
-            page = self._again("GET", path, params=_words({**words, "cursor": cursor}))
-            items += page["items"]
-            cursor = page["next"]
+    def _joined(self, path: str, words: Mapping[str, Any], first: dict[str, Any]) -> list[dict[str, Any]]:
+        page = _as(_Page, first, path)
+        items = page.items
+        while page.next:
+            page = _as(_Page, self._again("GET", path, params=_words({**words, "cursor": page.next})), path)
+            items += page.items
         return items
 
     # ------------------------------------------------------------ inside
@@ -301,78 +317,6 @@ class Client:
         self.close()
 
 
-class _Deadline(threading.local):
-    """A moment by which all that this thread sends and receives has to be done.
-
-    httpx's own times are for each step, and a peer that trickles takes many. Looking up a name has no limit.
-    """
-
-    def __init__(self) -> None:
-        self._until = float("inf")
-        self._seconds = 0.0
-
-    @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        """Begin now."""
-        self._until, self._seconds = time.monotonic() + seconds, seconds
-        try:
-            yield
-        finally:
-            self._until = float("inf")
-
-    def left(self, timeout: float | None, late: type[httpx.TimeoutException]) -> float | None:
-        """Seconds for the next step; ``late`` where there are none left."""
-        left = self._until - time.monotonic()
-        if left <= 0:
-            raise late(f"not within {self._seconds:g} s")
-        return min(left, float("inf") if timeout is None else timeout) if left < float("inf") else timeout
-
-    def hold(self, client: httpx.Client) -> None:
-        """Have the connections of a client keep it (httpx has no public place for what httpcore takes)."""
-        for transport in (client._transport, *client._mounts.values()):
-            if isinstance(transport, httpx.HTTPTransport):
-                pool: Any = transport._pool
-                pool._network_backend = _Network(pool._network_backend, self)
-
-
-class _Network:
-    """httpcore's network backend whose connections keep a deadline."""
-
-    def __init__(self, backend: Any, deadline: _Deadline) -> None:
-        self._backend = backend
-        self._deadline = deadline
-
-    def connect_tcp(self, host: str, port: int, timeout: float | None = None, **rest: Any) -> _Stream:
-        timeout = self._deadline.left(timeout, httpx.ConnectTimeout)
-        return _Stream(self._backend.connect_tcp(host, port, timeout, **rest), self._deadline)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
-
-
-class _Stream:
-    """httpcore's network stream that keeps a deadline."""
-
-    def __init__(self, stream: Any, deadline: _Deadline) -> None:
-        self._stream = stream
-        self._deadline = deadline
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data: bytes = self._stream.read(max_bytes, self._deadline.left(timeout, httpx.ReadTimeout))
-        return data
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        for at in range(0, len(buffer), _WRITTEN):
-            self._stream.write(buffer[at : at + _WRITTEN], self._deadline.left(timeout, httpx.WriteTimeout))
-
-    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> _Stream:
-        timeout = self._deadline.left(timeout, httpx.ConnectTimeout)
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout), self._deadline)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
 def _filled(event: Mapping[str, Any]) -> dict[str, Any]:
     row = dict(event)
     moment = row.get("ts")
@@ -420,12 +364,23 @@ def _read(reply: httpx.Response) -> dict[str, Any]:
         raise _refusal(reply)
     told = _object(reply)
     if told is None:
-        raise ServiceError(
-            f"{reply.request.url}: the answer {reply.status_code} is none of Footfall's",
-            "check the service's address, and what is between it and you",
-            status=reply.status_code,
-        )
+        raise _foreign(str(reply.request.url), "it is no JSON object", reply.status_code)
     return told
+
+
+def _as(kind: type[T], told: dict[str, Any], path: str) -> T:
+    try:
+        return msgspec.convert(told, kind)
+    except msgspec.ValidationError as error:
+        raise _foreign(path, str(error)) from None
+
+
+def _foreign(where: str, why: str, status: int = 200) -> ServiceError:
+    return ServiceError(
+        f"{where}: the answer {status} is none of Footfall's: {why}",
+        "check the service's address, and what is between it and you",
+        status=status,
+    )
 
 
 def _refusal(reply: httpx.Response) -> ServiceError:

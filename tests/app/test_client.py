@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import pytest
@@ -28,6 +29,8 @@ DECIDED = {
     "mode": "live",
     "logged": True,
 }
+
+TAKEN = {"success": True, "accepted": 1, "rejected": 0}  # one event, as /schema describes CollectBody
 
 
 class Service:
@@ -51,7 +54,9 @@ class Service:
 
 
 def test_events_get_ids_and_times_and_are_sent_again_with_the_same_ids() -> None:
-    service = Service(httpx.Response(503), httpx.ConnectError("away"), httpx.Response(200, json={"rejected": 0}))
+    service = Service(
+        httpx.Response(503), httpx.ConnectError("away"), httpx.Response(200, json=TAKEN | {"accepted": 2})
+    )
     with service.client(key="ff_secret") as client:
         ids = client.send([{"name": "page_view", "visitor_id": "v"}, {"name": "purchase", "message_id": "mine"}])
     assert ids[1] == "mine" and len(ids[0]) == 32
@@ -66,7 +71,7 @@ def test_events_get_ids_and_times_and_are_sent_again_with_the_same_ids() -> None
 @pytest.mark.parametrize(("told", "least_s"), [(b"7", 7), ("\u00b2".encode("latin-1"), 0)])  # a digit that is no number
 def test_retry_after_is_kept(told: bytes, least_s: float) -> None:
     late = httpx.Response(429, headers=[(b"retry-after", told)])
-    service = Service(late, httpx.Response(200, json={"rejected": 0}))
+    service = Service(late, httpx.Response(200, json=TAKEN))
     service.client().track("page_view", visitor_id="v")
     assert service.pauses[0] >= least_s
 
@@ -86,7 +91,7 @@ def test_a_refusal_is_not_tried_again() -> None:
 
 
 def test_events_kept_aside_are_told() -> None:
-    service = Service(httpx.Response(200, json={"rejected": 1, "reasons": {"ts: no time": 1}}))
+    service = Service(httpx.Response(200, json=TAKEN | {"accepted": 0, "rejected": 1, "reasons": {"ts: no time": 1}}))
     with pytest.raises(ServiceError, match="1 of 1 events"):
         service.client().track("page_view")
 
@@ -265,6 +270,32 @@ def test_answers_of_something_else_are_errors_of_the_service(status: int, body: 
     assert caught.value.status == status and len(service.requests) == 1
 
 
+@pytest.mark.parametrize(
+    "told",
+    [{}, {"ok": True}, {"success": True}, TAKEN | {"accepted": 0}, TAKEN | {"accepted": 2}, TAKEN | {"accepted": 3},
+     TAKEN | {"accepted": "2"}, TAKEN | {"accepted": 0, "rejected": "none"}, TAKEN | {"accepted": True}],
+)  # fmt: skip
+def test_events_are_taken_only_where_the_service_says_so(told: dict[str, Any]) -> None:
+    """Any object with the status 200 was taken for "on disk"."""
+    service = Service(httpx.Response(200, json=told))
+    events = [{"name": "page_view", "visitor_id": "v"}] * 2
+    if told == TAKEN | {"accepted": 2}:
+        assert len(service.client().send(events)) == 2
+    else:
+        with pytest.raises(ServiceError, match="none of Footfall's"):
+            service.client().send(events)
+
+
+@pytest.mark.parametrize("told", [{}, {"items": []}, {"items": None, "next": None}, {"items": [1], "next": None},
+                                  {"items": [], "next": 5}])  # fmt: skip
+def test_pages_of_something_else_are_errors_of_the_service(told: dict[str, Any]) -> None:
+    page = httpx.Response(200, json={"items": [], "next": "c1"})
+    for answers in ((httpx.Response(200, json=told),), (page, httpx.Response(200, json=told))):
+        for ask in (Client.value, Client.plan):
+            with pytest.raises(ServiceError, match="none of Footfall's"):
+                ask(Service(*answers).client())
+
+
 def test_pages_are_joined() -> None:
     service = Service(
         httpx.Response(200, json={"items": [{"provider_id": "a"}], "next": "c1"}),
@@ -285,6 +316,6 @@ def test_what_is_out_of_range_is_refused() -> None:
         Client(timeout_s=0)
     with pytest.raises(InputError, match="time zone"):
         Service(httpx.Response(200)).client().track("x", ts=datetime(2026, 1, 1))
-    aware = Service(httpx.Response(200, json={}))
+    aware = Service(httpx.Response(200, json=TAKEN))
     aware.client().track("x", ts=datetime(2026, 1, 1, tzinfo=UTC))
     assert json.loads(aware.requests[0].content)["ts"] == "2026-01-01T00:00:00+00:00"
