@@ -75,7 +75,7 @@ def test_a_newer_workspace_and_none_at_all(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="no workspace"):
         config.load(tmp_path)
     (tmp_path / config.FILE_NAME).write_bytes(b"\xff\xfe[plan]")
-    with pytest.raises(WorkspaceError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="is not UTF-8"):
         config.load(tmp_path)
 
 

@@ -469,7 +469,7 @@ NAMED_SECTIONS: dict[str, Struct] = {
 
 
 def load(directory: Path) -> Config:
-    """Read ``directory/footfall.toml``; ConfigError names the key, WorkspaceError says that none is here."""
+    """Read ``directory/footfall.toml``; ConfigError says what is wrong in it, WorkspaceError that none is here."""
     path = directory / FILE_NAME
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -478,8 +478,10 @@ def load(directory: Path) -> Config:
             f"no workspace at {directory}: there is no {FILE_NAME}",
             f"make one with `footfall init {directory}`, or name another with --workspace DIR",
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise WorkspaceError(f"{path} cannot be read: {error}", "check its permissions and encoding (UTF-8)") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8: {error}", "save it as UTF-8") from None
+    except OSError as error:
+        raise WorkspaceError(f"{path} cannot be read: {error}", "check its permissions") from None
     return parse(text, str(path))
 
 

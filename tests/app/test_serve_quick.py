@@ -326,12 +326,13 @@ def test_a_log_on_a_full_disk_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> N
             full.close()
 
 
-def test_what_is_read_goes_on_while_footfall_toml_is_broken(tmp_path: Path) -> None:
+@pytest.mark.parametrize("broken", [b"[plan\n", "# café\n".encode("latin-1")])
+def test_what_is_read_goes_on_while_footfall_toml_is_broken(tmp_path: Path, broken: bytes) -> None:
     """A reader that is started after the mistake was made goes by the settings that the service began with."""
     here = make_workspace(tmp_path / "shop", SETTINGS)
     here.state.save_plan(simple_plan(SHARES))
     asked = Asked(here)
-    (here.directory / FILE_NAME).write_text("[plan\n", encoding="utf-8")
+    (here.directory / FILE_NAME).write_bytes(broken)
     try:
         answer = asked("GET", "/v1/plan")
         assert answer.status_code == 200, answer.text
