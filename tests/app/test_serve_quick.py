@@ -269,6 +269,19 @@ def test_the_description_is_of_all_addresses(ask: Asked) -> None:
     assert "default-src 'none'" in page.headers["content-security-policy"]
 
 
+def test_a_number_is_described_once(ask: Asked) -> None:
+    """JSON Schema 2020-12, 10.2.1.3: one alternative of oneOf holds, and an integer is a number."""
+
+    def walk(part: Any) -> None:
+        for value in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+            walk(value)
+        if isinstance(part, dict):
+            kinds = {choice.get("type") for choice in part.get("oneOf", ())}
+            assert not {"integer", "number"} <= kinds, part
+
+    walk(ask("GET", "/schema/openapi.json").json())
+
+
 def test_keys_are_asked_for_once_there_is_one(tmp_path: Path) -> None:
     here = make_workspace(tmp_path / "shop")
     _, collects = here.keys.create(["collect"], "web", here.clock.now())

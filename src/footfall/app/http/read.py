@@ -45,8 +45,8 @@ class ValueRow(msgspec.Struct, kw_only=True, omit_defaults=True):
     provider_id: str | None = None
     segment: str | None = None
     day: str | None = None
-    visitors: int | float | None = None
-    orders: int | float | None = None
+    visitors: float | None = None
+    orders: float | None = None
     gmv: float | None = None
     conversion: float | None = None
     aov: float | None = None
