@@ -269,6 +269,28 @@ def test_the_description_is_of_all_addresses(ask: Asked) -> None:
     assert "default-src 'none'" in page.headers["content-security-policy"]
 
 
+def test_a_request_that_is_given_up_is_told_to_come_again(ask: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As uvicorn does to what is under way when a worker has ended for GRACEFUL_S; it was 500, with a traceback."""
+    begun = threading.Event()
+
+    async def long(_: object) -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    async def given_up() -> httpx.Response:
+        transport = httpx.ASGITransport(ask.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            asking = asyncio.ensure_future(client.get("/v1/value"))
+            await asyncio.to_thread(begun.wait, 20)
+            asking.cancel()
+            return await asking
+
+    monkeypatch.setattr(ask.context.reader, "ask", long)
+    answer = ask.run(given_up())
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
 def test_a_number_is_described_once(ask: Asked) -> None:
     """JSON Schema 2020-12, 10.2.1.3: one alternative of oneOf holds, and an integer is a number."""
 

@@ -79,6 +79,10 @@ class Application:
                     await persons.unsubscribe(self._context, scope, receive, out)
                 else:
                     await self._get(route, scope, receive, out)
+            except asyncio.CancelledError:  # the worker ends, and has waited long enough
+                if started:
+                    raise
+                await answer(out, unavailable("the service ends or is started again", "ask again"))
             except Exception as error:  # noqa: BLE001 - told as a problem, a defect of ours logged
                 await _tell(problem_of(error, route, self._log), out, started)
         finally:
