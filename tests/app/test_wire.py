@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gzip
 import json
 import threading
 import time
+from asyncio.selector_events import _SelectorSocketTransport
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 from talking import DECIDE, EVENT, Worker, answers, chunked, memory_mb, request, send_on, started
 
+from footfall.app.http.problems import Problem
 from footfall.app.http.turns import PIECE_BYTES
 from footfall.errors import StorageError
 
@@ -252,6 +255,31 @@ def test_who_never_reads_is_cut_off_and_who_reads_slowly_is_not(worker: Worker) 
             told += got
             time.sleep(0.1 if time.monotonic() - begun < 3 else 0.0)
     assert worker.ask("/v1/decide", DECIDE).status == 200
+
+
+def test_answers_of_who_is_gone_are_not_sent(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two requests that were sent ahead the first was answered into a closed connection, where uvloop raises."""
+    ended, late = threading.Event(), []
+    write = _SelectorSocketTransport.write
+
+    def watched(self: _SelectorSocketTransport, data: bytes) -> None:
+        if self.is_closing():
+            late.append(data)
+        write(self, data)
+
+    async def slow(_: object) -> None:
+        (waiting,) = (one for one in worker.server.server_state.connections if one.pipeline)
+        waiting.transport.abort()  # as who never reads is cut off
+        await asyncio.sleep(0.5)
+        asyncio.get_running_loop().call_later(0.2, ended.set)
+        raise Problem(404, "not-found", "nothing")
+
+    monkeypatch.setattr(worker.context.reader, "ask", slow)
+    monkeypatch.setattr(_SelectorSocketTransport, "write", watched)
+    with worker.connect() as there:
+        there.sendall(request("/v1/value", b"", method="GET") * 2)
+        assert ended.wait(10)
+    assert late == []
 
 
 def test_what_waits_is_not_late(worker: Worker) -> None:

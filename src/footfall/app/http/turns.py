@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sized
 
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from footfall.app.http.problems import Problem, problem_headers
 from footfall.app.http.upgrades import WithoutUpgrades
@@ -45,6 +46,7 @@ class InTurn(WithoutUpgrades):
     body_left = 0  # bytes that come before another request can, where that is known
     refused = ""  # why, where what came last is; nothing more is parsed
     unread_s = 20.0  # a client has to take something of its answers within this time, or twice that
+    _answering: RequestResponseCycle | None = None  # of the requests by ASGI
     _unread_bytes = 0  # at the last look
     _unread_look: asyncio.TimerHandle
     _lingering: asyncio.TimerHandle | None = None
@@ -62,9 +64,15 @@ class InTurn(WithoutUpgrades):
             self._lingering.cancel()
         self.flow.held = b""
         self.pipeline.clear()
+        if self._answering is not None:  # uvicorn says it to the last one alone
+            self._answering.disconnected = True
         super().connection_lost(exc)
 
     # ------------------------------------------------------------ requests
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         """Parse what it is the turn of."""
