@@ -164,7 +164,7 @@ class Shifted:
 
 
 def test_a_new_day_has_its_leases_at_once(tmp_path: Path) -> None:
-    """Half a second after midnight, where leases are looked after every fifteen seconds."""
+    """Where leases are looked after every fifteen seconds: within five of midnight, however busy the machine is."""
     midnight = datetime(2026, 11, 23, tzinfo=UTC)
     settings = {**SETTINGS, "live": {"lease_interval_s": 15.0}}
     here = make_workspace(tmp_path / "shop", settings, clock=Shifted(midnight - timedelta(seconds=8)))
@@ -173,8 +173,9 @@ def test_a_new_day_has_its_leases_at_once(tmp_path: Path) -> None:
     assert ask("POST", "/v1/decide", EMAIL).json()["choices"]
     assert here.clock.now() < midnight, "the machine was too busy for this test"
     time.sleep(max((midnight - here.clock.now()).total_seconds() + 0.5, 0))
-    told = ask("POST", "/v1/decide", EMAIL).json()
-    assert told["choices"], told["reason"]
+    while not (told := ask("POST", "/v1/decide", EMAIL).json())["choices"]:
+        assert here.clock.now() < midnight + timedelta(seconds=5), told["reason"]
+        time.sleep(0.1)
     assert here.ledger.allowances(midnight.date())["shop-a"].leased > 0
     ask.close()
 
