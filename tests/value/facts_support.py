@@ -99,16 +99,19 @@ def by_definition(events: list[dict[str, Any]], rules: Rules) -> dict[str, Any]:
             first = {"start": e["ts"], "day": e["day"], "person": person, "provider": e["provider_id"]}
             visits.setdefault(key(e, person), first | {"segment": _segment(e, rules)})
     logged = dict(visits)
+    begun: dict[Any, Any] = {}  # the first purchase that names a visit
     orders, previous = [], {}
     for e, person in kept:
         if e["name"] not in rules.recipe.order_events or e["provider_id"] is None:
             continue
         pair = (person, e["provider_id"])
+        begun.setdefault(key(e, person), e)
         near = [
             v
             for v in sorted(logged.items(), key=lambda item: item[1]["start"])
             if (v[1]["person"], v[1]["provider"]) == pair
             and e["ts"] - timedelta(days=rules.window_days) <= v[1]["start"] <= e["ts"]
+            and (e["day"] - v[1]["day"]).days <= rules.window_days
             and (pair not in previous or v[1]["start"] > previous[pair])
         ]
         previous[pair] = e["ts"]
@@ -120,7 +123,10 @@ def by_definition(events: list[dict[str, Any]], rules: Rules) -> dict[str, Any]:
             visit = ties[0 if rules.attribution == "first" else -1][1]
         else:
             made = {"start": e["ts"], "day": e["day"], "person": person, "provider": e["provider_id"]}
-            visit = visits.setdefault(key(e, person), made | {"segment": _segment(e, rules)})
+            own = key(e, person)
+            if (e["day"] - (begun | logged)[own]["day"]).days > rules.window_days:
+                own = key(e | {"visit_id": None}, person)
+            visit = visits.setdefault(own, made | {"segment": _segment(e, rules)})
         delay = max((e["day"] - visit["day"]).days, 0)
         orders.append({"event": e, "person": person, "visit": visit, "delay": delay})
     return _counted(kept, visits, orders, rules)

@@ -150,6 +150,102 @@ def test_attribution_and_the_edges_of_the_window(engine: DuckEngine, attribution
     assert facts_of(engine, log(*events[:2], late), rules).orders["day"].to_pylist() == [D2]
 
 
+def test_a_purchase_that_names_a_visit_out_of_the_window_makes_one_of_its_own(engine: DuckEngine) -> None:
+    """By hand, window 2 days. s1 began on 1 January; of its purchases that of 2 January belongs to it (delay 1), those
+    of 4 January (900 and 30) make one visit of their day. s2 has no visit event: it begins with its purchase of 1
+    January, and that of 4 January makes a visit of its own. Money: 10 + 900 + 30 + 5 + 6, each once.
+    """
+    view = {"at": 0.4, "name": "page_view", "visitor_id": "d", "provider_id": "A", "visit_id": "s1", "channel": "ads"}
+    buy = {"name": "purchase", "visitor_id": "e", "provider_id": "A", "visit_id": "s1"}
+    other = {"name": "purchase", "visitor_id": "f", "provider_id": "B", "visit_id": "s2"}
+    events = (
+        view,
+        buy | {"at": 1.5, "amount_minor": 10},
+        buy | {"at": 3.5, "amount_minor": 900, "channel": "mail"},
+        buy | {"at": 3.6, "amount_minor": 30},
+        other | {"at": 0.5, "amount_minor": 5},
+        other | {"at": 3.5, "amount_minor": 6},
+    )
+    found = as_counts(facts_of(engine, log(*events), Rules(recipe=recipe("store"), window_days=2)))
+    d4 = date(2024, 1, 4)
+    assert found["visits"] == {
+        (D1, "ads", "A"): 1,
+        (D1, "(none)", "B"): 1,
+        (d4, "mail", "A"): 1,
+        (d4, "(none)", "B"): 1,
+    }
+    assert found["orders"] == {
+        (D1, "ads", "A", 1): (1, 10, 100),
+        (D1, "(none)", "B", 0): (1, 5, 25),
+        (d4, "mail", "A", 0): (2, 930, 810900),
+        (d4, "(none)", "B", 0): (1, 6, 36),
+    }
+
+
+def test_a_purchase_that_names_an_old_visit_belongs_to_its_own_days_visit(engine: DuckEngine) -> None:
+    """A visit without a visit_id of that person, place and day, begun after the purchase, is its own (as ever)."""
+    view = {"name": "page_view", "visitor_id": "d", "provider_id": "A", "channel": "x"}
+    buy = view | {"name": "purchase", "visit_id": "s1", "at": 40.2, "amount_minor": 7}
+    found = as_counts(facts_of(engine, log(view | {"at": 0.1, "visit_id": "s1"}, buy, view | {"at": 40.3})))
+    day = date(2024, 2, 10)
+    assert found["visits"] == {(D1, "x", "A"): 1, (day, "x", "A"): 1}
+    assert found["orders"] == {(day, "x", "A", 0): (1, 7, 49)}
+
+
+def test_the_window_is_kept_by_local_days_as_by_the_clock(engine: DuckEngine) -> None:
+    """30 x 24 hours after 23:30 of 1 March it is 00:30 of 1 April in New York, where clocks went forward: 31 days."""
+    visit = {"name": "page_view", "visitor_id": "d", "provider_id": "A", "channel": "x"}
+    view = visit | {"ts": datetime(2024, 3, 2, 4, 30), "day": date(2024, 3, 1)}
+    buy = {"ts": datetime(2024, 4, 1, 4, 30), "day": date(2024, 4, 1), "name": "purchase", "amount_minor": 5}
+    found = as_counts(facts_of(engine, log(view, visit | buy)))
+    assert found["orders"] == {(date(2024, 4, 1), "x", "A", 0): (1, 5, 25)}
+
+
+def test_a_visit_that_comes_late_leads_to_the_days_of_the_purchases_that_name_it(
+    engine: DuckEngine, tmp_path: Path
+) -> None:
+    """A purchase of April with visit_id s1, and a visit of its person that day; then the first event of s1, of
+    February, far from that day. Counted anew, the purchase belongs to the visit of its day before and after."""
+    store, where = MemoryStore(), tmp_path / "facts"
+    view = {"name": "page_view", "provider_id": "A", "channel": "x"}
+
+    def put(batch: str, *rows: dict[str, Any]) -> None:
+        store.put(batch, log(*({"message_id": f"{batch}{n}"} | view | row for n, row in enumerate(rows))))
+
+    buy = {"name": "purchase", "at": 100.5, "amount_minor": 7}
+    put("early", {"visitor_id": "d", "at": 100.3}, buy | {"visitor_id": "d", "visit_id": "s1"})
+    put("late", {"visitor_id": "e", "at": 100.7}, buy | {"visitor_id": "e", "visit_id": "s2"})
+    update(store, engine, STORE, where)
+    for batch, row in (("one", {"visitor_id": "d", "visit_id": "s1"}), ("two", {"visitor_id": "e", "visit_id": "s2"})):
+        put(batch, row | {"at": 40})
+        found = update(store, engine, STORE, where, largest_update=1.0)
+        store.attach(engine)
+        assert (found.how, found.facts) == ("updated", count(engine, STORE))
+    days = [(row["day"], row["delay_days"], row["orders"]) for row in found.facts.orders.to_pylist()]
+    assert days == [(date(2024, 4, 10), 0, 2)]
+
+
+def test_a_visit_that_purchases_of_several_days_make_is_counted_anew_as_a_whole(
+    engine: DuckEngine, tmp_path: Path
+) -> None:
+    """Purchases of 10 and 40 days name one visit that has no event; only the second has a visit of its day. Then a
+    visit comes before the first, to which that belongs: no visit is made any more."""
+    store, where = MemoryStore(), tmp_path / "facts"
+    view = {"name": "page_view", "visitor_id": "d", "provider_id": "A", "channel": "x"}
+    buy = view | {"name": "purchase", "visit_id": "s1", "amount_minor": 7, "channel": "y"}
+    store.put("b1", log(buy | {"at": 10.5}, view | {"at": 39.6}, buy | {"at": 39.9, "message_id": "last"}))
+    before = update(store, engine, STORE, where).facts
+    assert sum(before.visits["visits"].to_pylist()) == 2
+    store.put("b2", log(view | {"at": 1.5, "message_id": "late"}))
+    found = update(store, engine, STORE, where, largest_update=1.0)
+    store.attach(engine)
+    assert (found.how, found.facts) == ("updated", count(engine, STORE))
+    assert as_counts(found.facts)["orders"] == {
+        (D2, "x", "A", 9): (1, 7, 49),
+        (date(2024, 2, 9), "x", "A", 0): (1, 7, 49),
+    }
+
+
 def test_segments_of_several_columns_take_the_providers_category(engine: DuckEngine) -> None:
     view = {"at": 0, "name": "page_view", "visitor_id": "d", "provider_id": "A", "channel": "a|b"}
     rules = Rules(recipe=recipe("store"), segment=("channel", "category", "device"), categories={"A": "toys"})

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from facts_support import START, MemoryStore, as_counts, by_definition, log
@@ -15,9 +16,11 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from footfall.stores.engine import DuckEngine
+from footfall.value.counts import Settings
 from footfall.value.facts import update
 from footfall.value.recipes import recipe
 from footfall.value.relations import Rules, count
+from footfall.value.valuation import total, valuate
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +106,30 @@ def test_facts_equal_the_definitions(engine: DuckEngine, rows: list[dict[str, An
     check_definition(engine, rows, rules)
 
 
+def check_estimate(engine: DuckEngine, rows: list[dict[str, Any]], rules: Rules, age: int) -> None:
+    """What is counted satisfies what an estimate asks of it (``counts.check``), on each day."""
+    store = MemoryStore()
+    store.put("b0", split(rows)[0])
+    store.attach(engine)
+    found = count(engine, rules)
+    days = found.visits["day"].unique().to_pylist()
+    if not days:
+        return
+    as_of = max(min(days), max(days) - timedelta(days=age))
+    valued = valuate(found, as_of, exponent=2, window_days=rules.window_days, settings=Settings(), categories={})
+    for measure in (valued.values.pairs, valued.values.providers, valued.values.segments):
+        assert np.all((measure.low <= measure.mean) & (measure.mean <= measure.high))
+    assert total(valued)["orders"] == sum(found.as_of(as_of).orders["orders"].to_pylist())
+
+
+@given(LOGS, RULES, st.integers(0, 4))
+@FEW
+def test_what_is_counted_can_be_estimated(
+    engine: DuckEngine, rows: list[dict[str, Any]], rules: Rules, age: int
+) -> None:
+    check_estimate(engine, rows, rules, age)
+
+
 @given(LOGS, RULES, st.permutations(range(4)))
 @settings(FEW, max_examples=4)
 def test_updates_equal_counting_anew(
@@ -119,6 +146,18 @@ def test_facts_equal_the_definitions_on_many_logs(engine: DuckEngine, piece: int
     @MANY
     def law(rows: list[dict[str, Any]], rules: Rules) -> None:
         check_definition(engine, rows, rules)
+
+    law()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("piece", PIECES)
+def test_what_is_counted_on_many_logs_can_be_estimated(engine: DuckEngine, piece: int) -> None:
+    @seed(piece)
+    @given(LOGS, RULES, st.integers(0, 4))
+    @MANY
+    def law(rows: list[dict[str, Any]], rules: Rules, age: int) -> None:
+        check_estimate(engine, rows, rules, age)
 
     law()
 

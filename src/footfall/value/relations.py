@@ -3,7 +3,7 @@
 identity | person_events   the events that count, each with its person
 money, purchases, visits   what a purchase and what a visit is
 visit_groups               visits counted; those near a purchase kept one by one
-attributed, own_visits, made_visits, orders, refunds
+attributed, own_keys, own_visits, made_visits, orders, refunds
 aggregate_*                counts and sums
 """
 
@@ -45,6 +45,7 @@ _STEPS = (
     "visits",
     "visit_groups",
     "attributed",
+    "own_keys",
     "own_visits",
     "made_visits",
     "orders",
@@ -86,7 +87,7 @@ class Rules:
         """The parameters of ``sql/<name>.sql``."""
         if name == "purchases":
             return {"unit_minor": self.unit_minor if self.recipe.unit_reward else None}
-        if name == "attributed":
+        if name in ("attributed", "own_keys"):
             return {"window_days": self.window_days}
         return {}
 

@@ -11,12 +11,13 @@ SELECT p.purchase, p.message_id, p.ts, p.day AS order_day, p.person, p.provider_
        {order_columns}
 FROM purchases p
 LEFT JOIN attributed a ON a.purchase = p.purchase
-LEFT JOIN own_visits o ON o.purchase = p.purchase AND a.purchase IS NULL
+LEFT JOIN own_keys k ON k.purchase = p.purchase
+LEFT JOIN own_visits o ON o.purchase = p.purchase
 LEFT JOIN made_visits m
        ON a.purchase IS NULL AND o.purchase IS NULL
       AND m.provider_id = p.provider_id
-      AND m.visit_id IS NOT DISTINCT FROM p.visit_id
+      AND m.visit_id IS NOT DISTINCT FROM k.visit_id
       AND (CASE WHEN m.visit_id IS NULL THEN m.person END)
-          IS NOT DISTINCT FROM (CASE WHEN p.visit_id IS NULL THEN p.person END)
+          IS NOT DISTINCT FROM (CASE WHEN k.visit_id IS NULL THEN p.person END)
       AND (CASE WHEN m.visit_id IS NULL THEN m.day END)
-          IS NOT DISTINCT FROM (CASE WHEN p.visit_id IS NULL THEN p.day END)
+          IS NOT DISTINCT FROM (CASE WHEN k.visit_id IS NULL THEN p.day END)

@@ -1,7 +1,7 @@
--- The visit that a purchase was made in, where it is there: the visit of the purchase's own key (see visits.sql).
+-- The visit that a purchase was made in, where it is there: the visit of the purchase's own key (see own_keys.sql).
 CREATE OR REPLACE TEMPORARY TABLE own_visits AS
 SELECT p.purchase, v.visit_id, v.person, v.day AS visit_day, {visit_columns}
-FROM purchases p
+FROM own_keys p
 JOIN visit_groups v
   ON v.provider_id = p.provider_id
  AND v.visit_id IS NOT DISTINCT FROM p.visit_id
