@@ -470,9 +470,15 @@ NAMED_SECTIONS: dict[str, Struct] = {
 
 def load(directory: Path) -> Config:
     """Read ``directory/footfall.toml``; ConfigError says what is wrong in it, WorkspaceError that none is here."""
+    return parse(read(directory), str(directory / FILE_NAME))
+
+
+def read(directory: Path) -> str:
+    """The text of ``directory/footfall.toml``; ConfigError where it is no text, WorkspaceError where none is here or it
+    cannot be read."""
     path = directory / FILE_NAME
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise WorkspaceError(
             f"no workspace at {directory}: there is no {FILE_NAME}",
@@ -482,7 +488,6 @@ def load(directory: Path) -> Config:
         raise ConfigError(f"{path} is not UTF-8: {error}", "save it as UTF-8") from None
     except OSError as error:
         raise WorkspaceError(f"{path} cannot be read: {error}", "check its permissions") from None
-    return parse(text, str(path))
 
 
 def parse(text: str, name: str = FILE_NAME) -> Config:

@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from serving import planned_workspace
 
 from footfall import open_workspace
-from footfall.app import recording
+from footfall.app import recording, valuing
 from footfall.app.http.reading import Question, Reader, Reply
 from footfall.app.http.server import Spec
+from footfall.config import FILE_NAME
 
 VALUES: dict[str, Any] = {"by": "provider", "as_of": None, "from": None, "to": None}
 
@@ -82,6 +84,45 @@ def test_rows_that_have_changed_since_are_told_where_the_old_ones_are_not(reader
     gone = readers.ask(2, cursor=cursor)
     assert gone.status == 410 and "changed" in json.loads(gone.body)["detail"]
     assert json.loads(readers.ask(2).body)["total"] == 3
+
+
+def test_a_providers_file_makes_other_rows_in_all_workers(readers: Readers) -> None:
+    """A reader that has the rows, and one that has not, answer what a workspace opened afresh counts; a cursor of the
+    rows before is gone where they are not."""
+    before = readers.ask(0, limit=10)
+    cursor = json.loads(readers.ask(0).body)["next"]
+    told = [{"provider_id": "shop-a", "category": "toys"}, {"provider_id": "shop-b", "category": "books"}]
+    open_workspace(readers.folder).state.put_providers(told)
+    wanted = [row["value_mean"] for row in valuing.value(open_workspace(readers.folder), "provider").rows]
+    assert [row["value_mean"] for row in json.loads(before.body)["items"]] != wanted
+    for reader in (0, 1):
+        found = readers.ask(reader, limit=10, etag=before.etag)
+        assert found.status == 200
+        assert [row["value_mean"] for row in json.loads(found.body)["items"]] == wanted
+    assert readers.ask(1, cursor=cursor).status == 410
+
+
+@pytest.mark.parametrize("raw", [b"[plan\n", b"# caf\xe9\n", b"[workspace]\nformat = 9\n", None])
+def test_a_reader_comes_back_whatever_became_of_footfall_toml(readers: Readers, raw: bytes | None) -> None:
+    """No TOML, no UTF-8, of a newer version, gone: it goes on with the settings that the service began with."""
+    path = readers.folder / FILE_NAME
+    text = path.read_text()
+    if raw is None:
+        path.unlink()
+    else:
+        path.write_bytes(raw)
+
+    async def asked() -> Reply:
+        reader = Reader(msgspec.structs.replace(readers.spec, config=text))
+        try:
+            return await reader.ask(Question(kind="plan", words={"version": None, "by": "provider"}))
+        finally:
+            await reader.close()
+
+    try:
+        assert asyncio.run(asked()).status == 200
+    finally:
+        path.write_text(text)
 
 
 @pytest.mark.parametrize(

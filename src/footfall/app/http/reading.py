@@ -137,9 +137,11 @@ class _Desk:
         if not question.limit:
             return self._ways[question.kind](words)
         asked = _fingerprint(question.kind, sorted(words.items()))
-        token, at = _read_cursor(question.cursor, asked) if question.cursor else (self._token(asked), 0)
+        token, at = _read_cursor(question.cursor, asked) if question.cursor else (self._token(question, asked), 0)
         if token not in self._kept:
-            if question.cursor and token != self._token(asked):  # of another worker, which may have those rows still
+            if question.cursor and token != self._token(
+                question, asked
+            ):  # of another worker, which may have those rows still
                 raise Problem(
                     410, "cursor-gone", "the rows of this cursor have changed since", "begin again without it"
                 )
@@ -156,12 +158,15 @@ class _Desk:
         if len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
 
-    def _token(self, asked: str) -> str:
+    def _token(self, question: Question, asked: str) -> str:
         """Of the question and of all that its answer is made from: the same in the readers of all workers."""
+        from footfall.app.valuing import categories
+
         here = self._here
         state = here.state.get("nightly") or {}
         plans = list(here.state.versions().items())
-        made_from = (here.store.version(), here.today(), plans, state.get("at"))
+        told = sorted(categories(here).items()) if question.kind == "value" else None
+        made_from = (here.config, here.store.version(), here.today(), plans, state.get("at"), told)
         return f"{asked}-{_fingerprint(*made_from)}"
 
     def _value(self, words: dict[str, Any]) -> dict[str, Any]:

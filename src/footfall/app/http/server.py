@@ -71,14 +71,14 @@ class _Child:
 
 
 def opened(spec: Spec, log: Any) -> Workspace:
-    """The workspace of a process that is started: by footfall.toml, or, where that is broken, by what it said when the
-    service began, so that a mistake in a file does not keep a process that died from coming back."""
+    """The workspace of a process that is started: by footfall.toml, or, where that is broken or gone, by what it said
+    when the service began, so that a mistake in a file does not keep a process that died from coming back."""
     try:
         return open_workspace(Path(spec.directory))
-    except ConfigError as error:
+    except (ConfigError, WorkspaceError) as error:
         if not spec.config:
             raise
-        log.error("footfall.toml is broken; going on with its settings as they were", error=error.message)
+        log.error("footfall.toml cannot be gone by; going on with its settings as they were", error=error.message)
         return Workspace(Path(spec.directory), config.parse(spec.config), SystemClock())
 
 
@@ -89,10 +89,12 @@ def serve(here: Workspace, settings: ServeSettings, log: Any, level: str = "info
     another service runs on the workspace.
     """
     check_exposure(here, settings.host)
+    text = config.read(here.directory)
+    config.parse(text)  # it may have been changed since ``here`` was opened
     with _only_one(here.directory), _bound(settings.host, settings.port) as listening:
         if here.shared:
             check_lake(here)
-        return _Supervisor(here, settings, listening, log, level).run(out)
+        return _Supervisor(here, settings, text, listening, log, level).run(out)
 
 
 def with_options(settings: ServeSettings, **options: object) -> ServeSettings:
@@ -209,8 +211,9 @@ class _Supervisor:
     """Starts the processes, starts again those that die, ends them all."""
 
     def __init__(
-        self, here: Workspace, settings: ServeSettings, listening: socket.socket, log: Any, level: str
+        self, here: Workspace, settings: ServeSettings, text: str, listening: socket.socket, log: Any, level: str
     ) -> None:
+        """text: of footfall.toml, which parses."""
         self._log = log
         self._listening = listening
         self._alive, self._alive_end = os.pipe()
@@ -232,7 +235,7 @@ class _Supervisor:
                 ready=ready_end,
                 listen=listen,
                 level=level,
-                config=(here.directory / config.FILE_NAME).read_text(encoding="utf-8-sig"),
+                config=text,
             )
 
         self._children = [_Child("footfall.app.keeper", spec(0, -1))]
