@@ -29,6 +29,7 @@ KEYS: dict[By, tuple[str, ...]] = {
     "pair": ("segment", "provider_id"),
     "day": ("day",),
 }
+_NO_DECAY_DAYS = 36500.0  # half-life where each day is valued by its own visits
 ESTIMATE = ("value_mean", "value_sd", "value_low", "value_high", "evidence")
 
 
@@ -54,6 +55,7 @@ class Valuation:
     facts: FactTables
     index: Index
     counts: Counts
+    settings: Settings
     values: Values
 
 
@@ -86,7 +88,7 @@ def valuate(
     index = _index(known, told | {key: name for key, name in categories.items() if name}, extra_pairs)
     first_day = pc.min(known.visits["day"]).as_py()
     counts = _counts(known, index, as_of, exponent, window_days, (as_of - first_day).days)
-    return Valuation(as_of, first_day, exponent, known, index, counts, estimate(counts, settings))
+    return Valuation(as_of, first_day, exponent, known, index, counts, settings, estimate(counts, settings))
 
 
 def _index(facts: FactTables, categories: Mapping[str, str], extra_pairs: Sequence[tuple[str, str]]) -> Index:
@@ -300,7 +302,7 @@ def _by_day(
         order_pair=place(counts.order_age),
         refund_pair=place(counts.refund_visit_age),
     )
-    values = estimate(one_each, Settings(half_life_days=36500.0))
+    values = estimate(one_each, replace(valuation.settings, half_life_days=_NO_DECAY_DAYS))
     days = [date.fromordinal(valuation.as_of.toordinal() - age) for age in ages.tolist()]
     shown = [i for i, day in enumerate(days) if (first is None or day >= first) and (last is None or day <= last)]
     later = sorted(day for day in pc.unique(known.visits["day"]).to_pylist() if day > valuation.as_of)
