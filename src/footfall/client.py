@@ -121,6 +121,7 @@ class Client:
                 f"timeout_s={timeout_s}, decide_timeout_s={decide_timeout_s}, retries={retries}: out of range",
                 "timeouts are above 0, retries 0 or more",
             )
+        _check_address(url, key)
         self._retries = retries
         self._decide_timeout_s = decide_timeout_s
         self._fallback = tuple(fallback)
@@ -149,8 +150,8 @@ class Client:
     def send(self, events: Iterable[Mapping[str, Any]]) -> list[str]:
         """Send canonical events; their message_ids, in order. They are on disk there when this returns.
 
-        Missing ``ts`` and ``message_id`` are filled in. Raises ServiceError where the service refuses any of them
-        or stays away; sending the same events again is harmless.
+        ``ts`` and ``message_id`` that are missing or None are filled in. Raises ServiceError where the service refuses
+        any of them or stays away; sending the same events again is harmless.
         """
         rows = [_filled(event) for event in events]
         for first in range(0, len(rows), _BATCH):
@@ -182,8 +183,10 @@ class Client:
     ) -> Chosen:
         """Where a visitor goes. Where the service is away: ``fallback``, else ``candidates``, in their order.
 
-        Raises ServiceError where the service is there and refuses what was asked.
+        slots: how many providers, >= 1. Raises ServiceError where the service is there and refuses what was asked.
         """
+        if slots < 1:
+            raise InputError(f"slots = {slots}", "ask for 1 or more")
         local = self._fallback if candidates is None else tuple(candidates)
         local = tuple(fallback) if fallback is not None else local
         if time.monotonic() < self._away_until:
@@ -317,6 +320,18 @@ class Client:
         self.close()
 
 
+def _check_address(url: str, key: str) -> None:
+    """InputError where no request could be made of them: it would be taken for a service that is away."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise InputError(f"url {url!r}: {error}", "write it as http://127.0.0.1:8420") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host or not 0 < (parsed.port or 80) < 1 << 16:
+        raise InputError(f"url {url!r} is no address of a service", "write it as http://127.0.0.1:8420")
+    if not (key.isascii() and key.isprintable()):
+        raise InputError("key: characters are in it that no key has", "give it as `footfall keys create` told it")
+
+
 def _filled(event: Mapping[str, Any]) -> dict[str, Any]:
     row = dict(event)
     moment = row.get("ts")
@@ -326,7 +341,8 @@ def _filled(event: Mapping[str, Any]) -> dict[str, Any]:
         if moment.tzinfo is None:
             raise InputError(f"ts {moment} has no time zone", "give an aware datetime, for example in UTC")
         row["ts"] = moment.astimezone(UTC).isoformat()
-    row.setdefault("message_id", uuid.uuid4().hex)
+    if row.get("message_id") is None:
+        row["message_id"] = uuid.uuid4().hex
     return row
 
 

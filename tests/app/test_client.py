@@ -76,6 +76,13 @@ def test_retry_after_is_kept(told: bytes, least_s: float) -> None:
     assert service.pauses[0] >= least_s
 
 
+def test_nobody_waits_a_day_because_something_between_says_so() -> None:
+    """``retry-after`` is kept up to a minute."""
+    service = Service(httpx.Response(503, headers={"retry-after": "86400"}), httpx.Response(200, json=TAKEN))
+    service.client().track("page_view", visitor_id="v")
+    assert service.pauses == [60.0]
+
+
 def test_retries_end() -> None:
     service = Service(httpx.Response(503, json={"detail": "the disk is full"}))
     with pytest.raises(ServiceError, match=r"after 3 tries: 503 the disk is full"):
@@ -148,9 +155,11 @@ def test_away_the_callers_order_is_answered_and_the_service_is_left_alone_for_a_
     assert service.pauses == []
 
 
-@pytest.mark.parametrize("what", ["body", "headers"])
-def test_a_decision_ends_in_its_time_whatever_trickles(what: str) -> None:
+@pytest.mark.parametrize("what", ["body", "headers", "proxy"])
+def test_a_decision_ends_in_its_time_whatever_trickles(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real socket: each byte comes in time, 40 a second for ten seconds, the whole does not."""
+    for name in ("NO_PROXY", "no_proxy", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
     body = json.dumps(DECIDED).encode().ljust(400)
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
     whole, slowly = (answer, body) if what == "body" else (b"", answer + body)
@@ -166,13 +175,75 @@ def test_a_decision_ends_in_its_time_whatever_trickles(what: str) -> None:
 
         thread = threading.Thread(target=trickle)
         thread.start()
-        with Client(f"http://127.0.0.1:{listening.getsockname()[1]}", decide_timeout_s=0.25) as client:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        if what == "proxy":
+            monkeypatch.setenv("HTTP_PROXY", url)
+            url = "http://service.invalid"
+        with Client(url, decide_timeout_s=0.25) as client:
             begun = time.monotonic()
             chosen = client.decide("v", candidates=["a", "b"])
             took = time.monotonic() - begun
         thread.join()
     assert (chosen.local, chosen.choices) == (True, ("a",)) and str(chosen.reason).startswith("ReadTimeout: ")
     assert took < 2.0
+
+
+def test_what_is_left_of_a_decisions_time_bounds_each_step() -> None:
+    """A peer that says a little after 0.7 s and then nothing has 0.3 s left of a second, not a second more."""
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            there, _ = listening.accept()
+            with there:
+                there.recv(1 << 16)
+                time.sleep(0.7)
+                there.sendall(b"HTTP/1.1 200 OK\r\n")
+                done.wait(10)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with Client(f"http://127.0.0.1:{listening.getsockname()[1]}", decide_timeout_s=1.0) as client:
+            begun = time.monotonic()
+            chosen = client.decide("v", candidates=["a"])
+            took = time.monotonic() - begun
+        done.set()
+        thread.join()
+    assert chosen.local and 0.9 < took < 1.5
+
+
+def test_a_decision_ends_in_its_time_while_it_is_taken_in_drop_by_drop() -> None:
+    """A peer reads 128 kB every 0.02 s: the 32 megabytes of what is asked would take five seconds."""
+    done = threading.Event()
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+
+        def take() -> None:
+            there, _ = listening.accept()
+            with there:
+                while not done.wait(0.02) and there.recv(1 << 17):
+                    pass
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        with Client(f"http://127.0.0.1:{listening.getsockname()[1]}", decide_timeout_s=0.5) as client:
+            begun = time.monotonic()
+            chosen = client.decide("v", candidates=["a"], context={"x": "y" * 32_000_000})
+            took = time.monotonic() - begun
+        done.set()
+        thread.join()
+    assert chosen.local and str(chosen.reason).startswith("WriteTimeout: ")
+    assert took < 2.0
+
+
+@pytest.mark.parametrize("closed", [httpx.ReadError, httpx.RemoteProtocolError, httpx.ConnectError])
+def test_a_decision_is_tried_once_more_where_a_connection_was_closed(closed: type[httpx.TransportError]) -> None:
+    service = Service(closed("closed"), httpx.Response(200, json=DECIDED))
+    assert not service.client().decide("v", candidates=["a"]).local and len(service.requests) == 2
+    service = Service(closed("closed"), closed("closed"), httpx.Response(200, json=DECIDED))
+    assert service.client().decide("v", candidates=["a"]).local and len(service.requests) == 2
 
 
 def test_a_deadline_is_that_of_decisions_only() -> None:
@@ -296,6 +367,19 @@ def test_pages_of_something_else_are_errors_of_the_service(told: dict[str, Any])
                 ask(Service(*answers).client())
 
 
+def test_the_plan_has_the_items_of_all_pages() -> None:
+    service = Service(
+        httpx.Response(200, json={"version": 3, "items": [{"provider_id": "a"}], "next": "c1"}),
+        httpx.Response(200, json={"version": 3, "items": [{"provider_id": "b"}], "next": None}),
+    )
+    assert service.client().plan(3) == {
+        "version": 3,
+        "items": [{"provider_id": "a"}, {"provider_id": "b"}],
+        "next": None,
+    }
+    assert dict(service.requests[1].url.params) == {"by": "provider", "version": "3", "cursor": "c1"}
+
+
 def test_pages_are_joined() -> None:
     service = Service(
         httpx.Response(200, json={"items": [{"provider_id": "a"}], "next": "c1"}),
@@ -319,3 +403,29 @@ def test_what_is_out_of_range_is_refused() -> None:
     aware = Service(httpx.Response(200, json=TAKEN))
     aware.client().track("x", ts=datetime(2026, 1, 1, tzinfo=UTC))
     assert json.loads(aware.requests[0].content)["ts"] == "2026-01-01T00:00:00+00:00"
+    empty = Service(httpx.Response(200, json=TAKEN))
+    empty.client().send([{"name": "x", "ts": None, "message_id": None}])
+    sent = json.loads(empty.requests[0].content)
+    assert sent["ts"] and len(sent["message_id"]) == 32
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8420", "localhost:8420", "", "http://", "ftp://h", "http://h:99999"])
+def test_an_address_that_is_none_is_refused_and_not_taken_for_a_service_that_is_away(url: str) -> None:
+    with pytest.raises(InputError, match="url"):
+        Client(url)
+
+
+@pytest.mark.parametrize("key", ["ff_\u043a\u043b\u044e\u0447", "ff_a\n"])
+def test_a_key_that_no_header_holds_is_refused_without_telling_it(key: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Client(key=key)
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize("slots", [0, -1])
+def test_slots_below_one_are_refused_whether_the_service_is_there_or_not(slots: int) -> None:
+    client = Service(httpx.ConnectError("refused")).client()
+    for _ in range(2):
+        with pytest.raises(InputError, match="slots"):
+            client.decide("v", candidates=["a", "b", "c"], slots=slots)
+        client.decide("v", candidates=["a"])
