@@ -8,10 +8,12 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import footfall
 from footfall.app import recording
-from footfall.app.output import to_csv, to_json, write
+from footfall.app.output import read_back, to_csv, to_json, write
 from footfall.app.tables import read_numbers, read_pairs
 from footfall.errors import FormatError
 
@@ -32,6 +34,9 @@ ODD = [
     "a\rb",
     "a\r\nb",
     "\r",
+    " a",
+    "  ",
+    " =1",
 ]
 
 
@@ -70,6 +75,30 @@ def test_no_cell_begins_as_a_formula_does(name: str) -> None:
     """The beginnings that OWASP lists under CSV injection."""
     (_, (cell,)) = csv.reader(io.StringIO(to_csv([{"x": name}], ("x",)), newline=""))
     assert cell[0] not in "=+-@\t\r"
+
+
+@pytest.mark.parametrize("items", [["=cmd()", "b"], ["b", "=cmd()"], ("@x",), ["-1+2"]])
+def test_no_item_of_a_list_begins_as_a_formula_does(items: list[str]) -> None:
+    """Nor behind a semicolon, which parts cells where a comma is the decimal point. Numbers are what they are."""
+    (_, (cell,)) = csv.reader(io.StringIO(to_csv([{"x": items}], ("x",)), newline=""))
+    assert all(part[0] not in "=+-@\t\r" for part in cell.split(";"))
+    assert [part.removeprefix("'") for part in cell.split(";")] == list(items)
+    assert to_csv([{"x": [-1, 2.5, "-3"]}], ("x",)) == "x\n-1;2.5;-3\n"
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.lists(st.lists(st.text("'=@+-\t\r\n,;\"a1 .\u00e9\u2028", max_size=6), min_size=3, max_size=3), max_size=4))
+def test_cells_of_any_text_are_what_a_reader_of_csv_finds(table: list[list[str]]) -> None:
+    """Expected: Python's csv module, whether it passes over blanks after a comma or not."""
+    text = to_csv([dict(zip("abc", row, strict=True)) for row in table], ("a", "b", "c"))
+    for blanks in (False, True):
+        found = csv.reader(io.StringIO(text, newline=""), skipinitialspace=blanks)
+        assert [[read_back(cell) for cell in row] for row in found] == [["a", "b", "c"], *table]
+    one = to_csv([{"a": row[0]} for row in table], ("a",))
+    assert [[read_back(cell) for cell in row] for row in csv.reader(io.StringIO(one, newline=""))] == [
+        ["a"],
+        *([row[0]] for row in table),
+    ]
 
 
 def test_spaces_after_a_comma_are_passed_over_and_quoted_ones_kept(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import itertools
 import math
@@ -66,20 +65,24 @@ def _plain(value: object) -> object:
 
 
 def to_csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
-    """CSV with a header; empty where there is no value; an apostrophe before text that a spreadsheet would run."""
+    """CSV with a header; empty where there is no value; an apostrophe before text that a spreadsheet would run, also as
+    an item of a list (items stand between semicolons)."""
     out = io.StringIO()
     _write_csv(out, rows, columns)
     return out.getvalue()
 
 
 def _write_csv(out: TextIO, rows: Sequence[Row], columns: Sequence[str]) -> None:
-    line = io.StringIO()
-    writer = csv.writer(line, lineterminator="\r\n")  # its characters are what csv puts in quotes
     for cells in itertools.chain([columns], ([_cell(row.get(column)) for column in columns] for row in rows)):
-        writer.writerow(cells)
-        out.write(line.getvalue().removesuffix("\r\n") + "\n")
-        line.seek(0)
-        line.truncate()
+        line = ",".join(_quoted(str(cell)) for cell in cells)
+        out.write((line or '""') + "\n")  # an empty line is no row
+
+
+_IN_QUOTES = re.compile(r'^ |[,"\r\n]')  # readers may pass over blanks after a comma (tables.read_rows does)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if _IN_QUOTES.search(text) else text
 
 
 _FORMULA = re.compile(r"'*[=@\t\r+-]")  # with the apostrophes of such a text, so that one more can be taken off again
@@ -100,10 +103,10 @@ def _is_number(text: str) -> bool:
 
 def _cell(value: object) -> object:
     plain = _plain(value)
+    if isinstance(plain, list):
+        return ";".join(str(_cell(item)) for item in plain)
     if isinstance(plain, str) and _FORMULA.match(plain) and not _is_number(plain):
         return "'" + plain
-    if isinstance(plain, list):
-        return ";".join(str(item) for item in plain)
     return "" if plain is None else plain
 
 
