@@ -5,14 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+import tracemalloc
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 import footfall
-from footfall.app import recording
+from footfall.app import output, recording
 from footfall.app.output import read_back, to_csv, to_json, write
 from footfall.app.tables import read_numbers, read_pairs
 from footfall.errors import FormatError
@@ -68,6 +74,53 @@ def test_json_is_written_row_by_row_as_it_is_at_once(rows: list[dict[str, object
     out = capsys.readouterr().out
     assert out == to_json(rows) + "\n"
     assert json.loads(out) == rows
+
+
+MIXED = [
+    {"id": "a", "whole": 1, "money": None, "day": None, "list": (), "none": None},
+    {"id": "b", "whole": 2, "money": None, "day": date(2026, 1, 5), "list": ("x", "y"), "none": None},
+    {"id": "c", "whole": 2.5, "money": Decimal("1.25"), "day": None, "list": (), "none": None},
+    {"id": None, "whole": None, "money": Decimal("12345678901234567.50"), "day": None, "list": None, "none": None},
+    {"id": "e", "whole": 3, "money": Decimal("0.5"), "day": None, "list": ("z",), "none": None},
+]
+
+
+@pytest.mark.parametrize("at_a_time", [1, 2, 100])
+def test_parquet_that_is_made_in_parts_is_that_of_all_rows(
+    at_a_time: int, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """A column that is whole, empty or of few digits in one part and not in another has the type of them all."""
+    monkeypatch.setattr(output, "_ROWS_AT_A_TIME", at_a_time)
+    write(MIXED, "parquet", tuple(MIXED[0]))
+    found = parquet.read_table(io.BytesIO(capsysbinary.readouterr().out)).to_pylist()
+    assert found == [{key: list(x) if isinstance(x, tuple) else x for key, x in row.items()} for row in MIXED]
+    write([], "parquet", ("id", "day"))
+    empty = parquet.read_table(io.BytesIO(capsysbinary.readouterr().out))
+    assert (empty.num_rows, empty.column_names) == (0, ["id", "day"])
+
+
+class Numbers(Sequence[dict[str, float]]):
+    """100,000 rows of five numbers, each made when it is asked for."""
+
+    def __len__(self) -> int:
+        return 100_000
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return [self[n] for n in range(*at.indices(len(self)))]
+        return {name: at + part for part, name in zip((0.1, 0.2, 0.3, 0.4, 0.5), "abcde", strict=True)}
+
+
+def test_parquet_keeps_few_rows_as_objects(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """A float of Python is 24 bytes and 8 in its list: half a million of them are 16 MB."""
+    write(Numbers()[:1], "parquet", "abcde")  # what it needs is imported
+    tracemalloc.start()
+    write(Numbers(), "parquet", "abcde")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    out = capsysbinary.readouterr().out
+    assert peak - 2 * len(out) < 8e6
+    assert out.endswith(b"PAR1")
 
 
 @pytest.mark.parametrize("name", ["@anna", "=1+1", "+x", "-x", "\t=1"])
