@@ -232,6 +232,44 @@ def test_a_file_of_which_nothing_came_in_is_listed_once(ws: Workspace) -> None:
     assert ws.kept_aside() == []
 
 
+LATIN = "ts,name,visitor_id,provider_id\n2024-05-01,page_view,v1,café\n2024-05-02,page_view,v2,bar\n".encode("latin-1")
+
+
+@pytest.mark.parametrize("name", ["bad.csv", "bad.tsv", "bad.ndjson", "bad.parquet"])
+def test_bytes_that_are_no_text_stay_out_until_somebody_writes_the_letter(ws: Workspace, name: str) -> None:
+    """The letter is é, E9 in ISO 8859-1; which one it is, only whoever mends the row can tell."""
+    ws.text("latin.csv", LATIN)
+    path = out(ws, "bad.csv" if name == "bad.parquet" else name)
+    text = path.read_text("utf-8-sig")
+    shown = "caf\\\\xe9" if name == "bad.ndjson" else "caf\\xe9"
+    assert shown in text
+    if name == "bad.parquet":
+        rows = list(csv.DictReader(io.StringIO(text)))
+        pq.write_table(pa.Table.from_pylist(rows), path := ws.folder / name)
+    for _ in range(2):
+        done = ws.load(str(path))
+        assert (done.added, done.rejected) == (0, 1)
+        (left,) = ws.kept_aside()
+        assert (Path(left.file).name, left.line, left.field) == ("latin.csv", 2, "row")
+        assert "UTF-8" in left.reason
+    assert providers(ws) == {"bar"}
+    again = out(ws, "again.csv")
+    again.write_text(again.read_text("utf-8-sig").replace("caf\\xe9", "café"), encoding="utf-8-sig")
+    assert ws.load(str(again)).added == 1
+    assert providers(ws) == {"bar", "café"}
+    assert ws.kept_aside() == []
+    assert ws.load(str(path)).added == 0, "what was written out once is no better for having been mended since"
+    assert providers(ws) == {"bar", "café"}
+
+
+def test_what_looks_like_such_a_byte_is_text_elsewhere(ws: Workspace) -> None:
+    ws.text("a.csv", BAD.replace("v2,p", "v2,caf\\xe9"))
+    path = out(ws, "bad.csv")
+    path.write_text(path.read_text("utf-8-sig").replace("soon", "2024-05-02"))
+    assert ws.load(str(path)).added == 1
+    assert "caf\\xe9" in providers(ws)
+
+
 # ---------------------------------------------------------------- formats of what is to be mended
 
 OBJECTS = [

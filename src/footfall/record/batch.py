@@ -20,7 +20,7 @@ from footfall.record import fast, mending, quarantine
 from footfall.record.faults import explain
 from footfall.record.fields import PROVIDER_WAY_OUT, Layout, no_column
 from footfall.record.formats import Source
-from footfall.record.quarantine import About, Origin, Settlement
+from footfall.record.quarantine import About, Settlement
 from footfall.record.relations import Relations, Unclean, checked, sql
 from footfall.record.session import CursorEngine as CursorEngine
 from footfall.record.session import Session
@@ -75,7 +75,7 @@ class Batch:
         self._order = order
         self._relations = Relations(place.cursor, source, order.mapping, order.fixed, self._at)
         self._filled: tuple[str, ...] = ()  # columns of the staged files
-        self._origins: dict[int, tuple[Origin, str]] = {}  # line -> the reject that it mends, of what file
+        self._origins: dict[int, mending.Came] = {}  # line -> the reject that it mends
         self._kept: dict[str, About] = {}  # what is in the quarantine
         self._left_out: set[int] = set()  # lines of the source that are no mended row
 
@@ -153,7 +153,12 @@ class Batch:
         parsed, spool = self._place.work_dir / "parsed.parquet", self._place.work_dir / "spooled.parquet"
         self._session.spool(relation.given(), parsed)
         self._session.set("footfall_parsed", str(parsed))
-        rows = "SELECT * FROM read_parquet(getvariable('footfall_parsed'), hive_partitioning = false)"
+        self._session.set("footfall_torn", [line for line, came in self._origins.items() if came.torn])
+        torn = "CASE WHEN line IN (SELECT unnest(getvariable('footfall_torn'))) THEN 'row:bytes' ELSE early END"
+        rows = (
+            f"SELECT * REPLACE ({torn if self._origins else 'early'} AS early) "  # noqa: S608  fixed names
+            "FROM read_parquet(getvariable('footfall_parsed'), hive_partitioning = false)"
+        )
         self._session.spool(checked(rows, relation.layout, controls=True), spool)
         parsed.unlink()
         self._session.set("footfall_spooled", str(spool))
@@ -188,16 +193,16 @@ class Batch:
             for line, fault, culprit, raw in rows:
                 field, reason = explain(fault, culprit, self._place.config)
                 reasons[f"{field}: {reason}"] += 1
-                origin = self._origins.get(line)
-                stripped = raw if origin is None else mending.raw_without(self._source, raw)
+                came = self._origins.get(line)
+                stripped = raw if came is None else mending.raw_without(self._source, raw)
                 if stripped is None:  # what was kept of it stays
                     self._left_out.add(line)
-                elif origin is None:
+                elif came is None:
                     batch.append(Reject(self._source.name, line, field, reason, stripped))
                     contents.append("")
                 else:
-                    batch.append(Reject(origin[1], origin[0].line, field, reason, stripped))
-                    contents.append(origin[0].content)
+                    batch.append(Reject(came.file, came.origin.line, field, reason, stripped))
+                    contents.append(came.origin.content)
             rejects.add(batch, contents)
 
     def _settle_repeats(self) -> tuple[int, int]:
@@ -295,7 +300,7 @@ class Batch:
             version = about.good and known >= _SAME_FILE * about.good and self._is_of(about)
             if again or version or batch_id in order.replaces:
                 superseded.append(batch_id)
-        mended = tuple(o for line, (o, _) in sorted(self._origins.items()) if line not in self._left_out)
+        mended = tuple(c.origin for line, c in sorted(self._origins.items()) if line not in self._left_out)
         replaced = {self._kept[b].content for b in order.replaces if b in self._kept}
         return Settlement(mended, tuple(superseded), tuple(sorted(replaced)))
 

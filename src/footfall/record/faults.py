@@ -6,8 +6,10 @@ from footfall.config import Config
 from footfall.record.money import exponent
 from footfall.record.names import near_events
 
+NOT_UTF8 = "not valid UTF-8"
 _REASONS: dict[str, str] = {
-    "row:encoding": "not valid UTF-8; save the file as UTF-8",
+    "row:encoding": f"{NOT_UTF8}; save the file as UTF-8",
+    "row:bytes": f"{NOT_UTF8}: a byte still stands as its number, such as \\xe9; write its letter there",
     "row:nul": "NUL bytes in the row",
     "row:quote": "a quote that is not closed, or not doubled inside quotes",
     "row:json": "not valid JSON",

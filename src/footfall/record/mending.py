@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow.parquet as pq
 
 from footfall.errors import InputError, WorkspaceError
+from footfall.record.faults import NOT_UTF8
 from footfall.record.fields import REJECT_COLUMNS
 from footfall.record.formats import Source
 from footfall.record.quarantine import Origin, rows
@@ -25,6 +27,8 @@ from footfall.record.rows import csv_records
 _RAW = "_reject_raw"
 _ABOUT = tuple(c for c in REJECT_COLUMNS if c != _RAW)
 _MARK = b"_reject_id"
+_REASON = "_reject_reason"
+_BYTE = re.compile(r"\\x[89a-f][0-9a-f]")  # what rows.py leaves of a byte that is no UTF-8; below 80 all are
 _SUFFIXES = {".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson"}
 Row = dict[str, Any]
 
@@ -140,6 +144,18 @@ def _taken_apart(text: str, delimiter: str) -> list[str] | None:
 # ---------------------------------------------------------------- in
 
 
+class Came(NamedTuple):
+    """What a line of a file of ``write_rejects`` says of its row.
+
+    origin, file: what its reject goes by and the file that it came from. torn: it was kept aside for bytes that are no
+    UTF-8, and one of them is still there as its number.
+    """
+
+    origin: Origin
+    file: str
+    torn: bool
+
+
 def holds_rejects(source: Source) -> bool:
     """Whether a file was written by ``write_rejects``."""
     if source.kind != "ndjson":
@@ -148,17 +164,19 @@ def holds_rejects(source: Source) -> bool:
         return _MARK in handle.read(1 << 16)
 
 
-def origins(source: Source) -> dict[int, tuple[Origin, str]]:
-    """line -> (what its reject goes by, the file that it came from), of the lines that tell it."""
-    return {line: origin for line, found in _about_columns(source) if (origin := _origin(found)) is not None}
+def origins(source: Source) -> dict[int, Came]:
+    """line -> what it says of its row, of the lines that tell it."""
+    return {line: came for line, found in _cells_by_name(source) if (came := _came(found)) is not None}
 
 
-def _about_columns(source: Source) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _cells_by_name(source: Source) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """(line, column -> cell); cells beyond the header's stand under their numbers."""
     if source.kind == "csv":
         for line, _, fields, fault in csv_records(source.path, source.delimiter, source.skip_bytes):
             # The columns come first: they can be told even where a row has too many or too few fields.
             if fault is None:
-                yield line, dict(zip(source.columns, fields, strict=False))
+                beyond = map(str, range(len(source.columns), len(fields)))
+                yield line, dict(zip([*source.columns, *beyond], fields, strict=False))
     elif source.kind == "ndjson":
         with source.path.open("rb") as handle:
             handle.seek(source.skip_bytes)
@@ -170,13 +188,17 @@ def _about_columns(source: Source) -> Iterator[tuple[int, Mapping[str, Any]]]:
                 if isinstance(found, dict):
                     yield line, found
     else:
-        for line, found in enumerate(pq.read_table(source.path, columns=list(_ABOUT[:2])).to_pylist(), 1):
-            yield line, found
+        yield from enumerate(pq.read_table(source.path).to_pylist(), 1)
 
 
-def _origin(found: Mapping[str, Any]) -> tuple[Origin, str] | None:
+def _came(found: Mapping[str, Any]) -> Came | None:
     content, _, line = str(found.get(_ABOUT[0]) or "").partition(":")
-    return (Origin(content, int(line)), str(found.get(_ABOUT[1]) or "")) if line.isascii() and line.isdigit() else None
+    if not (line.isascii() and line.isdigit()):
+        return None
+    torn = str(found.get(_REASON) or "").startswith(NOT_UTF8)
+    own = [cell for name, cell in found.items() if name not in REJECT_COLUMNS] if torn else []
+    texts = (cell if isinstance(cell, str) else msgspec.json.encode(cell).decode() for cell in own)
+    return Came(Origin(content, int(line)), str(found.get(_ABOUT[1]) or ""), any(map(_BYTE.search, texts)))
 
 
 def header_without(source: Source) -> str:
