@@ -13,7 +13,7 @@ from plan_cases import market, two_shops
 from scipy.integrate import quad, solve_ivp
 from scipy.special import softmax
 
-from footfall.acquire.explain import Explanation, explain
+from footfall.acquire.explain import Explanation, explain, told_visits
 from footfall.acquire.inputs import PlanInputs
 from footfall.acquire.path import capped_shares, path_weights, whole_parts
 from footfall.acquire.plan import plan_detail
@@ -34,6 +34,26 @@ def check_sums(found: Explanation) -> None:
     assert sum(x.whole for x in found.lines) == round(found.visits_tomorrow) - round(found.visits_today)
     assert found.whole_tomorrow == round(found.visits_tomorrow)  # as the plan and the report have it
     assert all(abs(x.whole - x.visits) <= 1 + 1e-6 for x in found.lines)
+    today, tomorrow, change = found.told
+    assert sum(x.told for x in found.lines) == pytest.approx(change, abs=1e-9)
+    assert tomorrow - today == pytest.approx(change, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("today", "tomorrow", "told"),
+    [
+        (510.6, 340.4, (511, 340, -171)),
+        (9.94, 0.26, (9.9, 0.3, -9.6)),
+        (2.87, 1.23, (2.9, 1.2, -1.7)),
+        (9.0, 12.4, (9, 12, 3)),
+        (0.0, 0.0, (0, 0, 0)),
+    ],
+)
+def test_two_days_and_their_change_are_told_in_one_way(
+    today: float, tomorrow: float, told: tuple[float, float, float]
+) -> None:
+    """By hand: each day to the visit, to a tenth where neither comes to 10, and the change is their difference."""
+    assert told_visits(today, tomorrow) == told
 
 
 def test_path_weights_agree_with_adaptive_quadrature() -> None:
@@ -129,6 +149,15 @@ def test_a_limit_is_named_and_its_price_is_the_reason() -> None:
     assert part(found, "limit", "capacity") < -1
     assert found.change == pytest.approx(30)
     assert found.sentence().startswith("shop-2: 100 visits today, 130 planned (order value +")
+
+
+def test_few_visits_are_told_in_tenths() -> None:
+    """One visit a day each, of which the better shop may take 1.3."""
+    few = market(np.array([[1.0, 1.0]]), np.array([[2.0, 6.0]]), capacity={"shop-2": 1.3})
+    found = explain(few, "shop-2")
+    check_sums(found)
+    assert found.told == (1, 1.3, 0.3)
+    assert found.sentence().startswith("shop-2: 1.0 visits today, 1.3 planned (")
 
 
 @pytest.mark.parametrize(

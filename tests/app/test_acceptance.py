@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,9 @@ def test_google_merchandise_store(cli, shop: Path, real) -> None:
         why = cli("explain", line["provider_id"], "--format", "json").json
         change = line["visits_tomorrow"] - line["visits_today"]
         assert sum(part["visits"] for part in why["lines"]) == pytest.approx(change, abs=1e-6)
+        told = cli("explain", line["provider_id"]).out
+        heading = re.search(r"([\d.,]+) visits today, ([\d.,]+) planned \(([-+][\d.,]+)\)", told)
+        summed = re.search(r"^\W*change[^-+\d]+([-+][\d.,]+)", told, re.M)
+        assert heading and summed and heading[3] == summed[1], "one change is one number"
+        today, tomorrow, moved = (float(figure.replace(",", "")) for figure in heading.groups())
+        assert tomorrow - today == pytest.approx(moved, abs=1e-9)

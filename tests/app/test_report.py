@@ -217,6 +217,22 @@ def make_data(providers: int = 48, days: int = 30, **changes: Any) -> ReportData
     return dataclasses.replace(data, **changes)
 
 
+def test_one_change_is_one_number_on_the_page() -> None:
+    """511 - 340 = 171, though 510.6 - 340.4 rounds to 170; 2.9 - 1.2 = 1.7, though 2.94 - 1.16 rounds to 1.8."""
+    data = make_data(2)
+    plan = data.plan
+    assert plan is not None
+    lines = tuple(
+        dataclasses.replace(line, visits_today=today, visits_tomorrow=tomorrow)
+        for line, today, tomorrow in zip(plan.providers, (510.6, 2.94), (340.4, 1.16), strict=True)
+    )
+    text = Page(render(dataclasses.replace(data, plan=dataclasses.replace(plan, providers=lines)))).text
+    assert "511 340 \u2212171 \u221233.3%" in text
+    assert "\u2212171 (\u221233.3%)" in text
+    assert "2.9 1.2 \u22121.7 \u221260.5%" in text
+    assert "\u2212170" not in text and "\u22121.8" not in text
+
+
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"}
 
 

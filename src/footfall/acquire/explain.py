@@ -45,7 +45,8 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One part of the change: ``visits`` sum to the change exactly, ``whole`` to the rounded change.
+    """One part of the change: ``visits`` sum to the change exactly, ``whole`` to that of whole visits, ``told`` to the
+    change as people read it (``told_visits``).
 
     key: demand, eligibility, newcomers, conversion, order_value, limit, others, boost, unassigned or repair.
     detail: the limit's name for ``limit``. own, around: the provider's figure and that of those it competes
@@ -56,6 +57,7 @@ class Reason:
     detail: str
     visits: float
     whole: int
+    told: float
     own: float | None = None
     around: float | None = None
 
@@ -67,10 +69,25 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """Another provider of the same segments, and the visits it gains there."""
+    """Another provider of the same segments, and the visits it gains there; ``told`` as people read them."""
 
     provider_id: str
     visits: float
+    told: float
+
+
+def told_visits(today: float, tomorrow: float) -> tuple[float, float, float]:
+    """Visits of two days and the change as people read them: whole, in tenths where neither day comes to 10.
+
+    The change is the difference of the two as told, so that nothing that shows them gives one change two numbers.
+    """
+    places = _places(today, tomorrow)
+    first, second = round(today, places), round(tomorrow, places)
+    return first, second, round(second - first, places)
+
+
+def _places(today: float, tomorrow: float) -> int:
+    return 1 if max(today, tomorrow) < 9.95 else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +119,20 @@ class Explanation:
         """Tomorrow's visits, rounded: today's with the whole parts of the lines added up."""
         return round(self.visits_tomorrow)
 
+    @property
+    def told(self) -> tuple[float, float, float]:
+        """Visits today, tomorrow and the change as people read them; the lines' ``told`` sum to it."""
+        return told_visits(self.visits_today, self.visits_tomorrow)
+
+    @property
+    def places(self) -> int:
+        """Decimals of what is told: 0, or 1 where neither day comes to 10 visits."""
+        return _places(self.visits_today, self.visits_tomorrow)
+
     def rows(self) -> list[dict[str, Any]]:
-        """The lines as plain rows: reason, visits, whole, own, around."""
+        """The lines as plain rows: reason, visits, whole, told, own, around."""
         return [
-            {"reason": r.name, "visits": r.visits, "whole": r.whole, "own": r.own, "around": r.around}
+            {"reason": r.name} | {name: getattr(r, name) for name in ("visits", "whole", "told", "own", "around")}
             for r in self.lines
         ]
 
@@ -115,9 +142,10 @@ class Explanation:
 
     def sentence(self) -> str:
         """The change and its three largest reasons, in one sentence."""
-        largest = sorted((r for r in self.lines if r.whole), key=lambda r: -abs(r.whole))[:3]
-        because = ", ".join(f"{r.name} {r.whole:+,}" for r in largest)
-        moved = f"{self.provider_id}: {self.whole_today:,} visits today, {self.whole_tomorrow:,} planned"
+        largest = sorted((r for r in self.lines if r.told), key=lambda r: -abs(r.told))[:3]
+        because = ", ".join(f"{r.name} {r.told:+,.{self.places}f}" for r in largest)
+        today, tomorrow, _ = self.told
+        moved = f"{self.provider_id}: {today:,.{self.places}f} visits today, {tomorrow:,.{self.places}f} planned"
         return f"{moved} ({because})" if because else moved
 
 
@@ -170,10 +198,13 @@ def _lines(detail: PlanDetail, j: int, today: float, tomorrow: float) -> tuple[R
     always = ("demand", "conversion", "order_value")
     told = [part for part in parts if abs(part[2]) > TOLD or part[0] in always]
     told.append(("repair", "", tomorrow - today - sum(part[2] for part in told), None, None))
-    whole = whole_parts(np.array([part[2] for part in told]), round(tomorrow) - round(today))
+    visits_of = np.array([part[2] for part in told])
+    whole = whole_parts(visits_of, round(tomorrow) - round(today))
+    steps = 10 ** _places(today, tomorrow)
+    shown = whole_parts(steps * visits_of, round(steps * told_visits(today, tomorrow)[2]))
     return tuple(
-        Reason(key, name, visits, n, own, around)
-        for (key, name, visits, own, around), n in zip(told, whole, strict=True)
+        Reason(key, name, visits, n, m / steps, own, around)
+        for (key, name, visits, own, around), n, m in zip(told, whole, shown, strict=True)
     )
 
 
@@ -331,7 +362,13 @@ def _neighbours(detail: PlanDetail, j: int) -> tuple[Neighbour, ...]:
     """Who gained most in this provider's segments."""
     pairs = detail.pairs
     here = np.isin(pairs.edges.segment, pairs.edges.segment[pairs.edges.provider == j])
-    gained = pairs.edges.by_provider(np.where(here, detail.visits - pairs.visits_today, 0.0))
+    today = pairs.edges.by_provider(np.where(here, pairs.visits_today, 0.0))
+    tomorrow = pairs.edges.by_provider(np.where(here, detail.visits, 0.0))
+    gained = tomorrow - today
     gained[j] = 0.0
     order = np.argsort(-gained, kind="stable")[:NEIGHBOURS]
-    return tuple(Neighbour(detail.inputs.providers[k], float(gained[k])) for k in order.tolist() if gained[k] > 0)
+    return tuple(
+        Neighbour(detail.inputs.providers[k], float(gained[k]), told_visits(float(today[k]), float(tomorrow[k]))[2])
+        for k in order.tolist()
+        if gained[k] > 0
+    )

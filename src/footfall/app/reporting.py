@@ -101,15 +101,16 @@ def _explanations(here: Workspace, made: Plan) -> tuple[ExplanationLine, ...]:
 
 
 def explanation_line(why: plans.Explanation) -> ExplanationLine:
-    """An explanation as the report shows it, in whole visits."""
+    """An explanation as the report shows it, in visits as they are told."""
     back = why.win_back
+    today, tomorrow, _ = why.told
     return ExplanationLine(
         provider_id=why.provider_id,
-        visits_today=why.whole_today,
-        visits_tomorrow=why.whole_tomorrow,
-        parts=tuple(ExplanationPart(r.key, r.detail, r.whole, r.own, r.around) for r in why.lines),
+        visits_today=today,
+        visits_tomorrow=tomorrow,
+        parts=tuple(ExplanationPart(r.key, r.detail, r.told, r.own, r.around) for r in why.lines),
         win_back=WinBack(back.conversion_needed, back.order_value_needed, back.blocked_by) if back else None,
-        gainers=tuple((n.provider_id, round(n.visits)) for n in why.neighbours if round(n.visits)),
+        gainers=tuple((n.provider_id, n.told) for n in why.neighbours if n.told),
     )
 
 

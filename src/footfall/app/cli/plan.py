@@ -399,21 +399,23 @@ def explain(
 
 def _draw_reasons(why: Explanation, unit_reward: bool) -> None:
     screen = output.console()
-    moved = f"{why.whole_today:,} visits today, {why.whole_tomorrow:,} planned ({why.change:+,.1f})"
+    today, tomorrow, change = why.told
+    form = f",.{why.places}f"
+    moved = f"{today:{form}} visits today, {tomorrow:{form}} planned ({change:+{form}})"
     screen.print(f"{why.provider_id} on {why.day}: {moved}.")
     rows = [
-        {"because of": r["reason"], "visits": r["whole"], "own": r["own"], "around it": r["around"]} for r in why.rows()
+        {"because of": r["reason"], "visits": r["told"], "own": r["own"], "around it": r["around"]} for r in why.rows()
     ]
-    rows.append({"because of": "change", "visits": why.whole_tomorrow - why.whole_today})
+    rows.append({"because of": "change", "visits": change})
     output.draw(
         rows,
         ("because of", "visits", "own", "around it"),
-        numbers={"visits": "+,d", "own": ",.4g", "around it": ",.4g"},
+        numbers={"visits": f"+{form}", "own": ",.4g", "around it": ",.4g"},
     )
     if why.win_back is not None:
         screen.print(_win_back(why.win_back, unit_reward), soft_wrap=True)
     if why.neighbours:
-        gained = ", ".join(f"{n.provider_id} {n.visits:+,.0f}" for n in why.neighbours)
+        gained = ", ".join(f"{n.provider_id} {n.told:+,.{0 if n.told.is_integer() else 1}f}" for n in why.neighbours)
         screen.print(f"In the same segments: {gained}", soft_wrap=True)
     for note in why.notes:
         screen.print(f"note: {note}", soft_wrap=True)

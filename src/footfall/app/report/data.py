@@ -61,7 +61,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class ExplanationPart:
-    """One reason why visits change, in whole visits.
+    """One reason why visits change, in visits as they are told: whole, in tenths where there are few.
 
     ``key``: demand, eligibility, newcomers, conversion, order_value, limit, others, unassigned, repair or
     boost; another key is shown as it is. ``detail``: the limit's name for ``limit``, else a remark.
@@ -71,7 +71,7 @@ class ExplanationPart:
 
     key: str
     detail: str
-    visits: int
+    visits: float
     own: float | None = None
     around: float | None = None
 
@@ -90,11 +90,11 @@ class ExplanationLine:
     """Why one provider's visits change: parts sum to tomorrow less today; ``gainers`` got what it lost."""
 
     provider_id: str
-    visits_today: int
-    visits_tomorrow: int
+    visits_today: float
+    visits_tomorrow: float
     parts: tuple[ExplanationPart, ...]
     win_back: WinBack | None = None
-    gainers: tuple[tuple[str, int], ...] = ()
+    gainers: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

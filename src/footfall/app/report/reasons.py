@@ -38,8 +38,8 @@ def why(c: Context) -> list[Why]:
 def _one(c: Context, line: ExplanationLine) -> Why:
     f, change = c.figures, line.visits_tomorrow - line.visits_today
     name, kind = c.name(line.provider_id), "gains" if change > 0 else "loses" if change < 0 else "keeps"
-    said = {"today": f.whole(line.visits_today), "tomorrow": f.whole(line.visits_tomorrow)}
-    lead = c.words(f"why.{kind}", name=isolated(name), visits=strong(f.whole(abs(change))), **said)
+    said = {"today": f.visits(line.visits_today), "tomorrow": f.visits(line.visits_tomorrow)}
+    lead = c.words(f"why.{kind}", name=isolated(name), visits=strong(f.visits(abs(change))), **said)
     parts = [part for part in line.parts if part.visits]
     steps = [charts.Step(_part_name(c, part), part.visits, f.signed(part.visits)) for part in parts]
     first = charts.Step(c.words.plain("today"), line.visits_today, said["today"])

@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from footfall.acquire.explain import told_visits
 from footfall.app.report import reasons, views
 from footfall.app.report.data import ReportData
 from footfall.app.report.drawing import clean, with_code
@@ -68,6 +69,7 @@ def _of_plan(c: views.Context, plan: Plan) -> dict[str, Any]:
         "dumbbell": dumbbell,
         "dumbbell_shown": dumbbell_shown,
         "providers": views.by_change(plan),
+        "told_visits": told_visits,
         "limits": views.limits_of(c, plan),
         "why": reasons.why(c),
         "bars": bars,

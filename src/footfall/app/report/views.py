@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from footfall.acquire.explain import told_visits
 from footfall.app.report import charts
 from footfall.app.report.data import ReportData, ValueLine
 from footfall.app.report.drawing import clean
@@ -208,10 +209,8 @@ def dumbbell(c: Context, plan: Plan) -> tuple[Markup, int]:
     def rows(wide: bool) -> list[charts.DumbbellRow]:
         lines = []
         for p in moved:
-            by, percent = (
-                f.signed(p.visits_tomorrow - p.visits_today),
-                f.change(p.visits_tomorrow, p.visits_today),
-            )
+            by = f.signed(told_visits(p.visits_today, p.visits_tomorrow)[2])
+            percent = f.change(p.visits_tomorrow, p.visits_today)
             label = by if percent == DASH else f"{by}  ({percent})" if wide else percent
             lines.append(charts.DumbbellRow(c.name(p.provider_id), p.visits_today, p.visits_tomorrow, label))
         return lines
