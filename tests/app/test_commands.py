@@ -99,6 +99,32 @@ def test_plans_are_versioned(cli, market: Path) -> None:
     assert cli("plan", "publish", "3").status == 0
 
 
+def test_a_plan_that_was_rolled_back_is_not_what_is_explained(cli, market: Path, tmp_path: Path) -> None:
+    one = cli("plan", "--format", "json", workspace=market).json
+    shop = one["providers"][0]["provider_id"]
+    two = cli("plan", "--inertia", "0.05", "--format", "json").json
+    first, second = one["version"], two["version"]
+    page = tmp_path / "report.html"
+
+    def told() -> tuple[int, str]:
+        why = cli("explain", shop, "--format", "json").json
+        made = {first: one, second: two}[why["version"]]
+        assert why["visits_tomorrow"] == pytest.approx(made["providers"][0]["visits_tomorrow"], abs=1e-6)
+        assert f"by plan {why['version']} ({why['status']}): " in cli("explain", shop).out
+        assert cli("report", str(page)).status == 0
+        assert f"Plan {why['version']} ({why['status']})" in page.read_text("utf-8")
+        return why["version"], why["status"]
+
+    assert told() == (second, "draft")
+    cli("plan", "publish", str(first))
+    assert told() == (second, "draft"), "what was planned last is what one asks about"
+    cli("plan", "publish", str(second))
+    assert told() == (second, "published")
+    cli("plan", "rollback")
+    assert told() == (first, "published")
+    assert cli("explain", shop, "--version", str(second), "--format", "json").json["status"] == "retired"
+
+
 def test_explanations_sum_to_the_change(cli, market: Path) -> None:
     plan = cli("plan", "--format", "json", workspace=market).json
     for line in plan["providers"]:

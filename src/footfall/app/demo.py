@@ -111,7 +111,7 @@ def _explain_and_report(here: Workspace, made: Plan) -> str:
     """Explain the largest loser, write the report; the loser's id."""
     with step("explain") as said:
         least = min(made.providers, key=lambda line: line.visits_tomorrow - line.visits_today)
-        why = planning.explain(here, least.provider_id)
+        why = planning.explain(here, least.provider_id, made.version)
         said.append(why.sentence())
     with step("report") as said:
         path = here.directory / "report.html"

@@ -75,6 +75,14 @@ def stored_plan(here: Workspace, version: int | None = None) -> Plan:
     return found
 
 
+def plan_to_tell(here: Workspace, version: int | None = None) -> Plan:
+    """The plan of that version, else the newest; the one in force where the newest was retired, as by a rollback."""
+    found = stored_plan(here, version)
+    if version is None and found.status == "retired":
+        return here.state.plan(status="published") or found
+    return found
+
+
 def publish(here: Workspace, version: int | None = None) -> Plan:
     """Put a plan in force: that version, else the newest, unless it is for an earlier day than the one in force."""
     made = stored_plan(here, version)
@@ -116,11 +124,14 @@ def plan_diff(before: Plan, after: Plan, by: Literal["provider", "pair"]) -> lis
 
 
 def explain(here: Workspace, provider: str, version: int | None = None) -> Explanation:
-    """Why a provider's visits change from today to the planned day, in parts that sum to the change."""
+    """Why a provider's visits change from today to the planned day, in parts that sum to the change.
+
+    By the plan of that version, else by the one in force, else by the newest.
+    """
     from footfall.acquire import plans, solve
     from footfall.app import inputs
 
-    made = stored_plan(here, version)
+    made = (here.state.plan(status="published") if version is None else None) or stored_plan(here, version)
     made_from = inputs.kept(here.common, made.plan_id)
     if provider not in made_from.providers:
         named = [key for key, row in here.state.providers().items() if row.get("name") == provider]

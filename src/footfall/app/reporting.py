@@ -27,7 +27,7 @@ EXPLAINED = 3  # winners and losers each
 def report_data(here: Workspace, version: int | None = None) -> ReportData:
     """All that the report shows; without a plan yet, the plan's sections say so."""
     known = valuing.valued(here)
-    made = planning.stored_plan(here, version) if version is not None else here.state.plan()
+    made = planning.plan_to_tell(here, version) if version is not None or here.state.versions() else None
     workspace = here.config.workspace
     kind = recipe(workspace.recipe)
     exponent = reward_exponent(kind, money.exponent(workspace.currency))

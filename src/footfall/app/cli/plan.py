@@ -372,7 +372,9 @@ def explain(
     provider: str,
     /,
     *,
-    version: Annotated[int | None, Parameter(help="The plan; the newest otherwise.")] = None,
+    version: Annotated[
+        int | None, Parameter(help="The plan; the newest otherwise, or the one in force if that was retired.")
+    ] = None,
     workspace: WorkspaceOption = None,
     format: TextFormat = "table",
 ) -> None:
@@ -390,19 +392,20 @@ def explain(
     """
     here = open_workspace(workspace)
     with bar("explain"):
-        why = planning.explain(here, provider, version)
+        made = planning.plan_to_tell(here, version)
+        why = planning.explain(here, provider, made.version)
     if format == "json":
-        sys.stdout.write(output.to_json(why.as_dict()) + "\n")
+        sys.stdout.write(output.to_json({"version": made.version, "status": made.status, **why.as_dict()}) + "\n")
         return
-    _draw_reasons(why, recipe(here.config.workspace.recipe).unit_reward)
+    _draw_reasons(why, made, recipe(here.config.workspace.recipe).unit_reward)
 
 
-def _draw_reasons(why: Explanation, unit_reward: bool) -> None:
+def _draw_reasons(why: Explanation, made: Plan, unit_reward: bool) -> None:
     screen = output.console()
     today, tomorrow, change = why.told
     form = f",.{why.places}f"
     moved = f"{today:{form}} visits today, {tomorrow:{form}} planned ({change:+{form}})"
-    screen.print(f"{why.provider_id} on {why.day}: {moved}.")
+    screen.print(f"{why.provider_id} on {why.day}, by plan {made.version} ({made.status}): {moved}.", soft_wrap=True)
     rows = [
         {"because of": r["reason"], "visits": r["told"], "own": r["own"], "around it": r["around"]} for r in why.rows()
     ]

@@ -17,7 +17,10 @@ def report(
     file: Path | None = None,
     /,
     *,
-    version: Annotated[int | None, Parameter(help="The plan to show; the newest otherwise.")] = None,
+    version: Annotated[
+        int | None,
+        Parameter(help="The plan to show; the newest otherwise, or the one in force if that was retired."),
+    ] = None,
     language: Literal["en", "zh-Hant", "zh-Hans"] | None = None,
     workspace: WorkspaceOption = None,
 ) -> None:
