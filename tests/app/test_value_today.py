@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from footfall import make_workspace
-from footfall.app import valuing
+from footfall.app import planning, recording, valuing
 from footfall.errors import NotEnoughDataError
 from footfall.testing import FixedClock
 from footfall.value.valuation import ESTIMATE
@@ -48,6 +48,45 @@ def test_one_visit_of_today_moves_no_estimate(tmp_path: Path) -> None:
     assert days[-1]["day"] == date(2026, 3, 10) and days[-1]["visitors"] == 2 and days[-1]["value_mean"] is None
     # asked for, today is taken as it is
     assert valuing.value(here, as_of=date(2026, 3, 10)).rows[0]["value_mean"] < before["shop-0"]["value_mean"]
+
+
+@pytest.mark.parametrize(
+    ("hour", "told"),
+    [
+        (6, "leave 2026-03-09 out: its log ends at 05:57 with 120 visits, where 480 are usual"),
+        (12, "2026-03-09 counts as a whole day, though its log ends at 11:57, where on the days before 50%"),
+        (17, "2026-03-09 counts as a whole day, though its log ends at 16:57, where on the days before 29%"),
+        (23, ""),  # of 480 visits 20 come in the last hour, a twenty-fourth
+        (24, ""),
+    ],
+)
+def test_a_last_day_that_breaks_off_is_named(tmp_path: Path, hour: int, told: str) -> None:
+    """A visit every 3 minutes, 480 a day, an order at every twentieth; the last day ends at that hour."""
+    here = make_workspace(tmp_path / "shop", clock=FixedClock(NOW))
+    begin, end = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 9, tzinfo=UTC) + timedelta(hours=hour)
+    rows = []
+    for n in range(int((end - begin) / timedelta(minutes=3))):
+        row = {"ts": begin + n * timedelta(minutes=3), "visitor_id": f"v{n}", "provider_id": f"shop-{n % 2}"}
+        rows.append({**row, "name": "page_view", "amount": None})
+        if not n % 20:
+            rows.append({**row, "name": "purchase", "amount": "10.00"})
+    here.record(pa.Table.from_pylist(rows))
+    notes = [note for note in valuing.value(here).notes if "2026-03-09" in note]
+    assert len(notes) == bool(told) and all(told in note for note in notes)
+    assert [note for note in planning.plan(here).notes if "2026-03-09" in note] == notes
+    (found,) = [f for f in recording.check(here).findings if f.check == "last day"] or [None]
+    assert (found is not None) == bool(told)
+    if found is not None:
+        assert found.level == "warning" and f"2026-03-09 ends at {hour - 1:02d}:57" in found.message
+
+
+def test_a_shop_that_closes_at_noon_on_some_days_breaks_nothing_off(tmp_path: Path) -> None:
+    here = make_workspace(tmp_path / "shop", clock=FixedClock(NOW))
+    rows = [
+        event(day, n, "page_view", "shop-0") for day in range(1, 10) for n in range(0, 360 if day in (5, 9) else 900)
+    ]
+    here.record(pa.Table.from_pylist(rows))
+    assert not [f for f in recording.check(here).findings if f.check == "last day"]
 
 
 def test_the_further_the_log_lies_back_the_less_is_known_until_nothing_is(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from footfall.texts import say
 from footfall.value.recipes import recipe, reward_exponent
 
 if TYPE_CHECKING:
+    from footfall.record.ending import Ending
     from footfall.value.fact_tables import FactTables
     from footfall.value.valuation import By, Valuation
 
@@ -158,19 +159,25 @@ def whole_day(here: Workspace, facts: FactTables, as_of: date | None) -> tuple[d
     has to know.
 
     A day whose log breaks off early with less than half of the usual visits (an export cut by another zone's midnight,
-    a file still to come) would halve tomorrow's forecast: it is left out, and said.
+    a file still to come) would halve tomorrow's forecast: it is left out, and said. One that breaks off later counts,
+    which is said, too: visits that are fewer by a third may be a quiet day, and no clock tells them apart for sure.
     """
     from footfall.app import inputs
+    from footfall.record.ending import broken_off
 
     if as_of is not None:
         return as_of, _outside(here.store.days(), as_of)
     last = here.last_complete_day()
     usual = inputs.usual_visits(facts, last)
-    if usual is None or usual.today >= 0.5 * usual.before:
+    if usual is None:
         return last, ()
+    days = [day for day in here.store.days() if day <= last]
     with here.engine() as engine:
-        here.store.attach(engine, last, last)
-        (latest,) = engine.query("SELECT max(ts) AS ts FROM events").to_pylist()
+        here.store.attach(engine, days[-8:][0], last)
+        if usual.today >= 0.5 * usual.before:
+            ending = broken_off(engine, days, here.zone)
+            return last, () if ending is None else (_counts_all_the_same(ending, usual.day_before),)
+        (latest,) = engine.query("SELECT max(ts) AS ts FROM events WHERE day = $day", {"day": last}).to_pylist()
     ended = latest["ts"].replace(tzinfo=UTC).astimezone(here.zone)
     if ended.date() > last or ended.hour >= 22:
         return last, ()
@@ -183,6 +190,17 @@ def whole_day(here: Workspace, facts: FactTables, as_of: date | None) -> tuple[d
         usual=usual.before,
     )
     return usual.day_before, (note,)
+
+
+def _counts_all_the_same(ending: Ending, before: date) -> str:
+    return say(
+        "{day} counts as a whole day, though its log ends at {ended:%H:%M}, where on the days before {share:.0%} of "
+        "the events come later: import the rest, or take `--as-of {before}`",
+        day=ending.day,
+        ended=ending.ended,
+        share=ending.share,
+        before=before,
+    )
 
 
 def _outside(days: Sequence[date], as_of: date) -> tuple[str, ...]:

@@ -13,14 +13,17 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
+from footfall import zones
 from footfall.config import Config
 from footfall.errors import InputError
 from footfall.model import Finding, Recipe, RefundFate
 from footfall.ports import Engine, Store
 from footfall.record.days import day_findings
+from footfall.record.ending import broken_off
 from footfall.record.fakes import fake_findings
 from footfall.record.money import exponent
 from footfall.record.queries import STORE, Queries, number, percent
@@ -70,6 +73,7 @@ def check(
     return (
         _events(days),
         *day_findings(days),
+        *_last_day(engine, days, now, zones.zone(config.workspace.timezone)),
         _orders_at_all(queries, days),
         *_kept_aside(quarantined or {}),
         _repeated_ids(queries),
@@ -99,6 +103,28 @@ def profile(engine: Engine, *, recipe: Recipe = STORE) -> Mapping[str, pa.Table]
 def _events(days: Sequence[Mapping[str, int]]) -> Finding:
     total = sum(row["events"] for row in days)
     return Finding("events", "ok", say("{events:,} events on {days:,} days", events=total, days=len(days)), total)
+
+
+def _last_day(engine: Engine, days: Sequence[Mapping[str, Any]], now: datetime, zone: ZoneInfo) -> list[Finding]:
+    """Whether the last day that is over breaks off."""
+    today = now.astimezone(zone).date()
+    ending = broken_off(engine, [row["day"] for row in days if row["day"] < today], zone)
+    if ending is None:
+        return []
+    return [
+        Finding(
+            "last day",
+            "warning",
+            say(
+                "the log of {day} ends at {ended:%H:%M}, where on the days before {share:.0%} of the events come later",
+                day=ending.day,
+                ended=ending.ended,
+                share=ending.share,
+            ),
+            1,
+            way_out=say("import the rest of that day; until then, `--as-of` the day before leaves it out"),
+        )
+    ]
 
 
 def _orders_at_all(queries: Queries, days: Sequence[Mapping[str, int]]) -> Finding:
