@@ -126,6 +126,7 @@ class ImportSummary:
     last_day: date | None
     batch_ids: tuple[str, ...]
     replaced: int = 0  # events of earlier imports that were taken out for these
+    mended: Mapping[str, int] = field(default_factory=dict)  # of the reasons: rows that were mended already
     not_replaced: tuple[
         str, ...
     ] = ()  # files that were to replace what they brought before, of which nothing was there

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -284,3 +285,33 @@ def test_read_only_workspace(tmp_path: Path, shop: Path, cli) -> None:
         assert done.err.startswith("error: ")
     finally:
         subprocess.run(undo, check=False)
+
+
+def test_rows_that_were_mended_are_not_called_kept_aside(cli, shop: Path, tmp_path: Path) -> None:
+    log, bad = tmp_path / "log.csv", tmp_path / "bad.csv"
+    log.write_text(
+        "ts,name,visitor_id,provider_id\n2026-11-01,page_view,v1,p\nsoon,page_view,v2,p\nlate,page_view,v3,p\n"
+    )
+    assert "1 added, 0 known already, 2 kept aside" in cli("import", log, workspace=shop).out
+    cli("import", "--rejects", bad)
+    bad.write_text(bad.read_text("utf-8-sig").replace("soon", "2026-11-02"), encoding="utf-8-sig")
+    assert cli("import", bad).status == 0
+    half = cli("import", log)
+    assert half.status == 0
+    assert "0 added, 1 known already, 1 kept aside, 1 wrong in the file but mended already" in half.out
+    assert "--rejects" in half.out and re.search(r" 1  ts: not a time", half.out)
+    cli("import", "--rejects", bad)
+    bad.write_text(bad.read_text("utf-8-sig").replace("late", "2026-11-03"), encoding="utf-8-sig")
+    cli("import", bad)
+    again = cli("import", log)
+    assert again.status == 0
+    assert "0 added, 1 known already, 0 kept aside, 2 wrong in the file but mended already" in again.out
+    assert "--rejects" not in again.out and "not a time" not in again.out
+    (told,) = cli("import", log, "--format", "json").json
+    assert told["rejected"] == 2 and sum(told["mended"].values()) == 2
+    log.write_text("ts,name,visitor_id,provider_id\nsooner,page_view,v9,p\n")
+    assert cli("import", log).status == 1
+    cli("import", "--rejects", bad)
+    bad.write_text(bad.read_text("utf-8-sig").replace("sooner", "2026-11-04"), encoding="utf-8-sig")
+    cli("import", bad)
+    assert cli("import", log).status == 0, "nothing of it is left to be mended"

@@ -104,6 +104,7 @@ class Batch:
 
     def _run(self, staged: Path, rejects: quarantine.Writer) -> ImportSummary:
         reasons: Counter[str] = Counter()
+        mended: Counter[str] = Counter()
         repeated = conflicting = 0
         try:
             if self._origins:
@@ -111,7 +112,7 @@ class Batch:
             read = self._fast(staged)
         except Unclean:
             clear(staged)
-            read, repeated, conflicting = self._exact(staged, rejects, reasons)
+            read, repeated, conflicting = self._exact(staged, rejects, reasons, mended)
         if not read:
             raise FormatError(
                 f"{self._source.name}: nothing to import: a header and no rows",
@@ -138,6 +139,7 @@ class Batch:
             last_day=days[-1] if days else None,
             batch_ids=(self._order.batch_id,) if added else (),
             replaced=replaced,
+            mended=dict(mended.most_common()),
         )
 
     # ------------------------------------------------------------ the two ways
@@ -146,7 +148,9 @@ class Batch:
         read, self._filled = fast.stage(self._session, self._source, self._relations, staged)
         return read
 
-    def _exact(self, staged: Path, rejects: quarantine.Writer, reasons: Counter[str]) -> tuple[int, int, int]:
+    def _exact(
+        self, staged: Path, rejects: quarantine.Writer, reasons: Counter[str], mended: Counter[str]
+    ) -> tuple[int, int, int]:
         """Rows read, rows repeated in the file, and those of them that conflict."""
         relation = self._relations.exact()
         # Parsed first, checked after: in one statement DuckDB would parse a row again for each use of its fields.
@@ -168,7 +172,7 @@ class Batch:
         )
         self._check_providers(relation.layout)
         rejects.tell(int(self._session.value("SELECT count(*) FROM spooled WHERE fault IS NULL")))
-        self._reject(rejects, reasons)
+        self._reject(rejects, reasons, mended)
         repeated, conflicting = self._settle_repeats()
         self._session.copy_by_day(sql("kept"), staged)
         self._filled = tuple(c.name for c in EVENT_COLUMNS)
@@ -186,7 +190,8 @@ class Batch:
             what = "provider_id, which all its events need"
             raise no_column(self._source.name, what, dict.fromkeys(columns), PROVIDER_WAY_OUT)
 
-    def _reject(self, rejects: quarantine.Writer, reasons: Counter[str]) -> None:
+    def _reject(self, rejects: quarantine.Writer, reasons: Counter[str], mended: Counter[str]) -> None:
+        """Keep aside what is at fault; count the reasons, and those of rows that were mended already."""
         result = self._session.cursor.execute(sql("rejected"))
         while rows := result.fetchmany(10_000):
             batch, contents = [], []
@@ -194,6 +199,8 @@ class Batch:
                 field, reason = explain(fault, culprit, self._place.config)
                 reasons[f"{field}: {reason}"] += 1
                 came = self._origins.get(line)
+                if came is None and rejects.was_mended(line):
+                    mended[f"{field}: {reason}"] += 1
                 stripped = raw if came is None else mending.raw_without(self._source, raw)
                 if stripped is None:  # what was kept of it stays
                     self._left_out.add(line)

@@ -154,8 +154,10 @@ def record_frame(
 def merge(summaries: Sequence[ImportSummary]) -> ImportSummary:
     """The sum of several imports."""
     reasons: Counter[str] = Counter()
+    mended: Counter[str] = Counter()
     for summary in summaries:
         reasons.update(summary.reasons)
+        mended.update(summary.mended)
     firsts = [s.first_day for s in summaries if s.first_day]
     lasts = [s.last_day for s in summaries if s.last_day]
     return ImportSummary(
@@ -170,6 +172,7 @@ def merge(summaries: Sequence[ImportSummary]) -> ImportSummary:
         last_day=max(lasts, default=None),
         batch_ids=tuple(b for s in summaries for b in s.batch_ids),
         replaced=sum(s.replaced for s in summaries),
+        mended=dict(mended.most_common()),
         not_replaced=tuple(f for s in summaries for f in s.not_replaced),
     )
 

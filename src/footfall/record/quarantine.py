@@ -83,8 +83,17 @@ class Writer:
         self._tail = {"batch_id": batch_id, "kind": kind, "delimiter": delimiter, "header": header}
         self._about = about or About()
         self._settled = set(self._about.mended)
+        own = self._about.content
+        self._still_kept = {r["line"] for r in rows(directory) if r["content"] == own} if self._settled else set()
         self._writer: pq.ParquetWriter | None = None
         self._settlement = Settlement()
+
+    def was_mended(self, line: int) -> bool:
+        """Whether this line of the batch's own content came in mended before: it is not kept again.
+
+        One that came in and was wrong still is kept where it came in.
+        """
+        return line in self._settled and line not in self._still_kept
 
     def tell(self, good: int) -> None:
         """Rows of the file that were not rejected; to be told before the first reject is added."""

@@ -163,7 +163,7 @@ def _print_summary(summary: ImportSummary, format: str) -> None:
         output.write([row], "json", ())
     else:
         _draw_summary(summary)
-    if summary.read and not summary.added and not summary.duplicates:
+    if summary.read and not summary.added and not summary.duplicates and not summary.mended:
         raise FootfallError(
             f"none of {summary.read:,} rows could be used",
             "see the reasons above; `footfall import --rejects FILE` writes the rows",
@@ -173,8 +173,11 @@ def _print_summary(summary: ImportSummary, format: str) -> None:
 def _draw_summary(summary: ImportSummary) -> None:
     screen = output.console()
     span = f", days {summary.first_day} to {summary.last_day}" if summary.first_day else ""
-    known = f"{summary.duplicates:,} known already, {summary.rejected:,} kept aside"
-    screen.print(f"Read {summary.read:,} rows: {summary.added:,} added, {known}{span}.")
+    mended = sum(summary.mended.values())
+    aside = summary.rejected - mended
+    known = f"{summary.duplicates:,} known already, {aside:,} kept aside"
+    before = f", {mended:,} wrong in the file but mended already" if mended else ""
+    screen.print(f"Read {summary.read:,} rows: {summary.added:,} added, {known}{before}{span}.", soft_wrap=True)
     if summary.replaced:
         screen.print(f"Took out the {summary.replaced:,} events that were imported before.")
     for file in summary.not_replaced:
@@ -187,9 +190,11 @@ def _draw_summary(summary: ImportSummary) -> None:
         screen.print(
             f"{summary.conflicting:,} of the known ones had other content under the same message_id; the first stays."
         )
-    for reason, count in sorted(summary.reasons.items(), key=lambda item: -item[1])[:12]:
-        screen.print(f"  {count:>10,}  {reason}", soft_wrap=True)
-    if summary.rejected:
+    kept = {reason: count - summary.mended.get(reason, 0) for reason, count in summary.reasons.items()}
+    for reason, count in sorted(kept.items(), key=lambda item: -item[1])[:12]:
+        if count:
+            screen.print(f"  {count:>10,}  {reason}", soft_wrap=True)
+    if aside:
         screen.print("`footfall import --rejects FILE` writes the rows kept aside, with the reason beside each.")
 
 
