@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,17 @@ def test_no_setting_is_told_by_an_expression() -> None:
             config.parse(text)
         named = f"[{section}] {key}" if f"[{section}] has no" not in found.value.message else section
         assert named in found.value.message and "^" not in found.value.way_out
+
+
+@pytest.mark.parametrize(
+    "written", ["nan", "-inf", "1979-05-27", "07:32:00", "1979-05-27T07:32:00", '"1979-05-27"', '[1,-inf,"x"]']
+)
+def test_a_value_that_is_refused_is_told_as_it_was_written(written: str) -> None:
+    with pytest.raises(ConfigError, match=rf"half_life_days = {re.escape(written)} is not allowed"):
+        config.parse(f"[value]\nhalf_life_days = {written}\n")
+
+
+def test_a_long_value_is_told_by_its_beginning() -> None:
+    with pytest.raises(ConfigError) as refused:
+        config.parse(f'[value]\nhalf_life_days = "{"y" * 300}"\n')
+    assert 'half_life_days = "' + "y" * 79 + " is not allowed" in refused.value.message

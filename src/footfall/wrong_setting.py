@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
+from datetime import date, time
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -32,9 +34,19 @@ def refused(raw: object, kind: type[Any], name: str) -> ConfigError:
         return ConfigError(f"{name}: {_section([*places, key])} has no {lacking[1]}", _way_out(wanted))
     if key.isdecimal():
         key = f"{places.pop()} no. {key}"
-    told = msgspec.json.encode(value).decode()
     section = f"{_section(places)} " if places else ""
-    return ConfigError(f"{name}: {section}{key} = {told[:80]} is not allowed", _way_out(hint))
+    return ConfigError(f"{name}: {section}{key} = {_told(value)[:80]} is not allowed", _way_out(hint))
+
+
+def _told(value: Any) -> str:
+    """A value as footfall.toml writes it, near enough."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_told, value))}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, (date, time)):  # a moment is a date, too
+        return value.isoformat()
+    return msgspec.json.encode(value).decode()
 
 
 def _section(places: list[str]) -> str:
