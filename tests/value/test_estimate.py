@@ -239,6 +239,26 @@ def test_names_of_providers_do_not_matter(world: Counts) -> None:
     np.testing.assert_allclose(b.pairs.high, a.pairs.high, rtol=1e-7)
 
 
+@pytest.mark.parametrize("categories", [1, 3])
+@pytest.mark.parametrize("more", [1, 5, 120])
+def test_categories_without_any_visit_change_nothing(categories: int, more: int) -> None:
+    """Newcomers' categories, or those of a providers file, tell nothing of the others: neither level nor spread."""
+    counts, _ = draw(World(sizes=(3,) * categories, median_delay=(2.0,) * categories, refund_share=(0.1,) * categories,
+                           n_segments=2, log_days=20), np.random.default_rng(17))  # fmt: skip
+    with_empty = replace(
+        counts,
+        n_categories=categories + more,
+        provider_category=np.r_[counts.provider_category, np.arange(categories, categories + more)],
+    )
+    a, b = estimate(counts), estimate(with_empty)
+    known = np.arange(counts.provider_category.shape[0])
+    for name in ("mean", "sd", "low", "high", "evidence", "conversion", "order_value", "refund_share"):
+        for level in ("pairs", "segments"):
+            np.testing.assert_allclose(getattr(getattr(b, level), name), getattr(getattr(a, level), name), rtol=1e-7)
+        np.testing.assert_allclose(getattr(b.providers, name)[known], getattr(a.providers, name), rtol=1e-7)
+    sound(b.providers)
+
+
 def test_late_orders_are_made_up_for() -> None:
     # 60 days, half of the orders later than 12 days: plain GMV / visits is a quarter low, the estimate is not.
     world = World(

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
+import numpy.typing as npt
 
 from footfall.model import Floats, Ints
 from footfall.value.sums import sum_by
@@ -65,7 +66,8 @@ def shrink(
     cv_median: median of the hyperprior of the coefficient of variation between members of a group, > 0.
     """
     x, v, pooled = _group_means(count, exposure, group, n_groups, fallback, inverse)
-    prior_mean, prior_variance = _pool_of_others(x, v, pooled)
+    seen = sum_by(group, count + exposure, n_groups) > 0.0
+    prior_mean, prior_variance = _pool_of_others(x, v, pooled, seen)
     precision = 1.0 / prior_variance + 1.0 / v
     centre = (prior_mean / prior_variance + x / v) / precision
     offsets = np.linspace(-_MEAN_WIDTH, _MEAN_WIDTH, _MEAN_POINTS)
@@ -124,18 +126,19 @@ def _group_means(
     return np.log(mean), 1.0 / (informed + 0.5), math.log(overall)
 
 
-def _pool_of_others(x: Floats, v: Floats, pooled: float) -> tuple[Floats, Floats]:
-    """Prior of each group's log mean from the other groups: (mean, variance), each (G,).
+def _pool_of_others(x: Floats, v: Floats, pooled: float, seen: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Prior of each group's log mean from the other groups that were ``seen``: (mean, variance), each (G,).
 
-    Normal-normal with the spread between groups on a grid (same lognormal hyperprior, median 0.5).
+    Normal-normal with the spread between groups on a grid (same lognormal hyperprior, median 0.5). A group of which
+    nothing was seen says nothing of the others, and a group that alone was seen has no others.
     """
-    if x.shape[0] == 1:
-        return np.array([pooled]), np.array([_LONE_LOG_SD**2])
+    if not seen.any():
+        return np.full(x.shape, pooled), np.full(x.shape, _LONE_LOG_SD**2)
     s2 = _POOL_LOG_SD[:, None] ** 2
-    weight = 1.0 / (s2 + v)
+    weight = np.where(seen, 1.0 / (s2 + v), 0.0)
     total = weight.sum(axis=1, keepdims=True)
     centre = (weight * x).sum(axis=1, keepdims=True) / total
-    fit = 0.5 * np.log(weight).sum(axis=1) - 0.5 * np.log(total[:, 0])
+    fit = 0.5 * np.log(weight[:, seen]).sum(axis=1) - 0.5 * np.log(total[:, 0])
     fit -= 0.5 * (weight * (x - centre) ** 2).sum(axis=1)
     fit -= 0.5 * (np.log(_POOL_LOG_SD / 0.5) / _CV_LOG_SD) ** 2
     p = np.exp(fit - fit.max())[:, None]
@@ -144,7 +147,8 @@ def _pool_of_others(x: Floats, v: Floats, pooled: float) -> tuple[Floats, Floats
     others = (total * centre - weight * x) / rest
     mean = (p * others).sum(axis=0)
     variance = (p * (s2 + 1.0 / rest + (others - mean) ** 2)).sum(axis=0)
-    return mean, np.minimum(variance, 2.0 * _LONE_LOG_SD**2)
+    alone = seen & (seen.sum() == 1)
+    return np.where(alone, pooled, mean), np.where(alone, _LONE_LOG_SD**2, np.minimum(variance, 2.0 * _LONE_LOG_SD**2))
 
 
 @numba.njit(cache=True)
