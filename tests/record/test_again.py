@@ -316,3 +316,13 @@ def test_another_name_keeps_the_format_that_came(ws: Workspace) -> None:
     path.write_text(path.read_text("utf-8-sig").replace("soon", "2024-05-02").replace("late", "2024-05-02"))
     assert ws.load(str(path)).added == 2
     assert ws.kept_aside() == []
+
+
+@pytest.mark.parametrize("name", ["bad.parquet", "bad.xlsx", "bad.csv.gz"])
+def test_a_name_of_another_format_is_refused(ws: Workspace, name: str) -> None:
+    ws.text("a.csv", BAD)
+    with pytest.raises(InputError, match="as text") as told:
+        write_rejects(ws.quarantine, ws.folder / name)
+    assert ".ndjson" in told.value.way_out
+    assert not (ws.folder / name).exists()
+    assert [p.name for p in write_rejects(ws.quarantine, ws.folder / "bad")] == ["bad"]

@@ -29,6 +29,7 @@ _ABOUT = tuple(c for c in REJECT_COLUMNS if c != _RAW)
 _MARK = b"_reject_id"
 _REASON = "_reject_reason"
 _BYTE = re.compile(r"\\x[89a-f][0-9a-f]")  # what rows.py leaves of a byte that is no UTF-8; below 80 all are
+_AS_THEY_CAME = ("", ".txt")
 _SUFFIXES = {".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson"}
 Row = dict[str, Any]
 
@@ -36,13 +37,21 @@ Row = dict[str, Any]
 
 
 def write_rejects(directory: Path, out_path: Path) -> tuple[Path, ...]:
-    """Write the rejected rows for mending: CSV to a name in .csv, NDJSON to one in .ndjson, else as they came.
+    """Write the rejected rows for mending: CSV to a name in .csv, NDJSON to one in .ndjson, as they came to one in .txt
+    or without an ending.
 
     CSV begins with a byte order mark, by which spreadsheets know UTF-8. Rows of CSV files with different columns go to
     files of their own (``out.csv``, ``out-2.csv``, ...). Mend them in place and import the files again, with the same
-    options. Returns the files; InputError for no rows, WorkspaceError where a file cannot be written.
+    options. Returns the files; InputError for no rows and for a name of another format, WorkspaceError where a file
+    cannot be written.
     """
-    wanted = _SUFFIXES.get(out_path.suffix.lower())
+    ending = out_path.suffix.lower()
+    wanted = _SUFFIXES.get(ending)
+    if wanted is None and ending not in _AS_THEY_CAME:
+        raise InputError(
+            f"{out_path.name}: rows kept aside are written as text, not as {ending}",
+            "name a file in .csv, .tsv or .ndjson; spreadsheets read .csv",
+        )
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows(directory):
         came = "csv" if row["kind"] == "csv" else "ndjson"
