@@ -184,6 +184,17 @@ def test_mended_rows_leave_the_quarantine(ws: Workspace) -> None:
     assert len(ws.rows()) == 3
 
 
+def test_what_was_mended_stays_mended_however_often_its_file_comes(ws: Workspace) -> None:
+    ws.text("a.csv", BAD)
+    path = out(ws, "bad.csv")
+    path.write_text(path.read_text("utf-8-sig").replace("soon", "2024-05-02").replace("late", "2024-05-03"))
+    assert ws.load(str(path)).added == 2
+    for _ in range(3):
+        again = ws.text("a.csv", BAD)
+        assert (again.added, again.rejected, sum(again.mended.values())) == (0, 2, 2)
+        assert ws.kept_aside() == []
+
+
 def test_ends_of_lines_within_a_cell_are_mended_with_their_row(ws: Workspace) -> None:
     row = {"ts": "soon", "name": "page_view", "visitor_id": "v", "provider_id": "p", "note": "a\rb\nc\r\nd"}
     ws.text("a.ndjson", json.dumps(row) + "\n")

@@ -112,13 +112,22 @@ class Writer:
         ]
         if not rows:
             return
+        writer = self._begun()
+        writer.write_table(pa.Table.from_pylist(rows, schema=writer.schema))
+
+    def _begun(self) -> pq.ParquetWriter:
         if self._writer is None:
             schema = _with_about(SCHEMA, self._about)
             self._writer = pq.ParquetWriter(self._pending, schema, compression="zstd")
-        self._writer.write_table(pa.Table.from_pylist(rows, schema=self._writer.schema))
+        return self._writer
 
     def close(self, settlement: Settlement | None = None) -> None:
-        """End the pending file, durably, with what is to be settled when it is published."""
+        """End the pending file, durably, with what is to be settled when it is published.
+
+        Without a row it is there all the same where lines were mended: it takes the place of what remembers them.
+        """
+        if self._settled:
+            self._begun()
         if self._writer is not None:
             self._writer.close()
             _sync(self._pending)
