@@ -50,10 +50,10 @@ def _download(directory: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["pip ended without a word"])[-1]
-        raise WorkspaceError(
-            f"{PACKAGE} could not be fetched: {reason}",
-            "check the network and that pip can reach its registry",
-        )
+        way_out = "check the network and that pip can reach its registry"
+        if "No module named pip" in reason:
+            way_out = f"add pip to this environment: {sys.executable} -m ensurepip, or uv pip install pip"
+        raise WorkspaceError(f"{PACKAGE} could not be fetched: {reason}", way_out)
 
 
 def events(impressions: pa.Table) -> pa.Table:
