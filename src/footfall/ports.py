@@ -547,16 +547,18 @@ class Outbox(Protocol):
         ...
 
     def waiting(self) -> pa.Table:
-        """Messages that wait: message_id, journey, person, entry, channel, address, language, context."""
+        """Messages that wait: message_id, journey, person, entry, channel, address, language, context, lacks_address
+        (as ``overtake`` found it)."""
         ...
 
     def channels(self) -> frozenset[str]:
         """Channels of all messages that are not done with."""
         ...
 
-    def overtake(self, rows: pa.Table) -> int:
+    def overtake(self, rows: pa.Table, now: datetime, lacking: str) -> int:
         """Messages that wait, by message_id: cancelled with their ``reason``, or, where that is null, with this
-        ``address``, ``language`` and ``context``. How many were cancelled."""
+        ``address``, ``language`` and ``context``; without any address they wait for the reason ``lacking`` until there
+        is one, and count against no cap. How many were cancelled."""
         ...
 
     def retry(self, message_id: str, reason: str, now: datetime) -> None:

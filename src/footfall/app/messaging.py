@@ -33,7 +33,7 @@ from footfall.app.build import Workspace
 from footfall.app.progress import Advance
 from footfall.config import ChannelSettings
 from footfall.disk import held
-from footfall.errors import ConfigError, InputError
+from footfall.errors import ConfigError, InputError, WorkspaceError
 from footfall.model import Caps, Held, Letter, Message, Offer
 from footfall.ports import Channel
 
@@ -45,10 +45,12 @@ _AGAIN = ("webhook", "file")  # kinds of channels that may be given the same let
 _NEEDS = {"smtp": "email", "webhook": "person", "robot": "person", "file": "person"}
 _SECRET = "unsubscribe_secret"
 _SPACE = "message_space"
+_LAST_ROUND = "last_round"
 _QUIET = "quiet_hours"  # the setting under which messages were held last
 QUIET_HOURS = "quiet hours"
 ERASING = "is being erased"  # the reason on the list while an erasure is at work, or was cut off
 BROKEN = "waits until its template is mended"
+_BEHIND = timedelta(hours=1)  # of one host's clock to another's
 _UNTIL_MENDED = timedelta(minutes=15)  # or until the next round that finds it so
 UNSUBSCRIBED = "unsubscribed"  # the reason of those who said so themselves, which counts as an outcome
 _BESIDE_ADDRESS = re.compile(r"[\s;,<>\"]")
@@ -133,15 +135,16 @@ def one_round(
     progress: Advance = lambda done, total: None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> tuple[Planned, Counter[str]]:
-    """Plan a round and carry it out, in one turn ``alone``: what it was, and what was done. ConfigError where there is
-    no journey, or one cannot be."""
+    """Plan a round and carry it out, in one turn ``alone``: what it was, and what was done. Errors as of
+    ``plan_round``."""
     with alone(here, on_wait):
         planned = plan_round(here, progress)
         return planned, commit_round(here, planned)
 
 
 def plan_round(here: Workspace, progress: Advance = lambda done, total: None, *, dry: bool = False) -> Planned:
-    """What a round would do now. ConfigError where there is no journey, or one cannot be.
+    """What a round would do now. ConfigError where there is no journey, or one cannot be; WorkspaceError where the
+    clock is behind.
 
     First, what senders that died had claimed waits again, keys of persons who have signed in since become those that
     they have now, messages of journeys that are back wait again, and, without any journey, none waits. Where it is
@@ -154,6 +157,7 @@ def plan_round(here: Workspace, progress: Advance = lambda done, total: None, *,
         if not dry:
             end_gone(here)
         raise ConfigError("footfall.toml has no journey", "add a section [journeys.NAME]; `footfall config` shows one")
+    refuse_to_go_back(here)
     told, now = setting(here, dry=dry), here.clock.now()  # what is wrong is said before the log is read
     with retention.shown(here) as shown:
         if not dry:
@@ -179,7 +183,34 @@ def commit_round(here: Workspace, planned: Planned) -> Counter[str]:
     """Carry a planned round out; what was done."""
     from footfall.retain import rounds
 
+    kept = last_round(here)
+    begin_from(here, planned.now if kept is None else max(kept, planned.now))
     return rounds.commit(planned, here.entries, here.outbox, list(here.config.journeys))
+
+
+def last_round(here: Workspace) -> datetime | None:
+    """When the latest round was carried out, by the clock that it went by; None: none was."""
+    kept = here.state.get(_LAST_ROUND)
+    return None if kept is None else datetime.fromisoformat(kept["at"])
+
+
+def begin_from(here: Workspace, moment: datetime) -> None:
+    """From here on rounds may be no earlier than this."""
+    here.state.put(_LAST_ROUND, {"at": moment.isoformat()})
+
+
+def refuse_to_go_back(here: Workspace) -> None:
+    """WorkspaceError where the clock is clearly behind the latest round: for it much of the log is still to come, and
+    addresses, purchases and words that the round knew are not there."""
+    now, kept = here.clock.now(), last_round(here)
+    if kept is None or now >= kept - _BEHIND:
+        return
+    read, done = (f"{moment.astimezone(here.zone):%Y-%m-%d %H:%M}" for moment in (now, kept))
+    raise WorkspaceError(
+        f"the clock says {read}, and a round was carried out at {done} already: nobody enters or leaves a journey, and "
+        "nothing is sent",
+        "set the clock right; where that round's was ahead, `footfall retain --clock-is-right` goes on by this one",
+    )
 
 
 def end_gone(here: Workspace) -> int:
@@ -262,10 +293,12 @@ def send(
 ) -> Counter[str]:
     """Hand over what is due, until nothing is; how many of each outcome.
 
-    progress: called with how many were looked at, of those that wait. on_held: as in ``dispatch``.
+    progress: called with how many were looked at, of those that wait. on_held: as in ``dispatch``. WorkspaceError where
+    the clock is behind.
     """
     from footfall.retain.dispatch import dispatch
 
+    refuse_to_go_back(here)
     _release(here)
     told, allowed, looked = here.config.retain, rules(here), count(1)
     caps = Caps(told.per_day, told.per_week)

@@ -10,10 +10,12 @@ import pyarrow.compute as pc
 
 from footfall.config import JourneySettings
 from footfall.retain.drafts import written
-from footfall.retain.reach import out_of_way
+from footfall.retain.reach import Reach, out_of_way
 from footfall.retain.rules import language
 
-NO_ADDRESS = "passed over a step: no address on its channel"
+PASSED_OVER = "passed over a step: no address on its channel"
+WAIT = "wait for an address"
+UNWILLING = "want no messages"
 Faults = Mapping[tuple[str, str, bool], str]
 
 
@@ -21,7 +23,7 @@ def ready(
     due: pa.Table,
     journey: JourneySettings,
     needs: list[str],
-    ways: pa.Table,
+    reach: Reach,
     letters: pa.Table,
     faults: Faults,
     otherwise: str,
@@ -29,7 +31,7 @@ def ready(
     """Entries that go on without a message, entries that get one (with address, timezone, language, name), and how many
     are held back for which reason.
 
-    due: entries of which the time of the step has come. needs: the contact of each step. ways: of ``reach.ways``.
+    due: entries of which the time of the step has come. needs: the contact of each step. reach: of their persons.
     letters: of ``Entries.letters``. faults: (template, language, whether the person has a name) -> why it cannot be
     filled; whom that concerns neither gets a message nor goes on. otherwise: the language where none is told.
     """
@@ -39,13 +41,17 @@ def ready(
     due = due.append_column("needs", pc.take(pa.array([*needs, None]), step))
     is_written = written(due, journey.steps, letters)  # a round that died, or an edited journey
     silent = pc.or_(pc.or_(is_held_out, is_past), is_written)
-    lacks = pc.and_not(out_of_way(due, ways), silent)
-    held = Counter({"holdout": _count(is_held_out), NO_ADDRESS: _count(lacks)})
+    lacks = pc.and_not(out_of_way(due, reach.ways), silent)
+    held = Counter({"holdout": _count(is_held_out), PASSED_OVER: _count(lacks)})
     silent = pc.or_(silent, lacks)
-    rest = due.filter(pc.invert(silent)).join(ways, ["person", "needs"], join_type="inner").drop_columns("needs")
-    told = _told(rest, journey, faults, otherwise)
+    rest = due.filter(pc.invert(silent))
+    unwilling = pc.is_in(rest["person"], value_set=reach.unwilling["person"].combine_chunks())
+    going = rest.join(reach.ways, ["person", "needs"], join_type="inner").drop_columns("needs")
+    held[UNWILLING] = _count(unwilling)
+    held[WAIT] = rest.num_rows - held[UNWILLING] - going.num_rows
+    told = _told(going, journey, faults, otherwise)
     held.update(f"wait until their template is mended: {why}" for why in told.drop_null().to_pylist())
-    return due.filter(silent), rest.filter(pc.is_null(told)).sort_by("person"), held
+    return due.filter(silent), going.filter(pc.is_null(told)).sort_by("person"), held
 
 
 def _told(rows: pa.Table, journey: JourneySettings, faults: Faults, otherwise: str) -> pa.Array:

@@ -26,13 +26,14 @@ from footfall.config import JourneySettings
 from footfall.errors import ConfigError, InputError
 from footfall.model import Floats
 from footfall.ports import Engine, Entries, Outbox
-from footfall.retain import audience, reach
+from footfall.retain import audience
 from footfall.retain.arms import draws
 from footfall.retain.audience import Asked, Audience
 from footfall.retain.drafts import Drafts
 from footfall.retain.listed import whom_not
+from footfall.retain.overtaken import ADDRESSLESS, SCHEMA, overtaken
+from footfall.retain.reach import reach
 from footfall.retain.ready import Faults, ready
-from footfall.retain.rules import language
 from footfall.retain.statements import text
 
 GONE = "its journey is gone from footfall.toml"
@@ -44,8 +45,6 @@ CART_WAIT = timedelta(hours=3)
 NEXT_WAIT = timedelta(days=3)
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0}
 _MICROSECOND = np.timedelta64(1, "us")
-
-_OVERTAKEN = pa.schema([(name, pa.string()) for name in ("message_id", "address", "language", "context", "reason")])
 
 Choose = Callable[[Floats, Floats, npt.NDArray[np.int64], npt.NDArray[np.int64], float], npt.NDArray[np.bool_]]
 
@@ -86,9 +85,9 @@ class Setting:
 class Planned:
     """What a round would do. entering: entries to add. moving: journey -> entries with their next step.
 
-    held: (journey, reason) -> persons who get nothing now, and why. next_due: journey -> when the first of
-    those who are not yet due will be. overtaken: messages that wait and do not go any more, or go elsewhere or
-    otherwise (message_id, address, language, context, reason). faults: what is wrong with templates and audiences.
+    held: (journey, reason) -> persons who get nothing now, or letters that wait on, and why. next_due: journey -> when
+    the first of those who are not yet due will be. overtaken: messages that wait and do not go any more, go
+    elsewhere or otherwise, or wait for an address (``overtaken.SCHEMA``). faults: of templates and audiences.
     """
 
     now: datetime
@@ -97,7 +96,7 @@ class Planned:
     messages: Drafts
     held: Mapping[tuple[str, str], int] = field(default_factory=dict)
     next_due: Mapping[str, datetime] = field(default_factory=dict)
-    overtaken: pa.Table = field(default_factory=lambda: _OVERTAKEN.empty_table())
+    overtaken: pa.Table = field(default_factory=lambda: SCHEMA.empty_table())
     faults: tuple[str, ...] = ()
 
 
@@ -172,7 +171,7 @@ def plan(
     chosen = _chosen(due, outbox, setting, now, held)
     for name, rows in chosen.items():
         moving[name].append(_next(rows, setting.journeys[name], now))
-    overtaken = _overtaken(engine, entries, outbox, setting, members)
+    late = overtaken(engine, entries, outbox, setting, members, held)
     drafts = Drafts(now, chosen, setting.journeys, setting.names, setting.zone, setting.language, setting.space)
     return Planned(
         now=now,
@@ -181,7 +180,7 @@ def plan(
         messages=drafts,
         held=dict(held),
         next_due=next_due,
-        overtaken=overtaken,
+        overtaken=late,
         faults=tuple(dict.fromkeys(faults)),
     )
 
@@ -195,7 +194,7 @@ def commit(planned: Planned, entries: Entries, outbox: Outbox, known: Sequence[s
     for rows in planned.entering:
         entries.add(rows)
         done["entered"] += rows.num_rows
-    if withdrawn := outbox.overtake(planned.overtaken):
+    if withdrawn := outbox.overtake(planned.overtaken, planned.now, ADDRESSLESS):
         done["withdrawn"] = withdrawn
     for reason in (GONE, RETRIED):  # what ``revive`` let wait has been looked at
         outbox.release(reason, planned.now)
@@ -237,8 +236,10 @@ def _one(
     active = latest.filter(pc.equal(latest["status"], "active"))  # who is in a journey does not enter it again
     people = pc.unique(pa.chunked_array([*members["person"].chunks, *active["person"].chunks], pa.string()))
     needs = [setting.address_of[step.channel] for step in journey.steps]
-    ways = reach.ways(engine, people, needs, suppressed, setting.consent)
-    reachable = ways.filter(pc.equal(ways["needs"], needs[0]))  # who the first step cannot reach does not enter
+    found = reach(engine, people, needs, suppressed, setting.consent)
+    reachable = found.ways.filter(
+        pc.equal(found.ways["needs"], needs[0])
+    )  # who the first step cannot reach does not enter
     fresh = engine.query(
         text("entering"),
         {"re_entry_s": journey.re_entry_days * 86400.0, "now": _naive(now)},
@@ -252,7 +253,7 @@ def _one(
         text("leaving"),
         {reason: reason in journey.exit for reason in ("bought", "unsubscribed", "left")},
         given_active=active,
-        given_reachable=ways.select(["person"]),
+        given_unwilling=found.unwilling,
         given_members=members,
     )
     gone, new = _keys(leaving), _keys(entering)
@@ -263,7 +264,7 @@ def _one(
     stays = active.filter(pc.invert(pc.is_in(_keys(active), value_set=gone)))
     came = stays.filter(pc.less_equal(stays["due_at"], _scalar(now)))
     letters = entries.letters(name, now)
-    passed, due, back = ready(came, journey, needs, ways, letters, setting.faults, setting.language)
+    passed, due, back = ready(came, journey, needs, found, letters, setting.faults, setting.language)
     held.update({(name, reason): n for reason, n in back.items()})
     held[name, "not reachable"] += members.num_rows - int(
         pc.sum(pc.is_in(members["person"], value_set=reachable["person"].combine_chunks())).as_py() or 0
@@ -272,53 +273,6 @@ def _one(
     later = pc.min(stays.filter(pc.greater(stays["due_at"], _scalar(now)))["due_at"]).as_py()
     later = None if later is None else later.replace(tzinfo=UTC)
     return _Found(entering, left, _next(passed, journey, now), due, later, members["person"].combine_chunks())
-
-
-def _overtaken(
-    engine: Shown, entries: Entries, outbox: Outbox, setting: Setting, members: Mapping[str, pa.Array]
-) -> pa.Table:
-    """Which messages that wait are no longer to go, or have another address by now. members: journey -> persons of its
-    audience, where that was asked: not of a paused one."""
-    waiting, found = outbox.waiting(), []
-    for name in pc.unique(waiting["journey"]).to_pylist():
-        if name not in setting.journeys:
-            continue
-        mine = waiting.filter(pc.equal(waiting["journey"], name))
-        rows = entries.all(name)
-        mine = mine.join(rows.select(["person", "entry", "since"]), ["person", "entry"], join_type="left outer")
-        first = rows.filter(pc.equal(rows["entry"], 1))  # whose arm is the person's, whoever signed in since
-        held_out = first.filter(pc.equal(first["arm"], "holdout"))["person"].combine_chunks()
-        mine = mine.append_column("is_held_out", pc.is_in(mine["person"], value_set=held_out))
-        ends = setting.journeys[name].exit
-        mine = mine.append_column("ends_with_purchase", pa.repeat("bought" in ends, mine.num_rows))
-        left = pa.repeat(False, mine.num_rows)
-        if "left" in ends and name in members:
-            left = pc.invert(pc.is_in(mine["person"], value_set=members[name]))
-        mine = mine.append_column("has_left", left)
-        for channel in pc.unique(mine["channel"]).to_pylist():
-            if channel not in setting.address_of:
-                continue
-            by = mine.filter(pc.equal(mine["channel"], channel)).combine_chunks()
-            people = pc.unique(by["person"])
-            found.append(
-                engine.query(
-                    text("overtaken"),
-                    {"consent": setting.consent, "language": setting.language},
-                    given_waiting=by,
-                    given_addresses=reach.addressed(engine, people, setting.address_of[channel]),
-                    given_spoken=_spoken(engine, setting.language),
-                )
-                .select(_OVERTAKEN.names)
-                .cast(_OVERTAKEN)
-            )
-    return pa.concat_tables(found) if found else _OVERTAKEN.empty_table()
-
-
-def _spoken(engine: Shown, otherwise: str) -> pa.Table:
-    """told, language: what contacts say that they read, and the templates' language for it."""
-    told = engine.query("SELECT DISTINCT language AS told FROM contacts WHERE language IS NOT NULL")["told"].to_pylist()
-    spoken = [language(one, otherwise) for one in told]
-    return pa.table({"told": pa.array(told, pa.string()), "language": pa.array(spoken, pa.string())})
 
 
 def _entries(name: str, journey: JourneySettings, fresh: pa.Table, now: datetime) -> pa.Table:

@@ -30,6 +30,7 @@ _COUNTED = ("handing", "sent", "unknown")  # what may have reached a person, and
 _STATES = {"sent": "sent", "dead": "dead", "unknown": "unknown", "retry": "waiting"}
 _CHUNK = 2000
 _NOT_BEFORE_RELEASE = datetime(9999, 1, 1)
+_NOT_BEFORE_ADDRESS = datetime(9999, 1, 2)
 _GIVEN = ("message_id", "journey", "person", "step", "entry", "channel", "address", "template", "language", "context", "value", "due_at", "next_at", "status")  # fmt: skip  # noqa: E501
 _FEW = 500  # values of one condition
 
@@ -271,13 +272,15 @@ class SqlOutbox(OnDatabase):
         return c.person.in_(schema.spelled(names)) | c.address.in_(spelled)
 
     def waiting(self) -> pa.Table:
-        """Messages that wait: message_id, journey, person, entry, channel, address, language, context."""
+        """As ``ports.Outbox.waiting``."""
         c = messages.c
-        columns = (c.message_id, c.journey, c.person, c.entry, c.channel, c.address, c.language, c.context)
+        lacks = (c.next_at == _NOT_BEFORE_ADDRESS).label("lacks_address")
+        columns = (c.message_id, c.journey, c.person, c.entry, c.channel, c.address, c.language, c.context, lacks)
         with self._reading() as connection:
             rows = connection.execute(sa.select(*columns).where(c.status == "waiting")).all()
         values = list(zip(*rows, strict=True)) or [()] * len(columns)
-        kinds = [pa.int64() if column is c.entry else pa.string() for column in columns]
+        other = {"entry": pa.int64(), "lacks_address": pa.bool_()}
+        kinds = [other.get(column.name, pa.string()) for column in columns]
         arrays = [pa.array(given, kind) for given, kind in zip(values, kinds, strict=True)]
         return pa.table(arrays, names=[column.name for column in columns])
 
@@ -288,15 +291,25 @@ class SqlOutbox(OnDatabase):
         with self._reading() as connection:
             return frozenset(connection.execute(open_).scalars())
 
-    def overtake(self, rows: pa.Table) -> int:
-        """Cancel messages that wait (message_id, reason); where that is null, change address, language and context."""
+    def overtake(self, rows: pa.Table, now: datetime, lacking: str) -> int:
+        """As ``ports.Outbox.overtake``."""
         c, cancelled = messages.c, 0
         mine = messages.update().where((c.message_id == sa.bindparam("at_id")) & (c.status == "waiting"))
         withdraw = mine.values(status="cancelled", error=sa.bindparam("why"))
-        redirect = mine.values(address=sa.bindparam("to"), language=sa.bindparam("in"), context=sa.bindparam("about"))
+        put_off = mine.values(next_at=_NOT_BEFORE_ADDRESS, error=lacking)
+        lacked = c.next_at == _NOT_BEFORE_ADDRESS
+        redirect = mine.values(
+            address=sa.bindparam("to"),
+            language=sa.bindparam("in"),
+            context=sa.bindparam("about"),
+            next_at=sa.case((lacked, naive(now)), else_=c.next_at),
+            error=sa.case((lacked, ""), else_=c.error),
+        )
         with self._writing() as connection:
             for row in rows.to_pylist():
-                if row["reason"] is None:
+                if row["reason"] is None and row["address"] is None:
+                    connection.execute(put_off, {"at_id": row["message_id"]})
+                elif row["reason"] is None:
                     told = {"to": row["address"], "in": row["language"], "about": row["context"]}
                     connection.execute(redirect, {"at_id": row["message_id"], **told})
                 else:
@@ -379,7 +392,7 @@ class SqlOutbox(OnDatabase):
     def pressure(self, now: datetime) -> pa.Table:
         """person, day, week: messages that wait or may have reached the person within 24 hours and within 7 days."""
         c = messages.c
-        waits = c.status.in_(("waiting", "claimed"))
+        waits = c.status.in_(("waiting", "claimed")) & (c.next_at != _NOT_BEFORE_ADDRESS)
 
         def within(days: int) -> sa.ColumnElement[int]:
             counted = waits | (c.status.in_(_COUNTED) & (c.handed_at > naive(now - timedelta(days=days))))

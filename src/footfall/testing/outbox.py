@@ -72,11 +72,41 @@ class OutboxContract:
             {"message_id": sent.message_id, "reason": "bought"},
         ]
         told = pa.schema([(name, pa.string()) for name in ("message_id", "address", "language", "context", "reason")])
-        assert outbox.overtake(pa.Table.from_pylist(rows, told)) == 1
+        assert outbox.overtake(pa.Table.from_pylist(rows, told), NOW, "no address") == 1
         assert [status(outbox, m) for m in (first, second, sent)] == ["cancelled", "waiting", "sent"]
         (left,) = outbox.waiting().to_pylist()
         assert (left["message_id"], left["address"]) == (second.message_id, "new@example.com")
         assert (left["language"], left["context"]) == ("zh-Hans", '{"n":1}')
+
+    def test_what_lacks_an_address_waits_until_there_is_one(self, outbox: Outbox) -> None:
+        """It is in nobody's way meanwhile: ann's other letter alone counts against her caps. bob's, put off by a server
+        until tomorrow, keeps that time where the address is another."""
+        given = [message("ann", value=3.0), message("bob", value=2.0), message("ann", step=1)]
+        outbox.add(given)
+        tried = next(one for one in outbox.claim("w", NOW, 2, 60) if one.person == "bob")
+        outbox.recover(NOW, (), alone=True)
+        outbox.claim("w", NOW, 2, 60)
+        outbox.hand(tried.message_id, "w", NOW, MANY, 60)
+        tomorrow = NOW + timedelta(days=1)
+        outbox.settle("w", NOW, [(tried.message_id, Receipt("retry", "421 busy"), tomorrow)])
+        outbox.recover(NOW, (), alone=True)
+        told = pa.schema([(name, pa.string()) for name in ("message_id", "address", "language", "context", "reason")])
+        lacking = [{"message_id": given[0].message_id}]
+        for _ in range(2):
+            assert outbox.overtake(pa.Table.from_pylist(lacking, told), NOW, "no address") == 0
+        found = outbox.posted(given[0].message_id)
+        assert found is not None
+        assert (found.status, found.error, found.message.address) == ("waiting", "no address", "ann@example.com")
+        lacks = {row["message_id"] for row in outbox.waiting().to_pylist() if row["lacks_address"]}
+        assert lacks == {given[0].message_id}
+        pressing = {row["person"]: (row["day"], row["week"]) for row in outbox.pressure(NOW).to_pylist()}
+        assert pressing == {"ann": (1, 1), "bob": (1, 1)}
+        assert [one.step for one in outbox.claim("w", NOW + timedelta(hours=1), 9, 60)] == [1]
+        new = {"address": "new@example.com", "language": "en", "context": "{}"}
+        rows = [{"message_id": one.message_id, **new} for one in given[:2]]
+        assert outbox.overtake(pa.Table.from_pylist(rows, told), NOW, "no address") == 0
+        assert [(one.person, one.address) for one in outbox.claim("w", NOW, 9, 60)] == [("ann", "new@example.com")]
+        assert [one.person for one in outbox.claim("w", tomorrow, 9, 60)] == ["bob"]
 
     def test_a_message_is_added_once(self, outbox: Outbox) -> None:
         assert outbox.add([message("ann"), message("bob")]) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import MAXYEAR
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,6 +74,14 @@ def retain(
     ] = False,
     send: Annotated[bool, Parameter(name="--send", help="Hand over what is due; else only plan it.")] = True,
     limit: Annotated[int, Parameter(help="Messages to list; 0 = all. Tables show 20 unless told.")] = -1,
+    clock_is_right: Annotated[
+        bool,
+        Parameter(
+            name="--clock-is-right",
+            negative=(),
+            help="Go by this clock: an earlier round's was ahead.",
+        ),
+    ] = False,
     workspace: WorkspaceOption = None,
     format: FormatOption = "table",
 ) -> None:
@@ -89,8 +98,12 @@ def retain(
     """
     if limit < -1:
         raise ConfigError(f"--limit {limit}", "give 0 for all messages, or a number of them")
+    if clock_is_right and dry_run:
+        raise ConfigError("--clock-is-right changes what rounds go by from here on", "leave out --dry-run")
     here = open_workspace(workspace)
     screen, done = output.console(stderr=True), None
+    if clock_is_right:
+        messaging.begin_from(here, here.clock.now())
     if dry_run:
         with bar("round") as advance:
             planned = messaging.plan_round(here, advance, dry=True)
@@ -246,6 +259,8 @@ def outbox_list(
 
 def _row(posted: Any, zone: Any) -> dict[str, Any]:
     message, waits = posted.message, posted.next_at if posted.status == "waiting" else None
+    if waits is not None and waits.year == MAXYEAR:  # until something comes; `told` says what
+        waits = None
     return {
         "message_id": message.message_id,
         "journey": message.journey,

@@ -1,4 +1,5 @@
--- How each person can be reached: the newest trait of each kind that an identify or sign_up event told, '' taken back. An
+-- How each person can be reached: the newest trait of each kind that an identify or sign_up event told, '' taken back, which
+-- ..._taken_back tells from one that was never told or is none. An
 -- address with a control character is none, nor is an e-mail address of more than 254 bytes (RFC 5321, 4.5.3.1.3).
 WITH told AS (
     SELECT person, row_number() OVER (ORDER BY ts, message_id) AS place,
@@ -18,6 +19,8 @@ SELECT person,
        nullif(arg_max(CASE WHEN regexp_matches(phone, '[\x00-\x1f\x7f]') THEN '' ELSE phone END, place), '') AS phone,
        nullif(arg_max(timezone, place), '') AS timezone,
        nullif(arg_max(language, place), '') AS language,
-       nullif(arg_max(name, place), '') AS name
+       nullif(arg_max(name, place), '') AS name,
+       arg_max(email, place) = '' AS email_taken_back,
+       arg_max(phone, place) = '' AS phone_taken_back
 FROM trait
 GROUP BY person
