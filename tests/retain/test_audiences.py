@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,3 +171,49 @@ def test_chances_left_by_bayes() -> None:
     assert moments.left(0.2, 0.75) == pytest.approx(5 / 85)
     assert moments.left(0.2, 1.0) == 0.0
     assert moments.left(1.0, 1.0) == 0.0
+
+
+def cart(day: float, person: str, *steps: tuple[str, float | None]) -> list[dict[str, object]]:
+    """Steps of a cart, a minute apart; (name, amount)."""
+    return [
+        happened(day + n / 1440, person, name, amount=amount, category="food") for n, (name, amount) in enumerate(steps)
+    ]
+
+
+def test_what_is_taken_out_of_a_cart_is_not_in_it(tmp_path: Path) -> None:
+    """By hand: what each cart holds in the end; None: nobody can tell; who is not there has none."""
+    put, out, checkout = "add_to_cart", "remove_from_cart", "begin_checkout"
+    events = [
+        *cart(19, "full", (put, 40.0)),
+        *cart(19, "emptied", (put, 40.0), (out, 40.0)),
+        *cart(19, "below-zero", (put, 40.0), (out, -40.0)),  # as some shops send it
+        *cart(19, "half", (put, 40.0), (put, 60.0), (out, 60.0)),
+        *cart(19, "filled-again", (put, 40.0), (out, 40.0), (put, 25.0)),
+        *cart(19, "of-yesterday", (out, 60.0), (put, 40.0)),  # what was put in the day before
+        *cart(18, "next-day", (put, 100.0)),
+        *cart(19, "next-day", (out, 60.0)),
+        *cart(18, "all-next-day", (put, 100.0)),
+        *cart(19, "all-next-day", (out, 100.0)),
+        *cart(19, "checkout", (put, 40.0), (checkout, 100.0), (out, 60.0)),
+        *cart(19, "before-checkout", (put, 100.0), (out, 60.0), (checkout, 40.0)),
+        *cart(19, "no-amounts", (put, None), (put, None), (out, None)),
+        *cart(19, "no-amounts-emptied", (put, None), (put, None), (out, None), (out, None)),
+        *cart(19, "some-amounts", (put, 40.0), (put, 60.0), (out, None)),
+        *cart(19, "nothing-put-in", (out, 40.0)),
+        happened(19, "zoe", "page_view"),
+    ]
+    with retention.shown(place(tmp_path, events, 20)) as shown:
+        found = shown.engine.query("SELECT person, cart_value, carted_day, carted_ts FROM carted").to_pylist()
+    assert {row["person"][2:]: row["cart_value"] for row in found} == {
+        "full": 40.0,
+        "half": 40.0,
+        "filled-again": 25.0,
+        "of-yesterday": 40.0,
+        "next-day": 40.0,
+        "checkout": 40.0,
+        "before-checkout": 40.0,
+        "no-amounts": None,
+        "some-amounts": None,
+    }
+    (half,) = (row for row in found if row["person"] == "u:half")
+    assert half["carted_ts"] == datetime(2026, 1, 20, 9, 1)  # of what was put in last
