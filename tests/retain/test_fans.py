@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from small_place import happened, place
 
 from footfall.app import retention
+from footfall.app.build import make_workspace
 from footfall.retain.fans import Fans, fans
+from footfall.testing import FixedClock
 
 
 def seen(tmp_path: Path, events: list[dict[str, object]], today: float) -> Fans:
@@ -77,3 +81,39 @@ def test_nobody_follows(tmp_path: Path) -> None:
     found = seen(tmp_path, [happened(1, "x", "page_view", "a")], today=2)
     assert found.tiers == {}
     assert [(row["fans"], row["visit_share"]) for row in found.rows] == [(0, 0.0), (0, 0.0)]
+
+
+def test_what_is_dated_ahead_is_said_nowhere_yet(tmp_path: Path) -> None:
+    """ann's unfollow and bob's follow are hours ahead: she is a fan and not lost, he is lost and no fan."""
+    events = [
+        happened(50, "ann", "follow", "a"),
+        happened(60.3, "ann", "unfollow", "a"),
+        happened(50, "bob", "follow", "a"),
+        happened(51, "bob", "unfollow", "a"),
+        happened(60.3, "bob", "follow", "a"),
+        happened(40, "dan", "subscribe", None),
+        happened(60.3, "dan", "unsubscribe", "a"),
+        happened(50, "zoe", "page_view", "a"),
+    ]
+    with retention.shown(place(tmp_path, events, today=60)) as shown:
+        a, whole = fans(shown.engine, shown.customers.exponent).rows
+        ties = {row["person"]: (row["follows"], row["subscriptions"]) for row in shown.customers.ties.to_pylist()}
+    assert (a["fans"], a["new_fans"], a["lost_fans"]) == (2, 2, 1)  # ann and dan, both within 28 days; bob left
+    assert (whole["fans"], whole["lost_fans"]) == (2, 1)
+    assert ties == {"u:ann": (1, 0), "u:bob": (0, 0), "u:dan": (0, 1)}
+
+
+def test_days_are_those_of_the_place(tmp_path: Path) -> None:
+    """20 February 20:00 UTC is the 21st in Taipei, 28 days before 20 March: within them, who came and who left."""
+    now = datetime(2026, 3, 20, 4, tzinfo=UTC)
+    settings: dict[str, dict[str, object]] = {"workspace": {"currency": "TWD", "timezone": "Asia/Taipei"}}
+    here = make_workspace(tmp_path / "taipei", settings, FixedClock(now))
+    first, late = "2026-02-20T20:00:00Z", "2026-03-20T01:00:00Z"
+    rows = [("2026-02-20T15:00:00Z", "follow", "eve"), (first, "follow", "ann"), ("2026-02-01T01:00:00Z", "follow", "cem"), (first, "unfollow", "cem"), ("2026-02-10T01:00:00Z", "page_view", "zoe"), (late, "page_view", "zoe")]  # fmt: skip  # noqa: E501
+    ts, name, who = zip(*rows, strict=True)
+    shop = ["shop"] * len(rows)
+    here.record(pa.table({"ts": ts, "name": name, "user_id": who, "visitor_id": who, "provider_id": shop}))
+    with retention.shown(here) as shown:
+        found = fans(shown.engine, shown.customers.exponent).rows
+    # eve came at 23:00 of the 20th, there.
+    assert [(row["fans"], row["new_fans"], row["lost_fans"]) for row in found] == [(2, 1, 1), (2, 1, 1)]

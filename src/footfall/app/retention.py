@@ -35,7 +35,7 @@ def customers(here: Workspace, as_of: date | None = None, *, look_back: bool = F
     exponent = reward_exponent(recipe(here.config.workspace.recipe), money.exponent(here.config.workspace.currency))
     with here.engine() as engine:
         buyers.relations(here.store, engine, rules_of(here.config, here.state.providers()))
-        found = buyers.customers(engine, as_of or here.last_day(), exponent)
+        found = buyers.customers(engine, as_of or here.last_day(), exponent, here.clock.now())
         if not look_back or found.purchases is None:
             return found
         span = int(found.buyers["age_days"].to_numpy().max())
@@ -97,10 +97,10 @@ def shown(here: Workspace, as_of: date | None = None) -> Iterator[Shown]:
     exponent = reward_exponent(recipe(here.config.workspace.recipe), money.exponent(here.config.workspace.currency))
     with here.engine() as engine:
         customers.relations(here.store, engine, rules_of(here.config, here.state.providers()))
-        buyers = customers.customers(engine, as_of or here.last_day(), exponent)
+        buyers = customers.customers(engine, as_of or here.last_day(), exponent, here.clock.now())
         found, values = _moments(known, buyers, timing.moments)
         del known  # not needed any more, and large where the log is
-        audience.show(engine, buyers, found, values, here.clock.now())
+        audience.show(engine, buyers, found, values)
         engine.seal([str(Path(path).parents[2]) for path in here.store.files()[:1]])
         yield Shown(engine, buyers, found)
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
@@ -103,18 +102,15 @@ def _audience(name: str, sql: str, file: str) -> Audience:
     return Audience(name, first.removeprefix("--").strip() if first.startswith("--") else "", sql, file)
 
 
-def show(
-    engine: Engine, known: Customers, moments: Sequence[Moments], order_values: Mapping[str, float], now: datetime
-) -> None:
+def show(engine: Engine, known: Customers, moments: Sequence[Moments], order_values: Mapping[str, float]) -> None:
     """Make the relations that audiences read, beside those of ``customers.relations``.
 
-    order_values: mean money of an order of each category, major units. now: who is a fan is told by what was said until
-    then.
+    order_values: mean money of an order of each category, major units.
     """
     parameters = {"as_of": known.as_of}
     unit = 10.0**known.exponent
     engine.execute(text("visited"), parameters)
-    engine.execute(text("fans"), {**parameters, "now": now.astimezone(UTC).replace(tzinfo=None)})
+    engine.execute(text("fans"))
     for name in ("carted", "last_purchase"):
         engine.execute(text(name), {**parameters, "unit": unit})
     made = {

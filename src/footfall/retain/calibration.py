@@ -6,7 +6,7 @@ The check of Fader, Hardie & Lee (2005, section 5): fitted on what was known on 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ def calibrate(engine: Engine, last: date, days: int, exponent: int) -> Calibrati
     if days < 1:
         raise InputError(f"{days} days are held out", "give at least 1")
     cut = last - timedelta(days=days)
-    known = customers(engine, cut, exponent)
+    known = customers(engine, cut, exponent, datetime.combine(cut, time.max, UTC))
     if known.purchases is None:
         raise InputError(
             f"as of {cut}: {'; '.join(known.notes)}", "hold fewer days out, or come back when the log is longer"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -123,12 +123,13 @@ def _relate_spenders(engine: Engine, rules: Rules, known: identity.Identity) -> 
         engine.execute(f"DROP TABLE {name}")
 
 
-def customers(engine: Engine, as_of: date, exponent: int) -> Customers:
+def customers(engine: Engine, as_of: date, exponent: int, now: datetime) -> Customers:
     """Customers as of a day, from the relations that ``relations`` made.
 
-    exponent: decimals of the currency.
+    exponent: decimals of the currency. now: who is a fan is told by what was said until then.
     """
     day = {"as_of": as_of}
+    engine.execute(text("follows"), {**day, "now": now.astimezone(UTC).replace(tzinfo=None)})
     engine.execute(text("purchase_days"), day)
     buyers = engine.query(text("buyers"), day)
     engine.execute(text("purchase_gaps"), day)

@@ -5,32 +5,24 @@ WITH day AS (
     SELECT day FROM today
 ),
 ended AS (
-    SELECT person, provider_id, max(ts) AS ts
-    FROM acts, day
-    WHERE name = 'unsubscribe' AND provider_id IS NOT NULL AND acts.day <= day.day
-    GROUP BY person, provider_id
+    SELECT person, provider_id, ts FROM follows WHERE name = 'unsubscribe' AND provider_id <> ''
 ),
 own AS (
-    SELECT person, provider_id, since FROM fans WHERE provider_id IS NOT NULL
+    SELECT person, provider_id, since_day FROM fans WHERE provider_id IS NOT NULL
     UNION ALL
-    SELECT f.person, p.provider_id, f.since
-    FROM (SELECT person, max(since) AS since FROM fans WHERE provider_id IS NULL GROUP BY person) f
+    SELECT f.person, p.provider_id, f.since_day
+    FROM (SELECT * FROM fans WHERE provider_id IS NULL) f
     JOIN told_providers p ON TRUE
     LEFT JOIN ended e ON e.person = f.person AND e.provider_id = p.provider_id
     WHERE e.ts IS NULL OR e.ts < f.since
 ),
 one AS (
-    SELECT person, provider_id, max(since) AS since FROM own GROUP BY person, provider_id
+    SELECT person, provider_id, max(since_day) AS since_day FROM own GROUP BY person, provider_id
 ),
 gone AS (
-    SELECT provider_id, person
-    FROM (
-        SELECT person, provider_id, arg_max(name, (ts, name)) AS name, max(ts) AS ts
-        FROM person_events
-        WHERE name IN ('follow', 'unfollow') AND provider_id IS NOT NULL
-        GROUP BY person, provider_id
-    ), day
-    WHERE name = 'unfollow' AND CAST(ts AS DATE) > day.day - 28
+    SELECT f.provider_id, f.person
+    FROM follows f, day
+    WHERE f.name = 'unfollow' AND f.provider_id <> '' AND f.day > day.day - 28
 ),
 seen AS (
     SELECT v.provider_id, v.person, v.person IN (SELECT person FROM fans) AS anywhere, o.person IS NOT NULL AS fan
@@ -61,7 +53,7 @@ earned AS (
 ),
 following AS (
     SELECT o.provider_id, count(*) AS fans,
-           count(*) FILTER (WHERE CAST(o.since AS DATE) > day.day - 28) AS new_fans
+           count(*) FILTER (WHERE o.since_day > day.day - 28) AS new_fans
     FROM one o, day
     GROUP BY o.provider_id
 ),
@@ -78,8 +70,8 @@ LEFT JOIN counted c ON c.provider_id = p.provider_id
 LEFT JOIN earned e ON e.provider_id = p.provider_id
 UNION ALL
 SELECT NULL, (SELECT count(DISTINCT person) FROM fans),
-       (SELECT count(*) FROM (SELECT person, min(since) AS since FROM fans GROUP BY person), day
-        WHERE CAST(since AS DATE) > day.day - 28),
+       (SELECT count(*) FROM (SELECT person, min(since_day) AS since_day FROM fans GROUP BY person), day
+        WHERE since_day > day.day - 28),
        (SELECT count(DISTINCT person) FROM gone WHERE person NOT IN (SELECT person FROM fans)),
        (SELECT count(*) FROM seen), (SELECT count(*) FROM seen WHERE anywhere),
        (SELECT CAST(coalesce(sum(amount_minor), 0) AS DECIMAL(38, 0)) FROM paid),

@@ -1,17 +1,9 @@
 -- What binds a person to the place beside buying: follows in force, subscriptions in force, shares, likes and comments.
--- The newest of follow and unfollow at a provider counts, and of subscribe and unsubscribe; of two at once, the leaving.
-WITH newest AS (
-    SELECT person, coalesce(provider_id, '') AS provider_id, name IN ('follow', 'unfollow') AS is_follow,
-           arg_max(name, (ts, name)) AS name
-    FROM acts
-    WHERE name IN ('follow', 'unfollow', 'subscribe', 'unsubscribe') AND day <= CAST($as_of AS DATE)
-    GROUP BY 1, 2, 3
-),
-bound AS (
+WITH bound AS (
     SELECT person,
            count(*) FILTER (WHERE name = 'follow') AS follows,
            count(*) FILTER (WHERE name = 'subscribe') AS subscriptions
-    FROM newest
+    FROM follows
     GROUP BY person
 ),
 told AS (
