@@ -28,11 +28,13 @@ from footfall.app.http.problems import (
     unavailable,
     wrong_method,
 )
+from footfall.app.http.words import check_words
 
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _OPEN = {"/healthz": "health", "/readyz": "health", "/schema": "schema", "/schema/openapi.json": "schema"}
 _READ = {"/v1/value": "value", "/v1/plan": "plan", "/v1/providers": "explain", "/v1/decisions": "decisions"}
+_WORDLESS = ("decide", "redeem")  # collect is asked by other people's programs, whose words are theirs
 
 
 class Application:
@@ -74,7 +76,7 @@ class Application:
         try:
             try:
                 if raw is not None:
-                    await self._post(raw[1], scope, receive, out)
+                    await self._post(raw[0], raw[1], scope, receive, out)
                 elif route == "unsubscribe":
                     await persons.unsubscribe(self._context, scope, receive, out)
                 else:
@@ -88,8 +90,10 @@ class Application:
         finally:
             self._context.metrics.request(route, status, time.perf_counter() - begun)
 
-    async def _post(self, handler: Handler, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _post(self, route: str, handler: Handler, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "POST":
+            if route in _WORDLESS:
+                check_words(scope.get("query_string", b""), ())
             await handler(scope, receive, send)
         elif scope["method"] == "OPTIONS":
             await _options(send, "POST, OPTIONS")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from http import HTTPStatus
 from typing import Any
@@ -65,15 +66,25 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
 
 def of_error(error: FootfallError) -> Problem:
     """The problem that tells a FootfallError: the asker's doing is 4xx, the place's is 503."""
+    message, way_out = _by_query(error.message), _by_query(error.way_out)
     if isinstance(error, InfeasibleError):
-        return Problem(409, "infeasible", error.message, error.way_out)
+        return Problem(409, "infeasible", message, way_out)
     if isinstance(error, NotEnoughDataError):
-        return Problem(409, "not-enough-data", error.message, error.way_out)
+        return Problem(409, "not-enough-data", message, way_out)
     if isinstance(error, (ConfigError, InputError)):
-        return Problem(400, "bad-request", error.message, error.way_out)
+        return Problem(400, "bad-request", message, way_out)
     if isinstance(error, WorkspaceError):
-        return unavailable(error.message, error.way_out)
-    return Problem(500, "internal", error.message, error.way_out)
+        return unavailable(message, way_out)
+    return Problem(500, "internal", message, way_out)
+
+
+# A whole command is told as it is; an option that stands alone is, here, the query's word of that name.
+_OPTION = re.compile(r"`footfall [^`]*`|--(as-of|from|to|by|version)(?![\w-])")
+
+
+def _by_query(text: str) -> str:
+    """What was written for the command line, in the words of the query."""
+    return _OPTION.sub(lambda found: found[1].replace("-", "_") if found[1] else found[0], text)
 
 
 def unavailable(detail: str, way_out: str = "", *, kind: str = "unavailable", retry_s: int = 1) -> Problem:

@@ -16,6 +16,7 @@ from footfall.app.http.context import Context
 from footfall.app.http.problems import App, Problem, not_found, of_error, wrong_method
 from footfall.app.http.reading import Question, Reply
 from footfall.app.http.schema import POLICY, VIEWER, describe
+from footfall.app.http.words import known_words
 from footfall.errors import FootfallError
 
 PROBLEM = "application/problem+json"
@@ -143,7 +144,13 @@ def _context(state: State) -> Context:
     return context
 
 
-@get("/v1/value", responses=_spec(ValuePage, "A page of values."), summary="What a visitor is worth", tags=["read"])
+@get(
+    "/v1/value",
+    guards=[known_words],
+    responses=_spec(ValuePage, "A page of values."),
+    summary="What a visitor is worth",
+    tags=["read"],
+)
 async def value(
     state: State,
     by: Annotated[
@@ -167,7 +174,13 @@ async def value(
     return _response(await _context(state).reader.ask(question))
 
 
-@get("/v1/plan", responses=_spec(PlanPage, "A plan."), summary="The plan in force", tags=["read"])
+@get(
+    "/v1/plan",
+    guards=[known_words],
+    responses=_spec(PlanPage, "A plan."),
+    summary="The plan in force",
+    tags=["read"],
+)
 async def plan(
     state: State,
     version: Version = None,
@@ -184,6 +197,7 @@ async def plan(
 
 @get(
     "/v1/providers/{provider_id:str}/explain",
+    guards=[known_words],
     responses=_spec(ExplanationView, "The reasons."),
     summary="Why a provider's visits change",
     tags=["read"],
@@ -196,6 +210,7 @@ async def explain(state: State, provider_id: Provider, version: Version = None, 
 
 @get(
     "/v1/decisions/{decision_id:str}",
+    guards=[known_words],
     responses=_spec(DecisionView, "The decision."),
     summary="A decision as logged",
     tags=["read"],
