@@ -201,7 +201,8 @@ class ServeSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     max_depth: Annotated[int, Meta(description="Deepest nesting of JSON in a request.", ge=2, le=500)] = 32
     max_connections: Annotated[int, Meta(description="Most open connections of one worker.", ge=1, le=1_000_000)] = 2000
     rate_per_key: Annotated[
-        float, Meta(description="Requests a second that one key may send; 0 = no bound.", ge=0, le=1e9)
+        float,
+        Meta(description="Requests a second that one key may send to this host's workers; 0 = no bound.", ge=0, le=1e9),
     ] = 5000.0
     header_timeout_s: Annotated[float, Meta(description="Seconds in which headers have to arrive.", gt=0, le=600)] = (
         10.0

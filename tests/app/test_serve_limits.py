@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import gzip
 import json
 import re
@@ -108,6 +109,55 @@ def test_rates() -> None:
     assert len(rates._buckets) == 2
     for _ in range(1000):
         Rates(0).take("a")
+
+
+def shared_rates(rate: float, workers: int) -> tuple[list[Rates], list[float]]:
+    """The workers' of one service, and their clock."""
+    now, board = [0.0], make_board(workers + 1)
+    views = [Metrics(board, 1 + worker, workers + 1) for worker in range(workers)]
+    return [Rates(rate, clock=lambda: now[0], spending=view.spending) for view in views], now
+
+
+@pytest.mark.parametrize("turns", [(0,), (0, 1), (0, 0, 0, 1), (0, 1, 2), (2, 2, 1)], ids=str)
+def test_a_key_may_send_as_much_by_one_connection_as_by_several(turns: tuple[int, ...]) -> None:
+    """Each worker gave it a part, so that one connection was refused at a part of what is set. Ten seconds of 200 a
+    second of which 50 are let through: 10 x 50, and the burst of 2 x 50 once a worker."""
+    workers, now = shared_rates(50.0, 3)
+    let, told = 0, set()
+    for number in range(2000):
+        now[0] = number / 200
+        try:
+            workers[turns[number % len(turns)]].take("ff_a")
+            let += 1
+        except Problem as problem:
+            told.add(problem.detail)
+    assert 500 + 100 - 5 <= let <= 500 + 100 * len(set(turns)) + 5
+    assert told == {"this key may send 50 requests a second"}
+
+
+def test_a_worker_that_was_not_asked_for_long_knows_what_others_let_through() -> None:
+    workers, now = shared_rates(50.0, 2)
+    workers[1].take("a")
+    for number in range(2, 500):  # ten seconds of the whole rate at another worker are no debt of many seconds
+        now[0] = number / 50
+        workers[0].take("a")
+    assert _let(workers[1], 90) == 90
+    now[0] += 1.0
+    assert 58 <= _let(workers[0], 100) <= 62  # 50 came in that second, and 10 of a burst were left
+    now[0] += 0.02
+    assert _let(workers[1], 100) <= 2
+    assert _let(workers[1], 100, "another") == 100
+    now[0] += 4.0
+    assert _let(workers[1], 300) == 100
+
+
+def _let(worker: Rates, tries: int, key: str = "a") -> int:
+    let = 0
+    for _ in range(tries):
+        with contextlib.suppress(Problem):
+            worker.take(key)
+            let += 1
+    return let
 
 
 @pytest.mark.parametrize(

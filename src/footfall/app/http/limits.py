@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from footfall.app.http.problems import Problem, Receive, Scope
+from footfall.app.http.spending import Spending
 from footfall.record.gate import CONTROL, may_hold_controls
 
 WHOLE = "footfall.whole"
@@ -23,6 +24,7 @@ _STEP = np.zeros(256, np.int32)
 _STEP[list(b"[{")], _STEP[list(b"]}")] = 1, -1
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _MOST_MEMBERS = 64  # of one gzip body; clients send one
+LOOK_S = 0.01  # how often a worker looks at what others let a key send
 
 
 def header(scope: Scope, name: bytes) -> bytes:
@@ -142,32 +144,58 @@ def check_controls(body: bytes, *texts: str | None) -> None:
             raise Problem(400, "bad-request", f"{text!r} holds a control character", "send the id as events name it")
 
 
+class _Bucket:
+    """Of one key. left: requests it may send at ``then``; spent: by other workers, at ``looked``."""
+
+    __slots__ = ("cells", "left", "looked", "spent", "then")
+
+    def __init__(self, left: float, now: float, cells: tuple[int, int], spent: tuple[float, float]) -> None:
+        self.left = left
+        self.then = self.looked = now
+        self.cells = cells
+        self.spent = spent
+
+
 class Rates:
-    """A token bucket for each key: ``rate`` requests a second, and a burst of as many as come in ``burst_s``.
+    """A token bucket for each key: ``rate`` requests a second, and a burst of as many as come in ``burst_s``. What
+    other workers let through counts, a hundredth of a second later.
 
     Holds at most ``most`` buckets; the one unused for longest is forgotten (a forgotten bucket is a full one, so this
-    lets through more, never less).
+    lets through more, never less). A worker that first hears of a key has a full one, too.
     """
 
     def __init__(
-        self, rate: float, burst_s: float = 2.0, most: int = 10_000, clock: Callable[[], float] = time.monotonic
+        self,
+        rate: float,
+        burst_s: float = 2.0,
+        most: int = 10_000,
+        clock: Callable[[], float] = time.monotonic,
+        spending: Spending | None = None,
     ) -> None:
-        """rate: requests a second of one key; 0 = no bound."""
+        """rate: requests a second of one key; 0 = no bound. spending: where workers see what each has let through."""
         self._rate = rate
         self._size = max(1.0, rate * burst_s)
         self._most = most
         self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._spending = spending
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def take(self, key: str) -> None:
         """Take one request of ``key``; Problem 429 with Retry-After where its bucket is empty."""
         if not self._rate:
             return
         now = self._clock()
-        left, then = self._buckets.get(key, (self._size, now))
-        left = min(self._size, left + (now - then) * self._rate)
-        if left < 1.0:
-            wait_s = max(1, round((1.0 - left) / self._rate))
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._begun(key, now)
+        left = bucket.left + (now - bucket.then) * self._rate
+        if self._spending is not None and now - bucket.looked >= LOOK_S:
+            spent, before = self._spending.others(bucket.cells), bucket.spent
+            left -= min(spent[0] - before[0], spent[1] - before[1])
+            bucket.spent, bucket.looked = spent, now
+        bucket.left, bucket.then = min(self._size, left), now
+        if bucket.left < 1.0:
+            wait_s = max(1, round((1.0 - bucket.left) / self._rate))
             raise Problem(
                 429,
                 "too-many-requests",
@@ -175,7 +203,16 @@ class Rates:
                 "wait, then send it again; or raise [serve] rate_per_key",
                 headers=((b"retry-after", b"%d" % wait_s),),
             )
-        self._buckets[key] = (left - 1.0, now)
+        bucket.left -= 1.0
+        if self._spending is not None:
+            self._spending.add(bucket.cells)
         self._buckets.move_to_end(key)
+
+    def _begun(self, key: str, now: float) -> _Bucket:
+        spending = self._spending
+        cells = Spending.cells(key)
+        bucket = _Bucket(self._size, now, cells, spending.others(cells) if spending is not None else (0.0, 0.0))
+        self._buckets[key] = bucket
         if len(self._buckets) > self._most:
             self._buckets.popitem(last=False)
+        return bucket

@@ -26,7 +26,7 @@ async def make_context(here: Workspace, spec: Spec, log: Any) -> Context:
     access = Access(
         lambda: here.keys,
         loopback=is_loopback(settings.host),
-        rates=Rates(settings.rate_per_key / settings.workers),  # the workers share what a key may send
+        rates=Rates(settings.rate_per_key, spending=metrics.spending),
         origins=settings.cors_origins,
     )
     live = Live(here, inbox, commit, metrics, log)

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from footfall.app.http import spending
+
 ROUTES = (
     "collect",
     "events",
@@ -88,9 +90,11 @@ class Metrics:
 
     def __init__(self, descriptor: int | None = None, row: int = 0, rows: int = 1) -> None:
         """descriptor: the board made by ``make_board``; without one, a board of this process alone."""
-        size = rows * WIDTH * 8
+        size = _size(rows)
         memory = mmap.mmap(-1, size) if descriptor is None else mmap.mmap(descriptor, size)
-        self._all = memoryview(memory).cast("d")
+        board = memoryview(memory).cast("d")
+        self._all = board[: rows * WIDTH]
+        self.spending = spending.Spending(board[rows * WIDTH :], row, rows)
         self._rows = rows
         self._mine = self._all[row * WIDTH : (row + 1) * WIDTH]
 
@@ -167,5 +171,10 @@ class Metrics:
 def make_board(rows: int) -> int:
     """A board for that many processes, all zero; its file descriptor, to be handed to them."""
     descriptor = os.memfd_create("footfall-metrics")
-    os.posix_fallocate(descriptor, 0, rows * WIDTH * 8)
+    os.posix_fallocate(descriptor, 0, _size(rows))
     return descriptor
+
+
+def _size(rows: int) -> int:
+    """Bytes of a board: first what is counted here, then what keys sent (spending.py)."""
+    return rows * (WIDTH + spending.WIDTH) * 8
