@@ -485,8 +485,8 @@ class Outbox(Protocol):
         ...
 
     def claim(self, worker: str, now: datetime, most: int, lease_s: float) -> tuple[Message, ...]:
-        """Up to ``most`` messages that are due, for this worker only until the lease is over: first those that were
-        never tried, so that one that nobody takes is in no other's way; of each the most valuable first."""
+        """Up to ``most`` messages that are due, for this worker only until the lease is over: those that were tried
+        least first, so that one that nobody takes is in no other's way; of each the most valuable first."""
         ...
 
     def hand(

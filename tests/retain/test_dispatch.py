@@ -130,6 +130,23 @@ def test_a_letter_that_alone_finds_its_channel_away_is_in_no_others_way(outbox: 
     assert sum(letter.address[:2] == "p0" for letter in box.got) == MOST_TRIES
 
 
+def test_letters_that_find_their_channel_away_are_in_no_way_of_those_put_off_once(outbox: SqlOutbox) -> None:
+    """A round a day; nothing else is to be sent. p2 to p4 were put off on the first day, and are taken since."""
+    outbox.add([message(f"p{n}", value=9.0 - n) for n in range(5)])
+    clock, done, day = FixedClock(NOW), Counter[str](), 0
+
+    def answer(letter: Letter) -> Receipt:
+        if letter.address[:2] in ("p0", "p1"):
+            return Receipt("retry", "421 later", away=bool(day))
+        return Receipt("sent", "250 taken") if day else Receipt("retry", "450 later")
+
+    box = Postbox(answer)
+    for day in range(4):  # noqa: B007  (read by answer)
+        done += dispatch(outbox, {"email": box}, letter_of, everybody, clock, "w", MANY)
+        clock.advance(timedelta(days=1))
+    assert {posted.message.person for posted in outbox.messages("sent")} == {"p2", "p3", "p4"}
+
+
 def test_a_turn_ends_after_a_while_however_slow_the_other_side_is(
     outbox: SqlOutbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,8 +109,7 @@ class SqlOutbox(OnDatabase):
         c, at = messages.c, naive(now)
         due = sa.select(messages).where((c.status == "waiting") & (c.next_at <= at))
         with self._writing() as connection:
-            tried = sa.case((c.attempts > 0, 1), else_=0)
-            rows = connection.execute(due.order_by(tried, c.value.desc(), c.message_id).limit(most)).all()
+            rows = connection.execute(due.order_by(c.attempts, c.value.desc(), c.message_id).limit(most)).all()
             change = messages.update().where((c.message_id == sa.bindparam("at_id")) & (c.status == "waiting"))
             taken = change.values(status="claimed", worker=worker, lease_until=naive(now + timedelta(seconds=lease_s)))
             if rows:
