@@ -8,6 +8,7 @@ import json
 import sys
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from serving import planned_workspace
 
 from footfall import open_workspace
 from footfall.app import recording, valuing
-from footfall.app.http.reading import Question, Reader, Reply
+from footfall.app.http.reading import MOST_KEPT, Question, Reader, Reply, _Desk
 from footfall.app.http.server import Spec
 from footfall.config import FILE_NAME
+from footfall.testing import FixedClock
 
+DAYS = ("2026-01-01", "2026-01-02", "2026-01-03")
 VALUES: dict[str, Any] = {"by": "provider", "as_of": None, "from": None, "to": None}
 
 
@@ -165,3 +168,73 @@ def test_nothing_is_left_of_a_reader_that_was_closed(readers: Readers, monkeypat
         asyncio.run(work())
         gc.collect()
     assert (found, [str(one.message) for one in told if issubclass(one.category, ResourceWarning)]) == ([], [])
+
+
+PLAN: dict[str, Any] = {"version": None, "by": "provider"}
+
+
+def test_an_answer_is_of_its_own_question_whatever_became_of_the_one_before(readers: Readers) -> None:
+    """Given up half-way; then something else is asked of the same reader."""
+
+    async def work() -> Reply:
+        reader = Reader(readers.spec)
+        try:
+            await reader.ask(Question(kind="plan", words=PLAN))  # it runs
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reader.ask(Question(kind="value", words=VALUES, limit=1)), 0.001)
+            return await reader.ask(Question(kind="plan", words=PLAN))
+        finally:
+            await reader.close()
+
+    assert "version" in json.loads(asyncio.run(work()).body)
+
+
+def test_a_plan_that_is_published_is_the_one_that_is_told(readers: Readers) -> None:
+    """Also of a reader that has the rows of the one before."""
+    state = open_workspace(readers.folder).state
+    for _ in range(2):
+        told = json.loads(readers.ask(0, kind="plan", words=PLAN).body)["version"]
+        plan = state.plan(told)
+        assert plan is not None
+        saved = state.publish(state.save_plan(plan).version)
+        assert json.loads(readers.ask(0, kind="plan", words=PLAN).body)["version"] == saved.version > told
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A workspace of the test's own."""
+    return planned_workspace(tmp_path / "shop")
+
+
+def values_of(reply: Reply) -> list[float]:
+    return [row["value_mean"] for row in json.loads(reply.body)["items"]]
+
+
+def test_a_new_day_makes_other_rows(own: Path) -> None:
+    """Values are of the last day that is over: noon of the log's last day, and the next one. Expected: a desk that
+    never saw the day before."""
+    last = open_workspace(own).last_day()
+    assert last is not None
+    event = {"name": "page_view", "provider_id": "shop-a", "channel": "email", "ts": f"{last - timedelta(days=1)}"}
+    (own / "before.ndjson").write_text("".join(json.dumps(event | {"visitor_id": f"v{n}"}) + "\n" for n in range(9)))
+    recording.import_files(open_workspace(own), [str(own / "before.ndjson")])
+    clock = FixedClock(datetime(last.year, last.month, last.day, 12, tzinfo=UTC))
+    desk = _Desk(open_workspace(own, clock))
+    question = Question(kind="value", words=VALUES, limit=10)
+    before = values_of(desk.answer(question))
+    clock.advance(timedelta(days=1))
+    after = values_of(_Desk(open_workspace(own, clock)).answer(question))
+    assert values_of(desk.answer(question)) == after != before
+
+
+def test_rows_of_the_latest_lists_are_kept_and_no_more(own: Path) -> None:
+    """Once the data are others, only rows that are kept still can be gone on with."""
+    here = open_workspace(own)
+    desk = _Desk(here)
+    lists = [{**VALUES, "by": by, "from": first} for by in ("provider", "pair") for first in (None, *DAYS)]
+    assert len(lists) == MOST_KEPT + 2
+    asked = [Question(kind="value", words=words, limit=1) for words in lists]
+    cursors = [json.loads(desk.answer(question).body)["next"] for question in asked]
+    here.state.put_providers([{"provider_id": "shop-a", "category": "other"}])
+    again = [msgspec.structs.replace(q, cursor=cursor) for q, cursor in zip(asked, cursors, strict=True)]
+    assert [desk.answer(question).status for question in again] == [410] * 2 + [200] * MOST_KEPT
