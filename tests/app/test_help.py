@@ -19,3 +19,10 @@ def test_help_of_a_command_flows_to_the_width(capsys, monkeypatch) -> None:
     assert "unless `--replace` takes out what the file brought before" in told
     assert "    footfall import events.ndjson.gz" in lines
     assert not any("--empty-" in line for line in lines)
+
+
+def test_a_wrong_argument_points_to_the_help_of_its_own_command(capsys) -> None:
+    assert run(["plan", "publish", "abc"]) == 2
+    assert "`footfall plan publish --help`" in capsys.readouterr().err
+    assert run(["plan", "--frob"]) == 2
+    assert "`footfall plan --help`" in capsys.readouterr().err

@@ -202,6 +202,7 @@ def test_aliases_are_known_events_and_near_names_are_found() -> None:
 
     assert set(EVENT_ALIASES.values()) <= set(EVENT_NAMES)
     assert near_events("purchas")[0] == "purchase"
+    assert near_events("item_view")[0] == near_events("Item View")[0] == "view_item"
     assert near_events("Order Complete")[0] == "purchase"
 
 

@@ -98,9 +98,15 @@ def canonical_event(name: str) -> str | None:
     return low if low in EVENT_NAMES else EVENT_ALIASES.get(low)
 
 
+def _words(name: str) -> list[str]:
+    return sorted(name.lower().replace("_", " ").split())
+
+
 def near_events(name: str, count: int = 3) -> list[str]:
-    """Known event names that look like ``name``, nearest first."""
+    """Known event names that look like ``name``, nearest first; before all those of the same words."""
     known = [given for given, _ in event_names()]
-    found = difflib.get_close_matches(name.lower().replace(" ", "_"), known, count, 0.6)
+    words = _words(name)
+    found = [n for n in known if _words(n) == words]
+    found += difflib.get_close_matches(name.lower().replace(" ", "_"), known, count, 0.6)
     found += [n for n in difflib.get_close_matches(name.lower(), known, count, 0.6) if n not in found]
     return list(dict.fromkeys(EVENT_ALIASES.get(n, n) for n in found))[:count]
