@@ -439,6 +439,20 @@ def test_clicks_are_not_money() -> None:
     assert "Click rate" in page.text and "TWD" not in page.text and "Average order" not in page.text
 
 
+def test_clicks_on_the_day_of_the_visit_in_segments_with_numbers() -> None:
+    data = make_data(9, unit_reward=True, delay={"all": (1.0,)}, segment_columns=("position",))
+    plan = data.plan
+    assert plan is not None
+    numbered = dataclasses.replace(plan.demand, segments=("2", "1", "3"))
+    html = render(dataclasses.replace(data, plan=dataclasses.replace(plan, demand=numbered)))
+    text = check(html).text
+    assert "How late clicks come" in text and 'class="chart delay"' not in html, "a single point is no curve"
+    assert "position 2" in text
+    assert "its click rate is" in text and "its conversion" not in text
+    assert "Expected clicks a day" in text and "Expected earnings a day" not in text
+    assert 'class="chart delay"' in render(make_data(9))
+
+
 def test_an_unknown_language_is_refused() -> None:
     with pytest.raises(ConfigError, match="zh-Hant"):
         render(make_data(), "fr")  # type: ignore[arg-type]

@@ -49,6 +49,7 @@ def report_data(here: Workspace, version: int | None = None) -> ReportData:
         warnings=(*known.values.notes, *valuing.remarks(here, known)),
         money_decimals=exponent,
         unit_reward=kind.unit_reward,
+        segment_columns=tuple(here.config.value.segment),
     )
 
 

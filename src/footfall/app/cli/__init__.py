@@ -55,8 +55,8 @@ def run(arguments: list[str]) -> int:
             result_action="return_value",
         )
     except CycloptsError as error:
-        command = " ".join(error.command_chain or arguments[:1])
-        return fail(_plain(error), f"`footfall {command} --help` shows the options", 2)
+        asked = " ".join(error.command_chain or arguments[:1])
+        return fail(_plain(error), f"`footfall {asked} --help` shows the options", 2)
     except FootfallError as error:
         return fail(error.message, error.way_out, error.exit_status)
     except KeyboardInterrupt:

@@ -35,8 +35,8 @@ For example:
 Today is an average day of the last seven; value is that of the visits planned, whose mix of segments is another than
 that of all visits so far (`footfall value`); price is what the named limits hold back, or cost, in reward per visit.
 
-A rules file holds any number of these; without its segment, a pin, an exclude or a boost is for all segments. Segments are
-named as `footfall demand` shows them: "ads", or "ads | fashion" where two columns make a segment.
+A rules file holds any number of these; without its segment, a pin, an exclude or a boost is for all segments. Segments
+are named as `footfall demand` shows them: "ads", or "ads | fashion" where two columns make a segment.
 
     [[pin]]
     provider = "shop-1"

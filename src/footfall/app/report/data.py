@@ -103,7 +103,7 @@ class ReportData:
 
     ``created_at`` is UTC. ``delay``: category -> share of orders within 0, 1, 2, ... days of the visit.
     ``warnings`` are sentences for people. ``money_decimals`` is the currency's ISO exponent.
-    ``unit_reward``: every order event earns 1 (clicks), so nothing is money.
+    ``unit_reward``: every order event earns 1 (clicks), so nothing is money. ``segment_columns``: what makes a segment.
     """
 
     workspace: str
@@ -123,3 +123,4 @@ class ReportData:
     warnings: tuple[str, ...] = ()
     money_decimals: int = 2
     unit_reward: bool = False
+    segment_columns: tuple[str, ...] = ()

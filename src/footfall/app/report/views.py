@@ -168,7 +168,8 @@ def delay_days(c: Context) -> list[int]:
 
 
 def delay(c: Context) -> tuple[Markup, list[DelayRow]]:
-    """Delay curves of the most visited categories (at most 8; the chart shows 4)."""
+    """Delay curves of the most visited categories (at most 8; the chart shows 4); no chart where no order comes later
+    than on the day of its visit."""
     weight: dict[str, int] = {}
     for line in c.data.values:
         weight[line.category] = weight.get(line.category, 0) + line.visitors
@@ -185,6 +186,8 @@ def delay(c: Context) -> tuple[Markup, list[DelayRow]]:
         for name, curve in shown.items()
     ]
     steady = {name: [known(v) or 0.0 for v in curve] for name, curve in shown.items()}
+    if max(map(len, steady.values())) < 2:
+        return Markup(""), rows
     return charts.delay(steady, c.words.plain("delay.heading"), c.words.plain("delay.lead")), rows
 
 
@@ -316,8 +319,10 @@ class Segment:
 
 
 def segment_name(c: Context, segment: str) -> str:
-    """The segment's name; the one segment of an undivided workspace has none of its own."""
-    return clean(segment) or c.words.plain("segments.all")
+    """The segment's name, with its column where it is a number; an undivided workspace's one has none of its own."""
+    columns = c.data.segment_columns
+    name = f"{columns[0]} {segment}" if len(columns) == 1 and segment.isdigit() else segment
+    return clean(name) or c.words.plain("segments.all")
 
 
 def segments(c: Context, plan: Plan) -> list[Segment]:
