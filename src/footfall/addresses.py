@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 
+from footfall.persons import MARKS
+
 
 def wired(address: str) -> str:
     """An address without spaces around, its domain in small ASCII letters (IDNA, RFC 3490); as it is with none."""
@@ -24,7 +26,7 @@ def listed_as(who: str) -> str:
     An address: in small letters, its wired domain as people read it, each of which is of one wired domain only.
     A person, told by the mark of its key (u:, d:): as it is, for its identifier may hold an @, too.
     """
-    if who.strip()[1:2] == ":":
+    if who.strip().startswith(MARKS):
         return who.strip()
     name, at, domain = wired(who).rpartition("@")
     if not at:

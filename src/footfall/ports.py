@@ -542,8 +542,7 @@ class Outbox(Protocol):
         ...
 
     def cancel(self, reason: str, journey: str | None = None, of: Collection[str] | None = None) -> int:
-        """Cancel messages that wait, of a journey, of a few persons or addresses, however these are spelled; how
-        many."""
+        """Cancel messages that wait, of a journey, of persons or addresses, however these are spelled; how many."""
         ...
 
     def waiting(self) -> pa.Table:

@@ -89,9 +89,11 @@ def test_an_operators_word_holds_for_whoever_a_person_is_by_now(tmp_path: Path, 
     undone = cli("unsubscribe", called, "--undo", workspace=here.directory)
     assert (undone.status, here.outbox.suppressed()) == (0, {})
     many = tmp_path / "gone.csv"
-    many.write_text(f"{called},bounced\nsomebody,bounced\n", encoding="utf-8")
-    assert "2 of 2 are new" in cli("unsubscribe", "--file", many, workspace=here.directory).out
-    assert here.outbox.suppressed() == dict.fromkeys((called, "somebody", "u:u1"), "bounced")
+    many.write_text(f"{called},bounced\nsomebody,bounced\nv2,bounced\n", encoding="utf-8")
+    told = cli("unsubscribe", "--file", many, workspace=here.directory).out
+    assert "3 of 3 are new on the list; 1 waiting messages were cancelled" in told
+    assert here.outbox.suppressed() == dict.fromkeys((called, "somebody", "u:u1", "v2"), "bounced")
+    assert here.outbox.messages("waiting") == ()
     assert set(here.outbox.unsuppress("u1")) == {called, "u:u1"}
 
 

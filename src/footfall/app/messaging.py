@@ -35,6 +35,7 @@ from footfall.config import ChannelSettings
 from footfall.disk import held
 from footfall.errors import ConfigError, InputError, WorkspaceError
 from footfall.model import Caps, Held, Letter, Message, Offer
+from footfall.persons import id_of
 from footfall.ports import Channel
 
 if TYPE_CHECKING:
@@ -383,7 +384,7 @@ def _letters(here: Workspace, code: Callable[[Offer, str], str]) -> Callable[[Me
 
     def letter(message: Message) -> Letter:
         context = msgspec.json.decode(message.context, type=dict[str, Any])
-        context["customer_id"] = message.person[2:]  # who has signed in since it was written has another
+        context["customer_id"] = id_of(message.person)  # who has signed in since it was written has another
         offer = offers.get(context.get("offer_name", ""))
         if context.get("offer_name") and offer is None:
             raise InputError(f"offer {context['offer_name']!r} is gone from footfall.toml", "put it back, or cancel")
@@ -440,18 +441,17 @@ def message_space(here: Workspace, *, dry: bool = False) -> uuid.UUID:
 
 def unsubscribe(here: Workspace, *names: str, reason: str = UNSUBSCRIBED) -> int:
     """Write to a few persons and addresses no more; waiting messages are cancelled. How many were."""
-    asked = [who for who in names if who]  # a letter of a file or a robot has no address
-    silence(here, [(who, reason) for who in asked])
-    return here.outbox.cancel(reason, of=[*asked, *(key for _, key in here.entries.keys_now(asked))])
+    return silence(here, [(who, reason) for who in names if who], reason)[1]  # a robot's letter has no address
 
 
-def silence(here: Workspace, rows: Sequence[tuple[str, str]]) -> int:
-    """Add persons and addresses, each with a reason, to whom nothing is sent any more, and whom they have become by a
-    sign-in since; how many of the rows are new there."""
+def silence(here: Workspace, rows: Sequence[tuple[str, str]], reason: str) -> tuple[int, int]:
+    """Add persons and addresses, each with its reason, to whom nothing is sent any more, and whom they have become by a
+    sign-in since; what waits for them is cancelled for ``reason``. How many rows are new; how many letters were."""
     reasons, now = dict(rows), here.clock.now()
     new = here.outbox.suppress(rows, now, over=ERASING)  # first: a round that joins them from here on takes it along
-    here.outbox.suppress([(key, reasons[who]) for who, key in here.entries.keys_now(reasons)], now)
-    return new
+    become = here.entries.keys_now(reasons)
+    here.outbox.suppress([(key, reasons[who]) for who, key in become], now)
+    return new, here.outbox.cancel(reason, of=[*reasons, *(key for _, key in become)])
 
 
 def one_address(who: str) -> str:

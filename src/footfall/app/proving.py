@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from footfall.app import retention
 from footfall.app.build import Workspace
 from footfall.app.messaging import UNSUBSCRIBED
+from footfall.persons import id_of
 from footfall.record import money
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _costs(here: Workspace, journey: str, rows: Any, now: Mapping[str, str]) -> 
             costs[person] += row["cost"] if row["cost"] is not None else by_step.get(row["step"], 0.0)
     unit = 10.0 ** money.exponent(here.config.workspace.currency)
     keys = {old: person for old, person in now.items() if person in first} | {person: person for person in first}
-    persons = {(key[2:] if key[1:2] == ":" else key): person for key, person in keys.items()}  # by the log's own ids
+    persons = {id_of(key): person for key, person in keys.items()}  # by the log's own ids
     within = {who: (first[person], first[person] + window) for who, person in persons.items()}
     for offer in dict.fromkeys(step.offer for step in told.steps if step.offer):
         spent = here.offers.spent(offer, within)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from footfall.config import JourneySettings, StepSettings
 from footfall.model import Message
+from footfall.persons import id_of
 from footfall.retain.rules import language
 
 PIECE = 20_000  # messages at a time: some 20 MB
@@ -107,7 +108,7 @@ class Drafts:
                 spoken[tongue] = language(tongue, self.language)
             context = {
                 "name": called or "",
-                "customer_id": person[2:],
+                "customer_id": id_of(person),
                 "provider_id": provider,
                 "provider": self.names.get(provider) or provider,
                 "category": category,

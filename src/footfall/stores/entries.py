@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from footfall.persons import keys_of
 from footfall.stores import joins, schema
 from footfall.stores.database import OnDatabase, naive
 from footfall.stores.schema import coupons, entries, joined, messages, redemptions, suppressions
@@ -132,7 +133,7 @@ class SqlEntries(OnDatabase):
         with self._reading() as connection:
             found = set(connection.execute(kept).scalars())
             who = connection.execute(plain).scalars()
-            found.update(key for one in who for key in joins.keys_of(one))
+            found.update(key for one in who for key in keys_of(one))
         return sorted(found)
 
     def join(self, pairs: Mapping[str, str]) -> int:

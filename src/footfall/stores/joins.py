@@ -13,23 +13,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from footfall.addresses import spellings
+from footfall.persons import MARKS, id_of, keys_of
 from footfall.stores.schema import HELD, coupons, entries, joined, messages, offer_counts, redemptions, suppressions
 
 TWICE = "joined"  # the reason of an entry that was a person's second in a journey, told by a sign-in
 _TOLD = "the same person as of another entry"
-_MARKS = ("u:", "d:", "v:", "m:")  # in front of a key: a user, a device, a visit, an event alone
 _FEW = 500  # values of one condition
 _AWAY = 1_000_000_000  # more entries of a person in a journey than there will be
-
-
-def keys_of(who: str) -> tuple[str, ...]:
-    """The keys that an identifier of the log, or a key, may stand for."""
-    return (who,) if who.startswith(_MARKS) else (f"d:{who}", f"u:{who}")
-
-
-def _id_of(key: str) -> str:
-    """The identifier of the log behind a key."""
-    return key[2:] if key.startswith(_MARKS) else key
 
 
 def join(connection: sa.Connection, pairs: Mapping[str, str], suppress: Any) -> int:
@@ -48,7 +38,7 @@ def join(connection: sa.Connection, pairs: Mapping[str, str], suppress: Any) -> 
             changes.append((journey, row.person, row.entry, person, number, twice))
     _move(connection, changes)
     _move_messages(connection, pairs)
-    plain = ((_id_of(old), _id_of(now)) for old, now in sorted(pairs.items()))  # a user goes before a device
+    plain = ((id_of(old), id_of(now)) for old, now in sorted(pairs.items()))  # a user goes before a device
     join_offers(connection, {old: now for old, now in plain if old != now})
     _suppress(connection, pairs, suppress)
     _remember(connection, pairs)
@@ -165,7 +155,7 @@ def _suppress(connection: sa.Connection, pairs: Mapping[str, str], suppress: Any
     """Whoever asked for silence under one key has it under the other; a bare identifier stays: it may be another's."""
     spelled: dict[str, set[str]] = defaultdict(set)
     for old, now in pairs.items():
-        for name in (*spellings(old), *spellings(_id_of(old))):
+        for name in (*spellings(old), *spellings(id_of(old))):
             spelled[name].add(now)
     known = sorted(spelled)
     for at in range(0, len(known), _FEW):
@@ -173,5 +163,5 @@ def _suppress(connection: sa.Connection, pairs: Mapping[str, str], suppress: Any
         for row in connection.execute(which).all():
             for now in sorted(spelled[row.who]):
                 connection.execute(suppress, {"who": now, "reason": row.reason, "at": row.at})
-            if row.who in pairs and row.who.startswith(_MARKS):
+            if row.who in pairs and row.who.startswith(MARKS):
                 connection.execute(suppressions.delete().where(suppressions.c.who == row.who))

@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from footfall.addresses import listed_as, spellings
 from footfall.errors import InputError
 from footfall.model import Caps, Held, Message, MessageStatus, Posted, Receipt
+from footfall.persons import id_of
 from footfall.stores import joins, schema
 from footfall.stores.database import OnDatabase, naive
 from footfall.stores.schema import messages, suppressions
@@ -204,15 +205,15 @@ class SqlOutbox(OnDatabase):
 
     def unsuppress(self, who: str) -> tuple[str, ...]:
         """As ``ports.Outbox.unsuppress``."""
-        plain, gone = _plain(who.strip()), list[str]()
+        plain, gone = id_of(who.strip()), list[str]()
         known = sa.select(messages.c.person, messages.c.address).distinct()
         with self._writing() as connection:
             asked = joins.all_keys(connection, {*spellings(who), *schema.spelled([plain, *spellings(plain)])})
-            same = {*asked, *(name for key in asked for name in spellings(_plain(key)))}
+            same = {*asked, *(name for key in asked for name in spellings(id_of(key)))}
             for person, address in connection.execute(known):
                 keys = {*spellings(person), *spellings(address)}
                 if not keys.isdisjoint(asked):
-                    same |= {*keys, *spellings(_plain(person))}
+                    same |= {*keys, *spellings(id_of(person))}
             names = sorted(same)
             for at in range(0, len(names), _FEW):
                 which = suppressions.c.who.in_(names[at : at + _FEW])
@@ -251,24 +252,25 @@ class SqlOutbox(OnDatabase):
         which: sa.ColumnElement[bool] = c.status.in_(("waiting", "claimed"))
         if journey is not None:
             which &= c.journey == journey
-        if of is not None:
-            which &= self._to(of, which)
+        parts = [which] if of is None else [which & part for part in self._to(of, which)]
+        ended = {"status": "cancelled", "error": reason}
         with self._writing() as connection:
-            return connection.execute(messages.update().where(which).values(status="cancelled", error=reason)).rowcount
+            return sum(connection.execute(messages.update().where(part).values(**ended)).rowcount for part in parts)
 
-    def _to(self, names: Collection[str], which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-        """Messages to these persons or addresses, of those ``which``; nobody waits for this reading."""
+    def _to(self, names: Collection[str], which: sa.ColumnElement[bool]) -> list[sa.ColumnElement[bool]]:
+        """Messages to these persons or addresses, of those ``which``, in parts; nobody waits for this reading."""
         c, listed = messages.c, {listed_as(who) for who in names}
         begins = {who.rpartition("@")[0] + "@" for who in listed if "@" in who}
-        trimmed = sa.func.lower(sa.func.trim(c.address))
-        # Spellings of an address share what stands in front of the @; a database makes small only what ASCII has.
-        like = [trimmed.startswith(one, autoescape=True) if one.isascii() else c.address.like("%@%") for one in begins]
+        query = sa.select(c.address).where(which).distinct()
+        if len(begins) <= _FEW:
+            trimmed = sa.func.lower(sa.func.trim(c.address))
+            # Spellings of an address share what stands in front of the @; a database makes small only what ASCII has.
+            like = [trimmed.startswith(one, autoescape=True) if one.isascii() else c.address.like("%@%") for one in begins]  # fmt: skip  # noqa: E501
+            query = query.where(sa.or_(sa.false(), *like))
         with self._reading() as connection:
-            known = connection.execute(
-                sa.select(c.address).where(which, sa.or_(sa.false(), *like)).distinct()
-            ).scalars()
-            spelled = [one for one in known if listed_as(one) in listed]
-        return c.person.in_(schema.spelled(names)) | c.address.in_(spelled)
+            spelled = [one for one in connection.execute(query).scalars() if listed_as(one) in listed]
+        both = ((c.person, sorted(schema.spelled(names))), (c.address, sorted(spelled)))
+        return [column.in_(known[at : at + _FEW]) for column, known in both for at in range(0, len(known), _FEW)]
 
     def waiting(self) -> pa.Table:
         """As ``ports.Outbox.waiting``."""
@@ -409,7 +411,7 @@ class SqlOutbox(OnDatabase):
 
     def _against(self, connection: sa.Connection, row: Any, now: datetime, caps: Caps) -> Held | None:
         """What forbids handing a message over now: suppressions, then the person's caps."""
-        keys = (*spellings(row.person), *spellings(row.address), *spellings(_plain(row.person)))
+        keys = (*spellings(row.person), *spellings(row.address), *spellings(id_of(row.person)))
         found = connection.execute(_SUPPRESSED, {f"key_{n}": key for n, key in enumerate(keys)}).first()
         if found is not None:
             return Held(f"suppressed: {found.reason}", None)
@@ -460,11 +462,6 @@ def _not_mine(row: Any, now: datetime) -> Held:
     if row is None:
         return Held("its person was erased", None)
     return Held(row.error, None) if row.status == "cancelled" else Held("another worker has it", now)
-
-
-def _plain(person: str) -> str:
-    """A person's identifier in the log: without the letter that tells users from devices."""
-    return person[2:] if person[1:2] == ":" else person
 
 
 def _time(moment: datetime, is_text: bool) -> Any:

@@ -342,6 +342,14 @@ class OutboxContract:
         assert outbox.cancel("asked", of=[]) == 0
         assert [status(outbox, message(f"p{n}")) for n in range(3)] == ["cancelled", "cancelled", "waiting"]
 
+    def test_waiting_messages_of_many_are_cancelled_at_once(self, outbox: Outbox) -> None:
+        """1,200 names, of whom four have a message: by key, by id, by two spellings of an address."""
+        outbox.add([replace(message(f"u:p{n}"), address=f"a{n}@example.com") for n in range(6)])
+        names = [*(f"x{n}@example.com" for n in range(600)), *(f"x{n}" for n in range(600))]
+        assert outbox.cancel("asked", of=[*names, "u:p0", "p1", "A2@EXAMPLE.COM", "a3@example\u3002com"]) == 4
+        assert outbox.cancel("asked", of=names) == 0
+        assert [status(outbox, message(f"u:p{n}")) for n in range(6)] == [*["cancelled"] * 4, *["waiting"] * 2]
+
     def test_waiting_messages_of_a_few_are_cancelled_and_nobody_elses(self, outbox: Outbox) -> None:
         """Persons as the log or a journey has them, and addresses, whatever signs these hold."""
         addresses = [

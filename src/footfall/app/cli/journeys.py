@@ -16,9 +16,11 @@ from footfall.app.cli.options import WAITS, FormatOption, WorkspaceOption
 from footfall.app.progress import bar
 from footfall.errors import ConfigError, InputError
 from footfall.model import Held, MessageStatus
+from footfall.persons import id_of
 
 DRAWN = 20
 REASONS = 5
+BY_OPERATOR = "by the operator"
 NO_JOURNEY = "add a section [journeys.NAME]; `footfall config` shows one"
 WHY = ("journey", "customer_id", "channel", "address", "template", "value", "why")
 MESSAGE = (
@@ -146,7 +148,7 @@ def retain(
 def _why(message: Any, why: str) -> dict[str, Any]:
     return {
         "journey": message.journey,
-        "customer_id": message.person[2:],
+        "customer_id": id_of(message.person),
         "channel": message.channel,
         "address": message.address,
         "template": message.template,
@@ -264,7 +266,7 @@ def _row(posted: Any, zone: Any) -> dict[str, Any]:
     return {
         "message_id": message.message_id,
         "journey": message.journey,
-        "customer_id": message.person[2:],
+        "customer_id": id_of(message.person),
         "step": message.step + 1,
         "channel": message.channel,
         "address": message.address,
@@ -377,10 +379,12 @@ def unsubscribe(
             rows = messaging.suppressions_of(file.read_text(encoding="utf-8-sig"), file.name)
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file} cannot be read: {error}", "give a UTF-8 text file, one address a line") from None
-        print(f"{messaging.silence(here, rows):,} of {len(rows):,} are new on the list.")  # noqa: T201
+        new, cancelled = messaging.silence(here, rows, BY_OPERATOR)
+        told = f"{new:,} of {len(rows):,} are new on the list; {cancelled:,} waiting messages were cancelled."
+        print(told)  # noqa: T201
     elif who is not None:
         who = messaging.one_address(who)
-        cancelled = messaging.unsubscribe(here, who, reason="by the operator")
+        cancelled = messaging.unsubscribe(here, who, reason=BY_OPERATOR)
         print(f"{who} is not written to any more; {cancelled} waiting messages were cancelled.")  # noqa: T201
     else:
         listed = [{"who": key, "reason": reason} for key, reason in sorted(here.outbox.suppressed().items())]
