@@ -57,6 +57,64 @@ class EntriesContract:
         assert entries.all("other")["person"].to_pylist() == ["u:ann"]
         assert entries.join({"d:v1": "u:ann"}) == 0  # once done, nothing is left to do
 
+    def test_of_two_at_once_the_former_key_began_first(self, entries: SqlEntries) -> None:
+        """zoe is bob by now; both entered at the same moment, she to be held out."""
+        zoe = self.rows("u:zoe")
+        entries.add(zoe.set_column(SCHEMA.get_field_index("arm"), "arm", pa.array(["holdout"])))
+        entries.add(self.rows("u:bob"))
+        entries.join({"u:zoe": "u:bob"})
+        assert {r["entry"]: r["arm"] for r in entries.all("carts").to_pylist()} == {1: "holdout", 2: "treated"}
+
+    def test_who_enters_again_is_not_there_twice(self, entries: SqlEntries) -> None:
+        """ann's own second entry goes on, though a device of hers was in the journey, too."""
+        entries.add(self.rows("u:ann", at=EARLY))
+        entries.move("carts", self.moves("u:ann"))
+        entries.add(self.rows("u:ann", entry=2, at=LATE))
+        entries.add(self.rows("d:v1", at=LATE.replace(hour=13)))
+        entries.join({"d:v1": "u:ann"})
+        rows = {r["entry"]: (r["status"], r["reason"]) for r in entries.all("carts").to_pylist()}
+        assert rows == {1: ("done", "why"), 2: ("active", ""), 3: ("exited", "joined")}
+
+    def test_whose_key_is_whose_by_now(self, entries: SqlEntries) -> None:
+        """v1 is ann's, and ann is bob by now; then the log has it the other way round. Who is erased is nobody's."""
+        entries.join({"d:v1": "u:ann"})
+        entries.join({"u:ann": "u:bob"})
+        assert set(entries.keys_now(["d:v1", "u:ann"])) == {("d:v1", "u:bob"), ("u:ann", "u:bob")}
+        entries.join({"u:bob": "u:ann"})
+        assert set(entries.keys_now(["d:v1", "u:ann", "u:bob"])) == {("d:v1", "u:ann"), ("u:bob", "u:ann")}
+        entries.forget(["ann"])
+        assert entries.keys_now(["d:v1", "u:bob"]) == ()
+
+    def test_letters_of_who_turns_out_to_be_another(self, entries: SqlEntries, outbox: SqlOutbox) -> None:
+        """ann has entered on v1, too: her own letter ends, though a worker has it. v2 and v3 have letters without an
+        entry, of the same step and number: both are hers by now."""
+        entries.add(self.rows("d:v1", at=EARLY))
+        entries.add(self.rows("u:ann", at=LATE))
+        outbox.add([message("u:ann")])
+        outbox.claim("w", LATE.replace(tzinfo=UTC), 9, 60)
+        alone = [message(device, journey="other") for device in ("d:v2", "d:v3")]
+        outbox.add(alone)
+        entries.join(dict.fromkeys(("d:v1", "d:v2", "d:v3"), "u:ann"))
+        hers = outbox.posted(message("u:ann").message_id)
+        assert hers is not None
+        assert (hers.status, hers.message.entry) == ("cancelled", 2)
+        moved = [posted.message for one in alone if (posted := outbox.posted(one.message_id)) is not None]
+        assert [one.person for one in moved] == ["u:ann", "u:ann"]
+        assert len({one.entry for one in moved}) == 2
+
+    def test_whom_not_goes_along(self, entries: SqlEntries, outbox: SqlOutbox) -> None:
+        """A key is the other by now; a bare identifier stays, since it may be another's."""
+        outbox.suppress([("d:v1", "asked"), ("v2", "bounced")], EARLY.replace(tzinfo=UTC))
+        entries.join({"d:v1": "u:ann", "v2": "d:v2"})
+        assert outbox.suppressed() == {"u:ann": "asked", "v2": "bounced", "d:v2": "bounced"}
+
+    def test_all_of_whom_anything_is_kept(self, entries: SqlEntries, outbox: SqlOutbox) -> None:
+        """On the list of whom not: each key that an identifier may stand for; an address is nobody's key."""
+        outbox.suppress(
+            [(who, "asked") for who in ("bob", "x@example.com", "u:a@b.example")], EARLY.replace(tzinfo=UTC)
+        )
+        assert set(entries.persons()) == {"d:bob", "u:bob", "u:a@b.example"}
+
     def test_what_goes_in_comes_out(self, entries: SqlEntries) -> None:
         given = self.rows(*ODD, at=LATE)
         entries.add(given)

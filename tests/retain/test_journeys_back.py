@@ -151,3 +151,28 @@ def test_a_step_put_in_front_sends_no_letter_again(tmp_path: Path) -> None:
         turn(at(here, NOON + timedelta(days=days, minutes=days)))
     sent = sorted((p.message.person, p.message.template) for p in here.outbox.messages(most=0))
     assert sent == [(f"u:p{n}", name) for n in (0, 1) for name in ("cart", "follow_up", "follow_up")]
+
+
+def test_who_left_the_audience_of_a_paused_journey_is_not_known(tmp_path: Path) -> None:
+    """Nobody asked for its audience: what waits, waits, though p1's cart was bought and that is an exit of it."""
+    leaves = CARTS.format(holdout=0.0).replace("holdout", 'exit = ["left"]\nholdout')
+    here = shop(tmp_path, PAPER + leaves, carts=2)
+    turn(here)
+    here.record(table([event(1, "purchase", 20, hour=11, amount=30.0)]))
+    paused = edited(here, "holdout = 0.0", "holdout = 0.0\npaused = true")
+    assert turn(paused) == {"planned": 0}
+    assert statuses(paused) == {"waiting": 2}
+    assert turn(edited(paused, "paused = true", "paused = false"))["withdrawn"] == 1
+
+
+def test_quiet_hours_are_asked_again_where_the_place_moves(tmp_path: Path) -> None:
+    """Half past nine in the evening in UTC is half past five in the afternoon in New York (EDT); nobody told a zone."""
+    here = shop(
+        tmp_path, PAPER + CARTS.format(holdout=0.0), carts=0, more=[event(0, "add_to_cart", 19, 9, amount=30.0)]
+    )
+    turn(here)
+    night = at(here, NOON + timedelta(hours=9, minutes=30))
+    assert messaging.send(night) == {"held": 1}
+    assert messaging.send(night) == {}
+    moved = edited(night, '# timezone = "UTC"', 'timezone = "America/New_York"')
+    assert messaging.send(moved) == {"sent": 1}

@@ -100,6 +100,22 @@ def test_letters_go_by_what_the_last_round_saw_for_a_short_while_only(
     assert keeper._has_looked()
 
 
+@pytest.mark.parametrize(("interval_s", "took_s", "late_s"), [(1, 1, 60), (100, 1, 300), (1, 200, 600)])
+def test_how_long_a_round_has_looked_while_events_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval_s: int, took_s: float, late_s: float
+) -> None:
+    """A minute, three times the interval or what a round takes (docs/retain.md)."""
+    keeper = serving(shop(tmp_path, ONCE, carts=1, retain=f"interval_s = {interval_s}\n"))
+    clock = [1e6]
+    monkeypatch.setattr("footfall.app.keeper.time.monotonic", lambda: clock[0])
+    keeper._rounded = (-1, 1e6, 1e6 + took_s)  # of another log than there is now
+    found = []
+    for after in (late_s, late_s + 1):
+        clock[0] = 1e6 + after
+        found.append(keeper._has_looked())
+    assert found == [True, False]
+
+
 def test_the_service_goes_by_journeys_as_they_are_written_by_now(tmp_path: Path) -> None:
     """It read them when it began: one that was paused went on, and a new one's letters were cancelled as of none."""
     here = shop(tmp_path, ONCE, carts=2)

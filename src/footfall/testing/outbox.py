@@ -320,6 +320,31 @@ class OutboxContract:
         assert outbox.counts() == {("carts", "sent"): 1, ("carts", "unknown"): 3, ("carts", "cancelled"): 1}
         assert outbox.claim("w", NOW + timedelta(days=1), 9, 60) == ()
 
+    def test_what_is_being_handed_over_is_in_doubt(self, outbox: Outbox) -> None:
+        outbox.add([message()])
+        (one,) = outbox.claim("w", NOW, 1, 60)
+        outbox.hand(one.message_id, "w", NOW, MANY, 60)
+        assert outbox.doubt(NOW, "a backup") == 1
+        assert status(outbox, one) == "unknown"
+
+    def test_a_server_may_say_what_it_likes(self, outbox: Outbox) -> None:
+        """PostgreSQL takes no NUL."""
+        outbox.add([message()])
+        (one,) = outbox.claim("w", NOW, 1, 60)
+        outbox.hand(one.message_id, "w", NOW, MANY, 60)
+        outbox.settle("w", NOW, [(one.message_id, Receipt("sent", "250 \0ok"), None)])
+        found = outbox.posted(one.message_id)
+        assert found is not None
+        assert found.receipt == "250 ok"
+
+    def test_what_comes_back_is_young_and_of_that_reason(self, outbox: Outbox) -> None:
+        """Of four that were cancelled: two days old, of another reason, of another journey, and one that comes back."""
+        outbox.add([message("old", hour=-48), message("ann"), message("bob"), message("cem", journey="other")])
+        outbox.cancel("bought", of=["bob"])
+        outbox.cancel("gone")
+        assert outbox.revive("gone", "carts", NOW - timedelta(days=1)) == 1
+        assert outbox.waiting()["person"].to_pylist() == ["ann"]
+
     def test_what_letters_cost(self, outbox: Outbox) -> None:
         """Of what may have reached somebody, by what the step cost when the letter was planned."""
         priced = replace(message("ann", value=3.0), context='{"cost":0.25}')
