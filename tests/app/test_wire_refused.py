@@ -130,6 +130,43 @@ def test_who_has_an_answer_gets_no_second_one(worker: Worker) -> None:
     assert [answer.status for answer in worker.say(OPEN + b"no size\r\n" + HEALTH)] == [400]
 
 
+LENGTH = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begun", "more", "status"),
+    [
+        (LENGTH, b"x" * 300_000, 413),
+        (OPEN + b"186a0\r\n" + b"x" * 100_000, b"x" * 300_000, 413),
+        (HEALTH + LENGTH.replace(b"events", b"track"), b"x" * 300_000, 413),
+        (OPEN + b"a\r\n", b"", 408),
+        (request("/v1/events", EVENT)[:-9], b"", 408),
+    ],
+    ids=["announced", "in chunks", "behind another", "late in chunks", "late"],
+)
+def test_a_refusal_reaches_who_goes_on_to_send_its_body(worker: Worker, begun: bytes, more: bytes, status: int) -> None:
+    """RFC 9112, 9.6, as above. Who sends its whole body before it reads had a reset connection, and no answer."""
+    with worker.connect() as there:
+        there.sendall(begun)
+        time.sleep(0.3 if more else 1.0)
+        there.sendall(more or b"x" * 1000)
+        time.sleep(0.5)
+        there.sendall(more or b"x" * 1000)
+        time.sleep(0.2)
+        found = answers(there)
+        assert (found[-1].status, found[-1].headers["connection"]) == (status, "close")
+        assert len(found) == begun.count(b"HTTP/1.1")  # what is sent on is no request
+    assert worker.ask("/v1/decide", DECIDE).status == 200
+
+
+def test_who_never_ends_after_a_refusal_is_cut_off(worker: Worker) -> None:
+    with worker.connect() as there:
+        there.sendall(LENGTH)
+        begun = time.monotonic()
+        assert send_on(there, b"x" * 10_000, 10.0)
+        assert time.monotonic() - begun < 5
+
+
 def test_trailers_are_no_headers(worker: Worker) -> None:
     """RFC 9110, 6.5.1. Last: once a key was made, nobody comes in without one."""
     whole = chunked("/v1/events", EVENT)[:-2]

@@ -38,6 +38,15 @@ class _Flow(FlowControl):
             super().resume_reading()
 
 
+class _Ended:
+    """The transport that a request by ASGI sees, whose end is the protocol's."""
+
+    def __init__(self, protocol: InTurn) -> None:
+        self.close = protocol.end
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+
+
 class InTurn(WithoutUpgrades):
     """uvicorn's protocol with a bounded queue; ``parse`` gets what arrives, piece by piece."""
 
@@ -72,6 +81,7 @@ class InTurn(WithoutUpgrades):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
+        cycle.transport = _Ended(self)  # type: ignore[assignment]
         super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
@@ -92,6 +102,8 @@ class InTurn(WithoutUpgrades):
 
     def on_response_complete(self) -> None:
         """It is the next one's turn."""
+        if self._lingering is not None:  # that was the last answer
+            return
         last = not self.pipeline
         super().on_response_complete()
         if self.refused and last and not self.transport.is_closing():
@@ -156,6 +168,21 @@ class InTurn(WithoutUpgrades):
         self._lingering = self.loop.call_later(LINGER_S, self.transport.close)
 
     # ------------------------------------------------------------ answers
+
+    def end(self, more: bool = False) -> None:
+        """End after an answer; where the client may be sending still, a body above all, once it has ended, too.
+
+        more: whether it knows of no end yet, and may send further requests.
+        """
+        if self._lingering is not None:
+            return
+        if self.transport.is_closing() or not (more or self.in_body or self.pipeline or self.flow.held):
+            self.transport.close()
+            return
+        self.refused = self.refused or "The connection has ended."
+        self.flow.held = b""
+        self.pipeline.clear()
+        self._linger()
 
     def resume_writing(self) -> None:
         """The client reads."""

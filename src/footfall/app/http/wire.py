@@ -24,6 +24,7 @@ from footfall.app.http.turns import InTurn
 from footfall.config import ServeSettings
 
 MAX_HEADER_BYTES = 32_768  # of headers, and of what comes between two parts of a body or after its last one
+_CLOSE = (b"connection", b"close")
 
 
 class _Nobody:
@@ -184,15 +185,19 @@ class Wire(InTurn):
         parts = [STATUS_LINE[status]]
         for name, value in headers:
             parts += (name, b": ", value, b"\r\n")
-            if name == b"connection" and value == b"close":
-                exchange.keep_alive = False
-        if not exchange.keep_alive and (b"connection", b"close") not in headers:
+        ends = _CLOSE in headers
+        if not exchange.keep_alive and not ends:
             parts.append(b"connection: close\r\n")
         parts += (b"\r\n", body)
         self.transport.write(b"".join(parts))
-        if not exchange.keep_alive:
-            self.transport.close()
+        if ends or not exchange.keep_alive:
+            self.end(more=ends)
         self.on_response_complete()
+
+    def _linger(self) -> None:
+        self._let_be()
+        self._received()  # what is missing is not waited for
+        super()._linger()
 
     # ------------------------------------------------------------ headers and bodies in time
 
