@@ -167,6 +167,19 @@ def test_who_never_ends_after_a_refusal_is_cut_off(worker: Worker) -> None:
         assert time.monotonic() - begun < 5
 
 
+@pytest.mark.parametrize("before", [b"", HEALTH, request("/v1/events", EVENT), HEALTH * 40], ids=len)
+def test_headers_have_the_same_bound_wherever_they_come(worker: Worker, before: bytes) -> None:
+    """32 KB as sent, docs/service.md; behind other requests some 8 KB more passed."""
+    for size, status in ((32_768, 200), (32_769, 400), (36_000, 400), (38_000, 400)):
+        head = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+        lines = [b"X-%d: %b\r\n" % (number, b"a" * 3000) for number in range(9)]
+        head += b"".join(lines)
+        head += b"X: " + b"a" * (size - len(head) - 7) + b"\r\n\r\n"
+        assert len(head) == size
+        for parts in ((before + head,), (before + head[:9], head[9:20_000], head[20_000:])):
+            assert worker.say(*parts)[-1].status == status, size
+
+
 def test_trailers_are_no_headers(worker: Worker) -> None:
     """RFC 9110, 6.5.1. Last: once a key was made, nobody comes in without one."""
     whole = chunked("/v1/events", EVENT)[:-2]

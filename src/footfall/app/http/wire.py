@@ -15,12 +15,13 @@ import asyncio
 import time
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from footfall.app.http.hot import Hot, HotPath
 from footfall.app.http.limits import WHOLE, broken_off, too_slow
 from footfall.app.http.problems import Headers, Problem
-from footfall.app.http.turns import InTurn
+from footfall.app.http.turns import PIECE_BYTES, InTurn
 from footfall.config import ServeSettings
 
 MAX_HEADER_BYTES = 32_768  # of headers, and of what comes between two parts of a body or after its last one
@@ -58,6 +59,7 @@ class Wire(InTurn):
     settings: ServeSettings
     path: HotPath | None = None  # the hot addresses; None: everything is ASGI's
     _deadline: asyncio.TimerHandle | None = None
+    _too_large = False  # whether the headers that came last are
     _header_bytes = 0  # since a request or its headers ended or a part of its body came
     _receiving: _Exchange | None = None  # whose body is not whole yet
     _body_deadline: asyncio.TimerHandle | None = None
@@ -91,6 +93,9 @@ class Wire(InTurn):
 
     def on_headers_complete(self) -> None:
         """Choose who answers: this class where the address is hot, else uvicorn."""
+        if self._header_bytes > MAX_HEADER_BYTES - PIECE_BYTES and self._size_of_headers() > MAX_HEADER_BYTES:
+            self._too_large = True
+            raise httptools.HttpParserError  # back to ``send_400_response``
         self._let_be()
         exchange = self._hot_exchange()
         if exchange is None:
@@ -128,7 +133,12 @@ class Wire(InTurn):
         """Refuse what came last; nothing more has to come in time."""
         self._let_be()
         self._received()
-        super().send_400_response(msg)
+        super().send_400_response("Headers too large." if self._too_large else msg)
+
+    def _size_of_headers(self) -> int:
+        """Bytes of the request's line and headers, of which the first piece may have been another request's, too."""
+        line = len(self.parser.get_method()) + len(self.url) + len(b"  HTTP/1.1\r\n\r\n")
+        return line + sum(len(name) + len(value) + len(b": \r\n") for name, value in self.headers)
 
     # ------------------------------------------------------------ hot addresses
 
