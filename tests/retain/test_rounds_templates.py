@@ -82,6 +82,24 @@ def test_one_that_fails_for_one_person_stops_no_other(tmp_path: Path) -> None:
     assert "own.en.txt, line 3" in left.error and "zero" in left.error
 
 
+@pytest.mark.parametrize(
+    "now", [b"", b"Typed above it\nSubject: Hello", b"Subject: Hello\n\n{{ nope|default('') }}", None]
+)
+def test_one_that_fills_but_should_not_keeps_letters_waiting(tmp_path: Path, now: bytes | None) -> None:
+    """Half-saved, without a subject, with a variable that nobody knows, gone: none of it fails when it is filled."""
+    here = place(tmp_path, b"Hello")
+    assert turn(here)["planned"] == 6
+    path = here.directory / "templates" / "own.en.txt"
+    path.unlink()
+    if now is not None:
+        path.write_bytes(now)
+    assert messaging.send(here) == {"sent": 3, "held": 3}
+    assert all(posted.error.startswith(messaging.BROKEN) for posted in here.outbox.messages("waiting"))
+    write(here, b"Mended")
+    messaging.plan_round(here)
+    assert messaging.send(here) == {"sent": 3}
+
+
 def test_one_that_breaks_while_letters_wait_keeps_them_waiting(tmp_path: Path) -> None:
     """By hand: of three letters of journey own, p0's alone has a name in it, and fails; mended, it goes at once."""
     here = place(tmp_path, b"Hello")

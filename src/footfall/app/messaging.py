@@ -351,21 +351,18 @@ def letters(here: Workspace) -> Callable[[Message], Letter | Held]:
         return here.offers.issue(offer, customer_id, offer.code or new_code(), here.clock.now()).code
 
     known, write = templates(here), _letters(here, code)
-    broken: dict[str, Mapping[tuple[str, bool], str]] = {}  # template -> its faults, of those that failed
-
-    def held(message: Message) -> Held | None:
-        has_name = bool(msgspec.json.decode(message.context, type=dict[str, Any]).get("name"))
-        why = broken.get(message.template, {}).get((message.language, has_name))
-        return None if why is None else Held(f"{BROKEN}: {why}", here.clock.now() + _UNTIL_MENDED)
+    faults: dict[str, Mapping[tuple[str, bool], str] | str] = {}  # template -> its faults, or why there is none
 
     def letter(message: Message) -> Letter | Held:
-        try:
-            return held(message) or write(message)
-        except InputError:
-            broken[message.template] = known.faults(message.template)
-            if (waits := held(message)) is not None:
-                return waits
-            raise
+        if message.template not in faults:
+            try:
+                faults[message.template] = known.faults(message.template)
+            except InputError as error:
+                faults[message.template] = error.message
+        told = faults[message.template]
+        has_name = bool(msgspec.json.decode(message.context, type=dict[str, Any]).get("name"))
+        why = told if isinstance(told, str) else told.get((message.language, has_name))
+        return write(message) if why is None else Held(f"{BROKEN}: {why}", here.clock.now() + _UNTIL_MENDED)
 
     return letter
 
