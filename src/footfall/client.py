@@ -29,6 +29,7 @@ import msgspec
 
 from footfall.deadline import Deadline
 from footfall.errors import InputError, ServiceError
+from footfall.loopback import is_loopback
 
 T = TypeVar("T")
 
@@ -109,7 +110,8 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """url: of the service. key: of `footfall keys create`; may be empty on loopback.
+        """url: of the service; a proxy that the environment names (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY) stands
+        between unless it is on this machine. key: of `footfall keys create`; may be empty on loopback.
 
         timeout_s: for each step of a try (to connect, to send, until more of the answer comes), seconds, > 0.
         decide_timeout_s: for a whole decision, retries included. retries: after the first try, >= 0. fallback:
@@ -128,6 +130,7 @@ class Client:
         self._sleep = sleep
         self._random = random.Random()  # jitter only; not the caller's generator
         self._away_until = 0.0
+        self._is_here = _is_here(url)
         headers = {"user-agent": "footfall-python"} | ({"authorization": f"Bearer {key}"} if key else {})
         self._options: dict[str, Any] = {
             "base_url": url.rstrip("/"), "headers": headers, "timeout": timeout_s, "transport": transport,
@@ -305,7 +308,16 @@ class Client:
         return self._opened[1]
 
     def _open(self) -> tuple[int, httpx.Client]:
-        http = httpx.Client(**self._options)
+        options = self._options
+        if options["transport"] is None and self._is_here:  # httpx asks the environment where it is given none
+            options = {**options, "transport": httpx.HTTPTransport()}
+        try:
+            http = httpx.Client(**options)
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            raise InputError(
+                f"the proxy that the environment names cannot be used: {error}",
+                "mend HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or take the service's host out by NO_PROXY",
+            ) from None
         self._deadline.hold(http)
         return os.getpid(), http
 
@@ -330,6 +342,11 @@ def _check_address(url: str, key: str) -> None:
         raise InputError(f"url {url!r} is no address of a service", "write it as http://127.0.0.1:8420")
     if not (key.isascii() and key.isprintable()):
         raise InputError("key: characters are in it that no key has", "give it as `footfall keys create` told it")
+
+
+def _is_here(url: str) -> bool:
+    """Whether a service is on this machine."""
+    return is_loopback(httpx.URL(url).host)
 
 
 def _filled(event: Mapping[str, Any]) -> dict[str, Any]:

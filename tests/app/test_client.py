@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -244,6 +244,66 @@ def test_a_decision_is_tried_once_more_where_a_connection_was_closed(closed: typ
     assert not service.client().decide("v", candidates=["a"]).local and len(service.requests) == 2
     service = Service(closed("closed"), closed("closed"), httpx.Response(200, json=DECIDED))
     assert service.client().decide("v", candidates=["a"]).local and len(service.requests) == 2
+
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+def set_proxy(monkeypatch: pytest.MonkeyPatch, name: str, proxy: str) -> None:
+    for one in PROXIES:
+        monkeypatch.delenv(one, raising=False)
+        monkeypatch.delenv(one.upper(), raising=False)
+    monkeypatch.setenv(name, proxy)
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "socks5://127.0.0.1:1", "ftp://x", "http://["])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_service_on_this_machine_is_asked_without_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, host: str, proxy: str
+) -> None:
+    """The proxy's own loopback is another machine's; the service was taken for away, and the proxy got the key."""
+    for name in ("HTTP_PROXY", "ALL_PROXY"):
+        set_proxy(monkeypatch, name, proxy)
+        with answering(json.dumps(DECIDED).encode()) as port, Client(f"http://{host}:{port}") as client:
+            assert client.decide("v", candidates=["a", "b"]).choices == ("b",)
+
+
+def test_a_service_elsewhere_is_asked_by_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(json.dumps(DECIDED).encode()) as port:
+        set_proxy(monkeypatch, "HTTP_PROXY", f"http://127.0.0.1:{port}")
+        with Client("http://footfall.invalid") as client:
+            assert client.decide("v", candidates=["a", "b"]).choices == ("b",)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "ftp://x", "http://x:port"])
+def test_a_proxy_that_cannot_be_used_is_told(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    set_proxy(monkeypatch, "ALL_PROXY", proxy)
+    if proxy.startswith("socks5"):
+        monkeypatch.setitem(sys.modules, "socksio", None)  # as where the package is not installed
+    with pytest.raises(InputError, match="proxy") as caught:
+        Client("http://footfall.invalid")
+    assert "NO_PROXY" in caught.value.way_out
+    with pytest.raises(InputError, match="Invalid port"):
+        Client("http://footfall.invalid:port")
+
+
+@contextlib.contextmanager
+def answering(body: bytes) -> Iterator[int]:
+    """The port of a server that answers one connection's requests alike."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                there, _ = listening.accept()
+                with there:
+                    while there.recv(1 << 16):
+                        there.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
 
 
 def test_a_deadline_is_that_of_decisions_only() -> None:

@@ -18,13 +18,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from footfall.app.http import access, bodies
-from footfall.app.http.access import Access, is_loopback, key_text
+from footfall.app.http.access import Access, key_text
 from footfall.app.http.limits import Rates, check_depth, read_body, unpack
 from footfall.app.http.metrics import CELLS, WIDTH, Metrics, make_board
 from footfall.app.http.problems import Problem, of_error
 from footfall.app.http.read import HANDLERS
 from footfall.app.http.schema import describe
 from footfall.errors import InputError, WorkspaceError
+from footfall.loopback import is_loopback
 from footfall.record import calls
 from footfall.stores.keys import SqlKeys
 

@@ -11,7 +11,6 @@ import asyncio
 import base64
 import binascii
 import hashlib
-import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from footfall.app.http.asking import Asking
 from footfall.app.http.limits import Rates, header
 from footfall.app.http.problems import Problem, Scope, unavailable
 from footfall.errors import FootfallError
+from footfall.loopback import is_loopback
 from footfall.model import ServiceKey
 from footfall.ports import Keys
 
@@ -215,13 +215,3 @@ def _host(address: str) -> str:
         return urlsplit(address).hostname or ""
     except ValueError:  # brackets that are no IPv6 address
         return ""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether that name or address is this machine and nobody else."""
-    if host.lower() == "localhost" or host.lower().endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from footfall.app.build import Workspace
-from footfall.app.http.access import Access, is_loopback
+from footfall.app.http.access import Access
 from footfall.app.http.collect import Collector
 from footfall.app.http.commit import GroupCommit
 from footfall.app.http.context import Context
@@ -15,6 +15,7 @@ from footfall.app.http.live import Live
 from footfall.app.http.metrics import Metrics
 from footfall.app.http.reading import Reader
 from footfall.app.http.server import Spec
+from footfall.loopback import is_loopback
 
 
 async def make_context(here: Workspace, spec: Spec, log: Any) -> Context:

@@ -30,10 +30,10 @@ import msgspec
 
 from footfall import config
 from footfall.app.build import SystemClock, Workspace, open_workspace
-from footfall.app.http.access import is_loopback
 from footfall.app.http.metrics import make_board
 from footfall.config import ServeSettings
 from footfall.errors import ConfigError, WorkspaceError
+from footfall.loopback import is_loopback
 from footfall.wrong_setting import refused
 
 BACKLOG = 2048
