@@ -147,6 +147,21 @@ def test_letters_that_find_their_channel_away_are_in_no_way_of_those_put_off_onc
     assert {posted.message.person for posted in outbox.messages("sent")} == {"p2", "p3", "p4"}
 
 
+def test_who_is_put_off_by_a_server_that_takes_others_is_in_nobodys_way(outbox: SqlOutbox) -> None:
+    """By hand: p0 is taken; then nine in a row are not, and p10 is; of the ten after it the last is not asked for."""
+    outbox.add([message(f"p{n}", value=99.0 - n) for n in range(22)])
+    taken = {"p0@example.com", "p10@example.com"}
+
+    def answer(letter: Letter) -> Receipt:
+        good = letter.address in taken
+        return Receipt("sent", "250 taken") if good else Receipt("retry", "421 later", away=True)
+
+    box = Postbox(answer)
+    done = dispatch(outbox, {"email": box}, letter_of, everybody, FixedClock(NOW), "w", MANY)
+    assert done == {"sent": 2, "retry": 19, "held": 1}
+    assert "p21@example.com" not in {letter.address for letter in box.got}
+
+
 def test_a_turn_ends_after_a_while_however_slow_the_other_side_is(
     outbox: SqlOutbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

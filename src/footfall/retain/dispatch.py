@@ -2,8 +2,8 @@
 
     claim -> rules -> render -> hand (marked on disk) -> channel -> settle
 
-The mark of one message and the receipt of the one before are one write. A channel that two letters in a row found away
-is asked no more: what else would go by it waits, untried, until it may be back.
+The mark of one message and the receipt of the one before are one write. A channel that two letters in a row found away,
+or ten where it has taken others, is asked no more: what else would go by it waits, untried, until it may be back.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ LEASE_S = 300.0  # longer than any channel waits for an answer
 _BATCH = 100
 TURN_S = 10.0  # a hundred letters to a slow server take long; whoever waits to be alone goes between
 _AWAY_AFTER = 2  # letters in a row; one alone may be what the other side has no answer to
+_AWAY_AFTER_TAKING = 10  # where it took others in this run: half of all addresses may be greylisted
 
 Allowed = Callable[[Message, datetime], Held | None]
 LetterOf = Callable[[Message], Letter | Held]
@@ -46,7 +47,7 @@ class _Heard:
             self._in_vain[channel] = 0
             return
         self._in_vain[channel] += 1
-        if self._in_vain[channel] >= _AWAY_AFTER:
+        if self._in_vain[channel] >= (_AWAY_AFTER_TAKING if channel in self.took else _AWAY_AFTER):
             self.away[channel] = Held(receipt.detail, now + timedelta(seconds=FIRST_WAIT_S))
 
 
