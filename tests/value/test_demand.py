@@ -86,3 +86,15 @@ def test_farther_is_wider() -> None:
 def test_wrong_arguments_are_refused(arguments: tuple[np.ndarray, np.ndarray, int, int]) -> None:
     with pytest.raises(InputError):
         forecast(*arguments)
+
+
+def test_farthest_is_no_narrower() -> None:
+    """Of days decades ahead little is known: the interval never closes again, with means from 1 visit a day on."""
+    rng = np.random.default_rng(5)
+    visits = rng.poisson(np.array([[1.5], [6.0], [400.0]]), (3, 60)).astype(np.float64)
+    before = np.zeros(3)
+    for horizon in (1, 7, 70, 700, 7_000, 70_000, 700_000):
+        mean, low, high = forecast(visits, np.arange(60) % 7, horizon % 7, horizon)
+        assert (high / mean >= before - 1e-9).all(), horizon
+        before = high / mean
+    assert (high > 4 * mean).all() and (low < 0.05 * mean + 0.5).all()

@@ -26,6 +26,7 @@ _PRIOR_MISS = 0.03  # relative variance beyond Poisson a day ahead, before any f
 _PRIOR_MISS_DAY = 0.006  # and for each day more
 _PRIOR_DAYS = 5.0  # weight of that opinion, in checked forecasts of every segment
 _OWN_DAYS = 14.0  # weight of all segments' misses for one segment's, in checked forecasts
+_MOST_MISS = 10.0  # relative variance, for days far ahead: with more of it (11.4) a gamma's upper quantile falls again
 _UNSEEN_WEEKDAY = 0.09  # relative variance of a weekday never seen
 _FIRST_CHECKED_DAY = 3
 _TAIL = 0.05
@@ -46,9 +47,9 @@ def forecast(
     factor = pattern[:, days]
     level, weight, miss = _level(y, factor, horizon_days)
     mean = level * pattern[:, target_weekday]
-    unknown = _weekday_variance(days, target_weekday)
+    beyond = np.minimum(miss + _weekday_variance(days, target_weekday), _MOST_MISS)
     poisson = mean * (1.0 + 1.0 / _effective_days(y.shape[1], weight))
-    variance = poisson + (miss + unknown) * mean**2 + 0.3  # the last for segments at rest
+    variance = poisson + beyond * mean**2 + 0.3  # the last for segments at rest
     safe = np.maximum(mean, 1e-6)
     relative = variance / safe**2
     # A gamma with the mean and variance; half a visit to both sides, as counts are whole.
