@@ -24,7 +24,7 @@ setup: $(SETUP)  ## make .venv with everything in it
 demo: $(SETUP)   ## the whole loop on a simulated month: simulate, import, value, plan, explain, report
 	$(BIN)/footfall demo
 
-test: $(SETUP)   ## the tests: about four minutes on two cores
+test: $(SETUP)   ## the tests: about six minutes on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(SETUP) ## the tests with the slow simulations and peers

@@ -20,6 +20,9 @@ from footfall.app.build import Workspace, open_workspace
 from footfall.app.http.metrics import Metrics
 from footfall.app.keeper import Keeper
 from footfall.channels.files import FileChannel
+from footfall.channels.robots import RobotChannel
+from footfall.channels.smtp import SmtpChannel
+from footfall.channels.webhook import WebhookChannel
 from footfall.errors import ConfigError, InputError, WorkspaceError
 from footfall.model import Caps, Letter, Receipt
 from footfall.retain import rounds
@@ -418,3 +421,10 @@ def test_an_address_with_a_control_character_or_without_end_is_none(tmp_path: Pa
     here = shop(tmp_path, mail, carts=3, more=[odd_one, longest], retain='public_url = "https://shop.example"\n')
     found = {message.person: message.address for message, _ in messaging.plan_round(here).messages.told()}
     assert found == {"u:p0": "p0@example.com", "u:p2": "p" * 242 + "@example.com"}
+
+
+def test_channels_that_may_be_given_a_letter_again_are_the_idempotent_ones() -> None:
+    """A round goes by the kind of a channel in footfall.toml and opens none; the channel itself says what it is."""
+    kinds = {"smtp": SmtpChannel, "webhook": WebhookChannel, "robot": RobotChannel, "file": FileChannel}
+    assert set(kinds) == set(messaging._NEEDS)
+    assert set(messaging._AGAIN) == {kind for kind, channel in kinds.items() if channel.idempotent}

@@ -11,8 +11,9 @@ from cyclopts import App, Parameter
 
 from footfall.acquire.rules import near
 from footfall.app import messaging, offering, output, proving
-from footfall.app.build import open_workspace
+from footfall.app.build import Workspace, open_workspace
 from footfall.app.cli.options import WAITS, FormatOption, WorkspaceOption
+from footfall.app.output import Format
 from footfall.app.progress import bar
 from footfall.errors import ConfigError, InputError
 from footfall.model import Held, MessageStatus
@@ -123,17 +124,7 @@ def retain(
             soft_wrap=True,
         )
     if done is None:
-        most = limit if limit >= 0 else DRAWN if format == "table" else 0
-        rows = [_why(message, why) for message, why in planned.messages.told(most)]
-        output.write(rows, format, WHY, lambda: output.draw(rows, WHY, numbers={"value": ",.2f"}))
-        screen.print(f"{len(rows):,} of {len(planned.messages):,} messages; nothing was changed.", soft_wrap=True)
-        for name, (messages, value) in planned.messages.totals().items():
-            screen.print(f"{name}: {messages:,} messages, expected to win {value:,.2f}", soft_wrap=True)
-        left = offering.codes_left(here)
-        for name, messages in planned.messages.offers().items():
-            if left.get(name, messages) < messages:
-                told = f"offer {name} has {left[name]:,} codes left for {messages:,} messages"
-                screen.print(f"warning: {told}; those that find none are cancelled", soft_wrap=True)
+        _tell_dry_run(screen, here, planned, limit, format)
         _tell_held(screen, planned, here.zone)
         return
     why: Counter[Held] = Counter()
@@ -143,6 +134,21 @@ def retain(
     output.write(rows, format, ("what", "messages or persons"))
     _tell_reasons(screen, why)
     _tell_held(screen, planned, here.zone)
+
+
+def _tell_dry_run(screen: Any, here: Workspace, planned: Any, limit: int, format: Format) -> None:
+    """What would go to whom and why, what it is expected to win, and offers that have too few codes for it."""
+    most = limit if limit >= 0 else DRAWN if format == "table" else 0
+    rows = [_why(message, why) for message, why in planned.messages.told(most)]
+    output.write(rows, format, WHY, lambda: output.draw(rows, WHY, numbers={"value": ",.2f"}))
+    screen.print(f"{len(rows):,} of {len(planned.messages):,} messages; nothing was changed.", soft_wrap=True)
+    for name, (messages, value) in planned.messages.totals().items():
+        screen.print(f"{name}: {messages:,} messages, expected to win {value:,.2f}", soft_wrap=True)
+    left = offering.codes_left(here)
+    for name, messages in planned.messages.offers().items():
+        if left.get(name, messages) < messages:
+            told = f"offer {name} has {left[name]:,} codes left for {messages:,} messages"
+            screen.print(f"warning: {told}; those that find none are cancelled", soft_wrap=True)
 
 
 def _why(message: Any, why: str) -> dict[str, Any]:
